@@ -1,0 +1,74 @@
+// What the framework asks of hypervisors. Calls block until the *event* that ends the operation (a
+// device is gone, a port is active), not until the request was taken.
+#pragma once
+
+#include <vector>
+
+#include "core/ports/result.hpp"
+#include "core/ports/types.hpp"
+#include "core/units/units.hpp"
+
+namespace ferry {
+
+struct TransferOptions {
+  Transport transport = Transport::tcp;
+  MemoryMode mode = MemoryMode::precopy;
+  /// Pre-copy switches over when what is pending would take no longer than this.
+  Duration downtime_limit = Duration::milliseconds(300);
+  Bandwidth bandwidth_limit = Bandwidth::unlimited();
+  bool pin_all = true;  ///< with rdma: register all guest memory first; zero pages are sent too
+  int max_rounds = 30;  ///< pre-copy that has not converged after so many rounds is stopped
+};
+
+/// One pre-copy iteration, or the final stop-and-copy.
+struct RoundReport {
+  int round = 0;  ///< from 1
+  Bytes bytes;    ///< sent in this round
+  Duration time;
+  Bytes dirty_bytes;  ///< pages dirtied during the round (what the next one must send)
+};
+
+struct TransferReport {
+  Duration downtime;  ///< guest paused
+  Bytes bytes;        ///< sent in all rounds
+  int rounds = 0;     ///< the final stop-and-copy included
+};
+
+/// Told of rounds while a transfer runs; must not block.
+class TransferObserver {
+ public:
+  virtual ~TransferObserver() = default;
+  virtual void round_done(VmId vm, const RoundReport& round) = 0;
+};
+
+/// What a hypervisor knows of a VM now.
+struct VmInspection {
+  HostId host;
+  bool running = false;
+  bool virtual_function = false;  ///< attached and usable
+  bool ivshmem = false;
+};
+
+class Hypervisor {
+ public:
+  virtual ~Hypervisor() = default;
+
+  /// Marks the VM as about to move / as moved (phases set_pre_migration and set_post_migration).
+  virtual Result<> set_status(VmId vm, Phase phase, TimePoint deadline) = 0;
+  /// Blocks until the device is gone from the guest. After `timed_out` the unplug cannot be
+  /// withdrawn: it completes later, see `await_detached`. A device that is not there is gone.
+  virtual Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) = 0;
+  /// Waits for an earlier `detach` that timed out.
+  virtual Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) = 0;
+  /// Blocks until the guest can use the device (port active). On the VM's present host.
+  virtual Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) = 0;
+  /// Moves the VM. `refused` while a device is attached that blocks migration. On any failure but
+  /// `lost` the VM still runs on its source host. Cancellation aborts the move in the same way.
+  virtual Result<TransferReport> migrate(VmId vm, HostId destination,
+                                         const TransferOptions& options,
+                                         TransferObserver& observer, TimePoint deadline) = 0;
+  /// Never blocks.
+  [[nodiscard]] virtual VmInspection inspect(VmId vm) const = 0;
+};
+
+}  // namespace ferry

@@ -1,0 +1,65 @@
+#include "core/ports/types.hpp"
+
+namespace ferry {
+
+std::string_view to_name(Phase phase) {
+  switch (phase) {
+    case Phase::set_pre_migration: return "set_pre_migration";
+    case Phase::detach_vf: return "detach_vf";
+    case Phase::remove_ivshmem: return "remove_ivshmem";
+    case Phase::migration: return "migration";
+    case Phase::attach_vf: return "attach_vf";
+    case Phase::add_ivshmem: return "add_ivshmem";
+    case Phase::set_post_migration: return "set_post_migration";
+  }
+  return "?";
+}
+
+std::string_view to_name(Transport transport) {
+  switch (transport) {
+    case Transport::tcp: return "tcp";
+    case Transport::ipoib: return "ipoib";
+    case Transport::rdma: return "rdma";
+  }
+  return "?";
+}
+
+std::string_view to_name(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::progress_engine: return "progress_engine";
+    case Strategy::migration_thread: return "migration_thread";
+    case Strategy::none: return "none";
+  }
+  return "?";
+}
+
+std::string_view to_name(MemoryMode mode) {
+  switch (mode) {
+    case MemoryMode::precopy: return "precopy";
+    case MemoryMode::offline: return "offline";
+  }
+  return "?";
+}
+
+std::string_view to_name(DeviceKind kind) {
+  switch (kind) {
+    case DeviceKind::virtual_function: return "virtual_function";
+    case DeviceKind::ivshmem: return "ivshmem";
+  }
+  return "?";
+}
+
+std::string_view to_name(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::completed: return "completed";
+    case Outcome::rolled_back: return "rolled_back";
+    case Outcome::degraded: return "degraded";
+    case Outcome::cancelled: return "cancelled";
+    case Outcome::not_started: return "not_started";
+    case Outcome::lost: return "lost";
+    case Outcome::failed: return "failed";
+  }
+  return "?";
+}
+
+}  // namespace ferry

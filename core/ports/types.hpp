@@ -1,0 +1,68 @@
+// The words that every port and every part of core share: identities, phases, transports.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <string_view>
+
+namespace ferry {
+
+/// Index of an entity in the expanded scenario; a different type per kind, so they cannot be mixed.
+template <class Tag>
+struct Id {
+  std::uint32_t index = 0;
+  constexpr auto operator<=>(const Id&) const = default;
+};
+using HostId = Id<struct HostTag>;
+using VmId = Id<struct VmTag>;
+using JobId = Id<struct JobTag>;
+/// Rank number within its job.
+using RankId = Id<struct RankTag>;
+
+/// The seven timed steps of a migration, in order. The names are the same everywhere.
+enum class Phase : std::uint8_t {
+  set_pre_migration,
+  detach_vf,
+  remove_ivshmem,
+  migration,
+  attach_vf,
+  add_ivshmem,
+  set_post_migration,
+};
+inline constexpr std::size_t phase_count = 7;
+inline constexpr std::array<Phase, phase_count> all_phases = {
+    Phase::set_pre_migration, Phase::detach_vf, Phase::remove_ivshmem,    Phase::migration,
+    Phase::attach_vf,         Phase::add_ivshmem, Phase::set_post_migration};
+std::string_view to_name(Phase phase);
+
+/// What carries the guest's memory.
+enum class Transport : std::uint8_t { tcp, ipoib, rdma };
+inline constexpr std::size_t transport_count = 3;
+std::string_view to_name(Transport transport);
+
+/// What the MPI runtime does about a migration request.
+enum class Strategy : std::uint8_t { progress_engine, migration_thread, none };
+std::string_view to_name(Strategy strategy);
+
+/// How guest memory moves: while the guest runs, or with the guest stopped.
+enum class MemoryMode : std::uint8_t { precopy, offline };
+std::string_view to_name(MemoryMode mode);
+
+/// The devices that a VM gives up before it moves.
+enum class DeviceKind : std::uint8_t { virtual_function, ivshmem };
+std::string_view to_name(DeviceKind kind);
+
+/// How a phase, or a whole migration, ended.
+enum class Outcome : std::uint8_t {
+  completed,    ///< as asked
+  rolled_back,  ///< the VM runs on its source host with its devices, as before
+  degraded,     ///< the VM runs, on the host that the row names, without one of its devices
+  cancelled,    ///< stopped by the user and rolled back
+  not_started,  ///< never begun (interrupted before, or its reservation was refused)
+  lost,         ///< the VM runs nowhere; allowed only where its host died
+  failed,       ///< of a span: this phase failed
+};
+std::string_view to_name(Outcome outcome);
+
+}  // namespace ferry
