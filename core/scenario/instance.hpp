@@ -1,0 +1,78 @@
+// A scenario with every group expanded and every random quantity drawn: what planners and worlds use.
+// Ids index the vectors; order is the order of the file, but nothing that is measured depends on it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/ports/hypervisor.hpp"
+#include "core/scenario/scenario.hpp"
+
+namespace ferry {
+
+struct HostSpec {
+  std::string name;
+  std::uint32_t cores = 0;
+  Bytes memory;
+  std::uint32_t virtual_functions = 0;
+  Bytes ivshmem;
+};
+
+struct VmSpec {
+  std::string name;
+  HostId host;  ///< at the start
+  std::uint32_t vcpus = 1;
+  Bytes memory;
+  bool virtual_function = true;
+  Bytes ivshmem;  ///< 0: none
+  Ratio zero;
+  Bytes working_set;
+  Bandwidth dirty_rate;
+  Bandwidth idle_dirty_rate;
+  std::vector<JobId> jobs;  ///< that have ranks in this VM
+};
+
+struct JobSpec {
+  std::string name;
+  std::vector<VmId> vms;  ///< rank r runs in vms[r / ranks_per_vm]
+  std::uint32_t ranks_per_vm = 1;
+  Strategy strategy = Strategy::migration_thread;
+  Suspend suspend = Suspend::peers;
+  Reconnect reconnect = Reconnect::lazy;
+  std::vector<Duration> next_call;  ///< by rank
+};
+
+/// One VM's move.
+struct MoveSpec {
+  std::string migration;            ///< the entry's name
+  VmId vm;
+  std::vector<HostId> candidates;   ///< hosts it may go to, in order of preference
+  Place place = Place::spread;
+  StartTime at;
+  TransferOptions transfer;
+  Timeouts timeouts;
+  Retry retry;
+};
+
+struct FaultSpec {
+  Phase phase = Phase::migration;
+  VmId vm;
+  PhaseFault::Fail fail = PhaseFault::Fail::no;
+  Duration stall;
+};
+
+struct Instance {
+  std::vector<HostSpec> hosts;
+  std::vector<VmSpec> vms;
+  std::vector<JobSpec> jobs;
+  std::vector<MoveSpec> moves;  ///< of all migrations that are not `at: never`
+  std::vector<FaultSpec> faults;
+  std::vector<Network> networks;  ///< the cluster's, or the platform's
+};
+
+/// Expands and draws. Never fails on a scenario that the reader accepted.
+Instance expand(const Scenario& scenario);
+
+}  // namespace ferry

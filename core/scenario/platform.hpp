@@ -1,0 +1,84 @@
+// What a test bed costs: constants of hypervisors, transports, MPI runtime and networks. Their sources
+// and kinds stay with the text they were read from (`Provenance` in `document.hpp`).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/ports/types.hpp"
+#include "core/units/units.hpp"
+
+namespace ferry {
+
+/// fixed + per_gib x guest memory
+struct AttachCost {
+  Duration fixed;
+  Duration per_gib;
+};
+
+struct HypervisorCosts {
+  Duration prepare;     ///< start of the destination's QEMU, before memory flows
+  Duration finish;      ///< from the last byte to the guest running there; part of the downtime
+  Duration clean_up;    ///< after the switch-over until the call returns; not downtime
+  Ratio serial;         ///< share of each control operation that a host runs one at a time
+  Duration set_status;  ///< a status change of a VM (set_pre_migration, set_post_migration)
+  Duration detach_vf;
+  AttachCost attach_vf;  ///< until the port is active
+  Duration remove_ivshmem;
+  Duration add_ivshmem;
+  Duration pin_per_gib;  ///< registering guest memory (rdma with pin_all)
+};
+
+/// One migration stream of a transport.
+struct StreamCosts {
+  Bandwidth bandwidth;  ///< the most that one stream reaches on an idle path
+};
+
+/// What the MPI runtime adds; per rank of a job that is concerned.
+struct MpiCosts {
+  Duration notice;             ///< from the request to a rank that looks for it
+  Duration drain_channel;      ///< per channel to or from a moving rank (every channel with suspend: job)
+  Duration reconnect_channel;  ///< per channel, before reactivation ends, with reconnect: eager
+  Duration reactivate;         ///< address exchange and wake-up, per epoch
+};
+
+struct Star {};
+/// Two levels: leaves with `hosts_per_leaf` hosts, each leaf with one link to each of `spines`.
+struct FatTree {
+  std::uint32_t hosts_per_leaf = 1;
+  std::uint32_t spines = 1;
+};
+struct Dragonfly {
+  std::uint32_t groups = 1;
+  std::uint32_t chassis = 1;
+  std::uint32_t routers = 1;
+  std::uint32_t hosts_per_router = 1;
+};
+using NetworkTopology = std::variant<Star, FatTree, Dragonfly>;
+
+struct Link {
+  Bandwidth bandwidth;
+  Duration latency;
+};
+
+/// Full-duplex network that joins all hosts and carries some transports.
+struct Network {
+  std::string name;
+  NetworkTopology topology;
+  Link link;
+  std::vector<Transport> carries;
+};
+
+struct Platform {
+  std::string name;
+  std::string description;
+  HypervisorCosts hypervisor;
+  std::array<StreamCosts, transport_count> streams;  ///< by Transport
+  MpiCosts mpi;
+  std::vector<Network> networks;
+};
+
+}  // namespace ferry

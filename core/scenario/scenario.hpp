@@ -1,0 +1,171 @@
+// A scenario as the user wrote it, typed. Groups are still groups; `instance.hpp` expands them.
+// Keys and struct members have the same names. What a key means, its range and its default are said
+// once, in `describe.hpp`'s descriptions, from which the reader, the JSON Schema and the resolved
+// dump are made.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/ports/types.hpp"
+#include "core/scenario/platform.hpp"
+#include "core/scenario/varying.hpp"
+#include "core/units/units.hpp"
+
+namespace ferry {
+
+/// `host`, `host3` or `host[0-3]`: items by name, checked against the groups when read.
+struct Reference {
+  std::string text;
+  auto operator<=>(const Reference&) const = default;
+};
+
+struct HostGroup {
+  std::string name;
+  std::uint32_t count = 1;
+  std::uint32_t cores = 0;
+  Bytes memory;
+  std::uint32_t virtual_functions = 0;
+  Bytes ivshmem;  ///< host memory that may back IVShmem regions; default: the host's memory
+};
+
+struct Cluster {
+  std::vector<HostGroup> hosts;
+  std::vector<Network> networks;  ///< empty: the platform's
+};
+
+enum class Spread { round_robin, pack };
+
+struct PageBehaviour {
+  Ratio zero;                   ///< share of the memory that was never written
+  Varying<Bytes> working_set;   ///< what is dirtied again and again; at most the non-zero memory
+  Varying<Bandwidth> dirty_rate;       ///< while the VM's ranks run
+  Varying<Bandwidth> idle_dirty_rate;  ///< always
+};
+
+struct VmGroup {
+  std::string name;
+  std::uint32_t count = 1;
+  Reference on;
+  Spread spread = Spread::round_robin;
+  std::uint32_t vcpus = 1;
+  Varying<Bytes> memory;
+  std::uint32_t virtual_functions = 1;  ///< 0 or 1
+  Bytes ivshmem;                        ///< 0: none
+  PageBehaviour pages;
+};
+
+enum class Suspend { peers, job };
+enum class Reconnect { lazy, eager };
+
+/// The stand-in for an MPI job: its ranks answer requests after given times.
+struct TimedWorkload {
+  Varying<Duration> next_call;  ///< progress engine: until the rank's next MPI call (one draw a rank)
+};
+
+struct Job {
+  std::string name;
+  std::uint32_t count = 1;  ///< name0, name1, ... over even parts of the VMs
+  Reference vms;            ///< `on: {vms: ...}`
+  std::uint32_t ranks = 1;  ///< per VM
+  Strategy strategy = Strategy::migration_thread;
+  Suspend suspend = Suspend::peers;
+  Reconnect reconnect = Reconnect::lazy;
+  TimedWorkload workload;
+};
+
+enum class Place { spread, pack, in_order };
+
+/// `at: 2s` or `at: never`
+struct StartTime {
+  bool never = false;
+  Duration at;
+  auto operator<=>(const StartTime&) const = default;
+};
+
+enum class OnStall { abort };
+
+struct MemoryOptions {
+  MemoryMode mode = MemoryMode::precopy;
+  Duration downtime_limit = Duration::milliseconds(300);
+  Bandwidth bandwidth_limit = Bandwidth::unlimited();  ///< `none`
+  bool pin_all = true;
+  std::uint32_t max_rounds = 30;
+  std::vector<OnStall> on_stall = {OnStall::abort};
+};
+
+struct Timeouts {
+  Duration suspend;
+  Duration detach;
+  Duration ivshmem;
+  Duration migration;
+  Duration attach;
+};
+
+struct Retry {
+  std::uint32_t attempts = 0;
+  Duration wait;
+};
+
+struct Migration {
+  std::string name;
+  Reference vms;
+  std::optional<Reference> to;  ///< none: `any`
+  Place place = Place::spread;
+  StartTime at;
+  Transport transport = Transport::tcp;
+  MemoryOptions memory;
+  Timeouts timeouts;
+  Retry retry;
+};
+
+enum class Order { sequential, parallel };
+enum class Batch { vm, job, all };
+
+/// No value: `unlimited`.
+using Limit = std::optional<std::uint32_t>;
+
+struct Limits {
+  Limit cluster;
+  Limit host_out;
+  Limit host_in;
+  Limit link;  ///< moves that share a link direction
+};
+
+struct Schedule {
+  Order order = Order::parallel;
+  Batch batch = Batch::vm;
+  Limits limits;
+  Duration stagger;  ///< least time between the starts of two waves
+};
+
+/// `{phase: attach_vf, vm: vm3, fail: once}` or `{phase: migration, vm: vm1, stall: 10s}`
+struct PhaseFault {
+  Phase phase = Phase::migration;
+  Reference vm;
+  enum class Fail { no, once, always } fail = Fail::no;
+  Duration stall;
+};
+
+struct Outputs {
+  bool trace = true;
+};
+
+struct Scenario {
+  std::string name;
+  std::string description;
+  Platform platform;
+  std::uint64_t seed = 1;
+  Cluster cluster;
+  std::vector<VmGroup> vms;
+  std::vector<Job> jobs;
+  std::vector<Migration> migrations;
+  Schedule schedule;
+  std::vector<PhaseFault> faults;
+  Outputs outputs;
+};
+
+}  // namespace ferry
