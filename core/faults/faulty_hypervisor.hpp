@@ -1,0 +1,52 @@
+// A hypervisor that fails or stalls where the scenario says so.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/ports/clock.hpp"
+#include "core/ports/executor.hpp"
+#include "core/ports/hypervisor.hpp"
+#include "core/scenario/instance.hpp"
+
+namespace ferry {
+
+/// A fault fires when its phase of its VM is asked of the inner hypervisor: `fail` answers `failed`
+/// without asking; `stall` (the first time only) starts the operation that much later, so that it
+/// may time out; an unplug that timed out still completes, see `await_detached`.
+class FaultyHypervisor : public Hypervisor {
+ public:
+  FaultyHypervisor(Hypervisor& inner, Clock& clock, Executor& executor, const Instance& instance);
+
+  Result<> set_status(VmId vm, Phase phase, TimePoint deadline) override;
+  Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
+                                 TransferObserver& observer, TimePoint deadline) override;
+  [[nodiscard]] VmInspection inspect(VmId vm) const override { return inner_.inspect(vm); }
+
+ private:
+  struct Armed {
+    FaultSpec fault;
+    bool spent = false;
+  };
+  /// An unplug that was asked for and begins only at `begins`.
+  struct LateUnplug {
+    VmId vm;
+    DeviceKind kind;
+    TimePoint begins;
+  };
+
+  /// Fails or waits as the faults for this phase say; a value means "go on with the operation".
+  Result<> strike(VmId vm, Phase phase, TimePoint deadline);
+
+  Hypervisor& inner_;
+  Clock& clock_;
+  const Instance& instance_;
+  std::unique_ptr<Mutex> mutex_;
+  std::vector<Armed> armed_;
+  std::vector<LateUnplug> late_;
+};
+
+}  // namespace ferry
