@@ -1,0 +1,32 @@
+// The MPI side of the handshake, as the migration framework sees it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/ports/result.hpp"
+#include "core/ports/types.hpp"
+#include "core/units/units.hpp"
+
+namespace ferry {
+
+/// One suspension of one job: which VMs of it are about to move.
+struct SuspendRequest {
+  JobId job;
+  std::uint64_t epoch = 0;  ///< rises with every request to this job
+  std::vector<VmId> moving;
+};
+
+/// What a job's ranks do when their channels must go. The runtime answers for all ranks of a job.
+class JobRuntime {
+ public:
+  virtual ~JobRuntime() = default;
+  /// Blocks until every rank is ready (its channels to moving ranks drained and closed) or has said
+  /// that it is not concerned. On any failure the caller reactivates the same epoch.
+  virtual Result<> suspend(const SuspendRequest& request, TimePoint deadline) = 0;
+  /// Blocks until addresses are exchanged and held messages may flow again. Also undoes a `suspend`
+  /// that failed. Not ended by cancellation: a job is never left suspended.
+  virtual Result<> reactivate(const SuspendRequest& request, TimePoint deadline) = 0;
+};
+
+}  // namespace ferry

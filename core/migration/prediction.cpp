@@ -1,0 +1,122 @@
+#include "core/migration/prediction.hpp"
+
+#include <algorithm>
+
+namespace ferry {
+
+namespace {
+
+constexpr Bytes zero_page_header{9};  // 8 bytes of offset and flags, 1 byte of content
+
+/// Two operations of one host of which a share runs one at a time.
+Duration side_by_side(Duration first, Duration second, Ratio serial) {
+  if (first == Duration::zero() || second == Duration::zero()) return first + second;
+  return std::max(first, first * serial.value() + second);
+}
+
+}  // namespace
+
+Bytes first_pass(const VmSpec& vm, const TransferOptions& options) {
+  if (options.transport == Transport::rdma && options.pin_all) return vm.memory;
+  const Bytes zero = vm.memory * vm.zero.value();
+  const Bytes headers = zero_page_header * static_cast<double>(Pages::holding(zero).count());
+  return vm.memory - zero + headers;
+}
+
+Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
+                         const TransferOptions& options) {
+  Bandwidth least =
+      std::min(platform.streams[static_cast<std::size_t>(options.transport)].bandwidth,
+               options.bandwidth_limit);
+  for (const Network& network : instance.networks) {
+    if (std::find(network.carries.begin(), network.carries.end(), options.transport) !=
+        network.carries.end()) {
+      return std::min(least, network.link.bandwidth);
+    }
+  }
+  return least;
+}
+
+TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,
+                                    Bandwidth bandwidth, Bandwidth rate) {
+  TransferPrediction prediction;
+  Bytes pending = first_pass(vm, options);
+  if (options.mode == MemoryMode::offline) {
+    prediction.time = prediction.downtime = pending / bandwidth;
+    prediction.bytes = pending;
+    prediction.rounds = 1;
+    return prediction;
+  }
+  const Bytes threshold = bandwidth * options.downtime_limit;
+  for (int round = 1;; ++round) {
+    const Bytes sent = pending - threshold;
+    const Duration time = sent / bandwidth;
+    const Bytes dirtied = std::min(rate * time, vm.working_set);
+    prediction.bytes += sent;
+    prediction.time += time;
+    pending = pending - sent + dirtied;
+    if (pending <= threshold) {
+      prediction.downtime = pending / bandwidth;
+      prediction.time += prediction.downtime;
+      prediction.bytes += pending;
+      prediction.rounds = round + 1;
+      return prediction;
+    }
+    if (round >= options.max_rounds) {
+      prediction.rounds = round;
+      prediction.converges = false;
+      return prediction;
+    }
+  }
+}
+
+Duration predict_total(const Instance& instance, const Platform& platform, const MoveSpec& move) {
+  const VmSpec& vm = instance.vms[move.vm.index];
+  const HypervisorCosts& costs = platform.hypervisor;
+  const double gib = vm.memory.to_gibi();
+
+  Duration suspend;
+  Duration reactivate;
+  bool running = false;
+  for (const JobId id : vm.jobs) {
+    const JobSpec& job = instance.jobs[id.index];
+    if (job.strategy == Strategy::none) {
+      running = true;
+      continue;
+    }
+    const std::size_t channels = job.vms.size() * job.ranks_per_vm - 1;
+    Duration longest;
+    for (const Duration next_call : job.next_call) {
+      const bool waits = job.strategy == Strategy::progress_engine;
+      longest = std::max(longest, waits ? next_call : Duration::zero());
+    }
+    suspend = std::max(suspend, longest + platform.mpi.notice +
+                                    platform.mpi.drain_channel * static_cast<double>(channels));
+    Duration back = platform.mpi.reactivate;
+    if (job.reconnect == Reconnect::eager) {
+      back += platform.mpi.reconnect_channel * static_cast<double>(channels);
+    }
+    reactivate = std::max(reactivate, back);
+  }
+
+  const Bandwidth rate =
+      running ? vm.idle_dirty_rate + vm.dirty_rate : vm.idle_dirty_rate;
+  const TransferPrediction transfer =
+      predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer), rate);
+
+  const bool has_ivshmem = vm.ivshmem != Bytes{};
+  const Duration attach_vf = costs.attach_vf.fixed + costs.attach_vf.per_gib * gib;
+  const Duration pin = move.transfer.transport == Transport::rdma && move.transfer.pin_all
+                           ? costs.pin_per_gib * gib
+                           : Duration::zero();
+  const Duration none = Duration::zero();
+  return costs.set_status + suspend +
+         side_by_side(vm.virtual_function ? costs.detach_vf : none,
+                      has_ivshmem ? costs.remove_ivshmem : none, costs.serial) +
+         costs.prepare + pin + transfer.time + costs.finish + costs.clean_up +
+         side_by_side(vm.virtual_function ? attach_vf : none,
+                      has_ivshmem ? costs.add_ivshmem : none, costs.serial) +
+         costs.set_status + reactivate;
+}
+
+}  // namespace ferry

@@ -1,0 +1,174 @@
+#include "core/migration/wave.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+namespace ferry {
+
+Wave::Wave(MigrationContext& context, std::size_t number, std::vector<WaveMove> moves)
+    : context_(context),
+      number_(number),
+      moves_(std::move(moves)),
+      ends_(moves_.size()),
+      tasks_(context.world.executor) {}
+
+void Wave::cancel() { tasks_.cancel(); }
+
+std::string Wave::names() const {
+  std::string names;
+  for (const WaveMove& move : moves_) {
+    if (!names.empty()) names += ",";
+    names += context_.instance.vms[context_.instance.moves[move.move].vm.index].name;
+  }
+  return names;
+}
+
+void Wave::for_each(std::size_t count, const std::function<void(std::size_t)>& body) {
+  if (count == 1) {
+    body(0);
+    return;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    tasks_.spawn(fmt::format("wave {}", number_), [&body, i] { body(i); });
+  }
+  tasks_.join();
+}
+
+void Wave::plan_epochs() {
+  std::map<JobId, std::vector<VmId>> moving;
+  for (const WaveMove& move : moves_) {
+    const VmId vm = context_.instance.moves[move.move].vm;
+    for (const JobId job : context_.instance.vms[vm.index].jobs) moving[job].push_back(vm);
+  }
+  Lock lock(context_.mutex);
+  for (auto& [job, vms] : moving) {
+    std::sort(vms.begin(), vms.end());
+    requests_.push_back({job, ++context_.epochs[job.index], std::move(vms)});
+  }
+}
+
+std::vector<WaveMoveEnd> Wave::run() {
+  const TimePoint started = context_.world.clock.now();
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    ends_[i].started = started;
+    ends_[i].end.host = moves_[i].from;
+  }
+  plan_epochs();
+  context_.intend(fmt::format("wave {} opens {}", number_, names()));
+
+  if (Result<> suspended = suspend(); suspended) {
+    move_all();
+  } else {
+    const bool cancelled = suspended.error().kind == FailureKind::cancelled;
+    for (WaveMoveEnd& end : ends_) {
+      end.end.outcome = cancelled ? Outcome::cancelled : Outcome::rolled_back;
+      end.end.reason = suspended.error().reason;
+      end.ended = context_.world.clock.now();
+    }
+  }
+  reactivate();
+  context_.note(fmt::format("wave {} closed", number_));
+  return ends_;
+}
+
+Result<> Wave::suspend() {
+  const TimePoint start = context_.world.clock.now();
+  Duration patience;
+  for (const WaveMove& move : moves_) {
+    patience = std::max(patience, context_.instance.moves[move.move].timeouts.suspend);
+  }
+  const TimePoint deadline = start + patience;
+
+  std::vector<Result<>> results(moves_.size() + requests_.size());
+  for_each(moves_.size(), [&](std::size_t i) {
+    results[i] = context_.world.hypervisor.set_status(context_.instance.moves[moves_[i].move].vm,
+                                                      Phase::set_pre_migration, deadline);
+  });
+  if (!requests_.empty()) {
+    for_each(requests_.size(), [&](std::size_t i) {
+      results[moves_.size() + i] = context_.jobs.suspend(requests_[i], deadline);
+    });
+  }
+  const auto failed =
+      std::find_if(results.begin(), results.end(), [](const Result<>& r) { return !r; });
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    record(Phase::set_pre_migration, i, start, failed == results.end());
+  }
+  return failed == results.end() ? Result<>{} : *failed;
+}
+
+void Wave::move_all() {
+  for_each(moves_.size(), [&](std::size_t i) {
+    Move move(context_, moves_[i].move, moves_[i].from, moves_[i].to);
+    ends_[i].end = move.run();
+    ends_[i].ended = context_.world.clock.now();
+  });
+}
+
+void Wave::reactivate() {
+  const Uncancellable uncancellable(context_.world.executor);
+  std::vector<TimePoint> starts;
+  Duration patience;
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    // A VM whose devices are back before those of its wave waits here: its channels come back with
+    // all the others.
+    starts.push_back(ends_[i].ended);
+    patience = std::max(patience, context_.instance.moves[moves_[i].move].timeouts.suspend);
+  }
+  context_.intend(fmt::format("wave {} reactivates", number_));
+
+  std::vector<Result<>> statuses(moves_.size());
+  for_each(moves_.size(), [&](std::size_t i) {
+    if (ends_[i].end.outcome == Outcome::lost) return;
+    const Uncancellable undisturbed(context_.world.executor);  // it may run in a task of its own
+    const VmId vm = context_.instance.moves[moves_[i].move].vm;
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      statuses[i] = context_.world.hypervisor.set_status(
+          vm, Phase::set_post_migration, context_.world.clock.now() + patience);
+      if (statuses[i]) break;
+    }
+  });
+  std::vector<Result<>> reactivated(requests_.size());
+  if (!requests_.empty()) {
+    for_each(requests_.size(), [&](std::size_t i) {
+      reactivated[i] =
+          context_.jobs.reactivate(requests_[i], context_.world.clock.now() + patience);
+    });
+  }
+
+  const TimePoint done = context_.world.clock.now();
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    WaveMoveEnd& end = ends_[i];
+    bool completed = statuses[i].has_value();
+    auto add_reason = [&](const std::string& reason) {
+      completed = false;
+      if (!end.end.reason.empty()) end.end.reason += "; ";
+      end.end.reason += reason;
+    };
+    if (!statuses[i]) add_reason("its status could not be set: " + statuses[i].error().reason);
+    for (std::size_t r = 0; r < requests_.size(); ++r) {
+      const VmId vm = context_.instance.moves[moves_[i].move].vm;
+      const std::vector<VmId>& moving = requests_[r].moving;
+      if (!reactivated[r] && std::binary_search(moving.begin(), moving.end(), vm)) {
+        add_reason(reactivated[r].error().reason);
+      }
+    }
+    end.ended = done;
+    if (end.end.vf_gone) end.outage = done - *end.end.vf_gone;
+    record(Phase::set_post_migration, i, starts[i], completed);
+  }
+}
+
+void Wave::record(Phase phase, std::size_t index, TimePoint start, bool completed) {
+  const VmId vm = context_.instance.moves[moves_[index].move].vm;
+  context_.recorder.span({.vm = vm,
+                          .phase = phase,
+                          .host = ends_[index].end.host,
+                          .start = start,
+                          .end = context_.world.clock.now(),
+                          .outcome = completed ? Outcome::completed : Outcome::failed});
+}
+
+}  // namespace ferry

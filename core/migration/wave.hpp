@@ -1,0 +1,59 @@
+// The VMs that are suspended and moved together, from the request to the reactivation of their jobs.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "core/migration/context.hpp"
+#include "core/migration/move.hpp"
+#include "core/ports/task_group.hpp"
+
+namespace ferry {
+
+/// One VM of a wave. Both hosts are reserved when the wave runs.
+struct WaveMove {
+  std::size_t move = 0;  ///< index into Instance::moves
+  HostId from;
+  HostId to;
+};
+
+/// How one VM of a wave ended.
+struct WaveMoveEnd {
+  MoveEnd end;
+  TimePoint started;
+  TimePoint ended;
+  Duration outage;  ///< virtual function gone to channels reactivated; zero without one
+};
+
+/// `run` blocks until every VM of the wave is at rest and every job that it touched is reactivated.
+/// `cancel` may be called from another task: before memory has arrived a VM rolls back, after that it
+/// completes.
+class Wave {
+ public:
+  Wave(MigrationContext& context, std::size_t number, std::vector<WaveMove> moves);
+
+  /// Ends in the order of the moves. Records spans of the two outer phases; reservations stay as
+  /// they are (the caller releases the host where a VM does not run).
+  std::vector<WaveMoveEnd> run();
+  void cancel();
+
+ private:
+  [[nodiscard]] std::string names() const;
+  void plan_epochs();
+  Result<> suspend();
+  void move_all();
+  void reactivate();
+  void record(Phase phase, std::size_t index, TimePoint start, bool completed);
+  /// Runs `body(i)` for every i below `count`, beside each other.
+  void for_each(std::size_t count, const std::function<void(std::size_t)>& body);
+
+  MigrationContext& context_;
+  std::size_t number_;
+  std::vector<WaveMove> moves_;
+  std::vector<WaveMoveEnd> ends_;
+  std::vector<SuspendRequest> requests_;  ///< one per job that a VM of the wave belongs to
+  TaskGroup tasks_;
+};
+
+}  // namespace ferry
