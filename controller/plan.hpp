@@ -1,0 +1,45 @@
+// What will be moved, when and in which company.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "core/scenario/instance.hpp"
+
+namespace ferry {
+
+/// VMs that are suspended and moved together.
+struct PlannedWave {
+  std::vector<std::size_t> moves;  ///< indices into Instance::moves
+  TimePoint not_before;
+};
+
+/// A move with the destination that was chosen for it.
+struct PlannedMove {
+  std::size_t move = 0;
+  HostId from;
+  HostId to;
+  Duration predicted_total;  ///< alone on an idle network
+};
+
+struct Plan {
+  std::vector<PlannedMove> moves;  ///< by index of Instance::moves
+  std::vector<PlannedWave> waves;  ///< in the order in which they are offered
+  Order order = Order::parallel;
+  Limits limits;
+  Duration stagger;
+};
+
+/// Places every move (`place`) so that memory, cores, VFs and IVShmem suffice at each step of a
+/// sequential execution, and forms the waves. Error: a sentence that names the first VM that fits
+/// nowhere and why each candidate was refused.
+///
+/// `place: spread` takes the candidate with the fewest VMs planned on it, `pack` the one with the
+/// least memory left, `in_order` hands the migration's VMs round the candidates one after the other;
+/// each goes on to the next candidate where a VM does not fit.
+tl::expected<Plan, std::string> make_plan(const Scenario& scenario, const Instance& instance);
+
+}  // namespace ferry

@@ -1,0 +1,60 @@
+// One scenario executed once in a world that the caller chose.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "controller/plan.hpp"
+#include "core/ports/journal.hpp"
+#include "core/ports/world.hpp"
+#include "core/record/run_records.hpp"
+#include "core/scenario/instance.hpp"
+
+namespace ferry {
+
+/// Counts for progress displays.
+struct SessionProgress {
+  std::size_t moves = 0;    ///< planned
+  std::size_t started = 0;
+  std::size_t ended = 0;
+  std::size_t failed = 0;   ///< ended otherwise than `completed`
+  TimePoint now;            ///< on the world's clock
+};
+
+/// How far an interruption goes; levels only rise. Safe to raise from a signal handler.
+enum class Interruption : int {
+  none = 0,
+  start_nothing_new = 1,  ///< running moves finish
+  cancel = 2,             ///< running moves are cancelled and rolled back
+};
+
+struct SessionOptions {
+  /// Called when the counts change; must not block on a port.
+  std::function<void(const SessionProgress&)> on_progress;
+  /// Asked whenever something would start, and by `Session::poll_interruption`.
+  std::function<Interruption()> interruption;
+};
+
+/// The execution of a plan. Use: construct inside the world's body, call `run` there.
+class Session {
+ public:
+  Session(World& world, const Scenario& scenario, const Instance& instance, const Plan& plan,
+          Journal& journal, Recorder& recorder, SessionOptions options);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Blocks (on ports) until every move has ended; records one MoveRecord for each move.
+  void run();
+  /// Looks at `options.interruption` and acts on it; called by worlds between steps (simulation) or by
+  /// a watching thread.
+  void poll_interruption();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ferry
