@@ -1,0 +1,72 @@
+# The front door. `make help` lists what there is.
+PYTHON := /usr/bin/python3
+JOBS   := $(shell nproc)
+BUILD  := build/both
+FERRY  := $(BUILD)/controller/cli/ferry
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PREFIX ?= /usr/local
+PAPER  := breakdown multi_vm rwth_memory
+OUT    ?= runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo test test-cpp test-python test-sanitizers test-fuzz bench install format tidy clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
+
+deps: ## install what is missing of .ci/packages.txt (Debian, apt-get)
+	@.ci/install-packages $(SUDO)
+
+build: deps ## build the release with every world, in build/both
+	@.ci/quietly build cmake --preset both
+	@.ci/quietly build cmake --build --preset both -j $(JOBS)
+
+demo: build ## simulate the paper's migration experiments: claims tables and plots
+	@mkdir -p $(OUT)
+	@for study in $(PAPER); do \
+	  rm -rf $(OUT)/$$study; \
+	  echo; echo "== $$study: $(FERRY) sweep scenarios/paper/$$study.yaml --out $(OUT)/$$study"; \
+	  $(FERRY) sweep scenarios/paper/$$study.yaml --out $(OUT)/$$study --quiet || [ $$? = 1 ] || exit 1; \
+	done
+	@echo; echo "Tables (claims.csv, cells.csv) and every cell's run folder: $(OUT)/"; \
+	echo "Pictures:"; ls $(OUT)/*/plots/*.png | sed 's/^/  /'
+
+test: build test-cpp test-python test-sanitizers test-fuzz ## everything that CI runs
+
+test-cpp: build ## unit, contract and scenario tests
+	ctest --preset both -j $(JOBS) --quiet --output-log build/ctest.log || { tail -n 200 build/ctest.log; exit 1; }
+	@tail -n 4 build/ctest.log
+
+test-python: build ## command line, schema, architecture, analysis
+	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_BUILD=$(CURDIR)/$(BUILD) $(PYTHON) -m pytest -q tests
+
+test-sanitizers: deps ## the same C++ tests under address, undefined-behaviour and thread sanitizers
+	@.ci/quietly asan cmake --preset asan
+	@.ci/quietly asan cmake --build --preset asan -j $(JOBS)
+	ctest --preset asan -j $(JOBS) --quiet --output-log build/ctest-asan.log || { tail -n 200 build/ctest-asan.log; exit 1; }
+	@tail -n 4 build/ctest-asan.log
+	@.ci/quietly tsan cmake --preset tsan
+	@.ci/quietly tsan cmake --build --preset tsan -j $(JOBS)
+	ctest --preset tsan -j $(JOBS) --quiet --output-log build/ctest-tsan.log || { tail -n 200 build/ctest-tsan.log; exit 1; }
+	@tail -n 4 build/ctest-tsan.log
+
+FUZZ_SECONDS ?= 40
+test-fuzz: deps ## a short run of every fuzz target
+	@.ci/quietly fuzz cmake --preset fuzz
+	@.ci/quietly fuzz cmake --build --preset fuzz -j $(JOBS)
+	@.ci/fuzz-smoke build/fuzz $(FUZZ_SECONDS)
+
+bench: build ## ours beside the peers, as ratios; appends to bench.tsv
+	@.ci/bench $(BUILD)
+
+install: build ## install into $(DESTDIR)$(PREFIX)
+	DESTDIR=$(DESTDIR) cmake --install $(BUILD) --prefix $(PREFIX)
+
+format: ## clang-format every source
+	git ls-files '*.hpp' '*.cpp' | xargs clang-format -i
+
+tidy: deps ## clang-tidy over everything
+	cmake --preset tidy && cmake --build --preset tidy -j $(JOBS)
+
+clean: ## remove build folders
+	rm -rf build
