@@ -55,6 +55,7 @@ class Session::Impl {
 
   void run();
   void poll_interruption();
+  [[nodiscard]] const Inventory& inventory() const { return inventory_; }
 
  private:
   enum class State { pending, running, done };
@@ -91,7 +92,7 @@ class Session::Impl {
   void open_what_can_open();
   bool can_open(const WaveState& wave);
   void open(std::size_t index);
-  void run_wave(std::size_t index, std::vector<WaveMove> moves);
+  void run_wave(std::size_t index, TimePoint opened, std::vector<WaveMove> moves);
   void close(std::size_t index, const std::vector<WaveMove>& moves,
              const std::vector<WaveMoveEnd>& ends);
   bool retries(std::size_t move, const WaveMoveEnd& end);
@@ -228,23 +229,20 @@ void Session::Impl::open(std::size_t index) {
     state.from = host_of(move);
     state.to = plan_.moves[move].to;
     state.attempts += 1;
-    if (!state.started) {
-      state.started = now;
-      progress_.started += 1;
-    }
+    if (state.attempts == 1) progress_.started += 1;
     moves.push_back({move, state.from, state.to});
   }
   wave.state = State::running;
   running_ += 1;
   last_opened_ = now;
   report();
+  std::string name = "wave of " + instance_.vms[spec(moves.front().move).vm.index].name;
   wave.task = world_.executor.spawn(
-      "wave " + instance_.vms[spec(moves.front().move).vm.index].name,
-      [this, index, moves = std::move(moves)] { run_wave(index, moves); });
+      std::move(name), [this, index, now, moves = std::move(moves)] { run_wave(index, now, moves); });
 }
 
-void Session::Impl::run_wave(std::size_t index, std::vector<WaveMove> moves) {
-  Wave wave(context_, index, moves);
+void Session::Impl::run_wave(std::size_t index, TimePoint opened, std::vector<WaveMove> moves) {
+  Wave wave(context_, index, opened, moves);
   {
     Lock lock(*mutex_);
     waves_[index].running = &wave;
@@ -271,6 +269,7 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
     limiter_.give(spec(move), moves[i].from, moves[i].to);
 
     MoveState& state = moves_[move];
+    if (!state.started) state.started = ends[i].started;
     state.bytes += end.transfer.bytes;
     state.outage += ends[i].outage;
     if (retries(move, ends[i])) {
@@ -395,5 +394,7 @@ Session::~Session() = default;
 void Session::run() { impl_->run(); }
 
 void Session::poll_interruption() { impl_->poll_interruption(); }
+
+const Inventory& Session::inventory() const { return impl_->inventory(); }
 
 }  // namespace ferry

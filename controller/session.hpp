@@ -11,6 +11,7 @@
 #include "core/ports/world.hpp"
 #include "core/record/run_records.hpp"
 #include "core/scenario/instance.hpp"
+#include "core/topology/inventory.hpp"
 
 namespace ferry {
 
@@ -51,6 +52,8 @@ class Session {
   /// Looks at `options.interruption` and acts on it; called by worlds between steps (simulation) or by
   /// a watching thread.
   void poll_interruption();
+  /// Who holds what; after `run` every VM holds exactly the host that it runs on.
+  [[nodiscard]] const Inventory& inventory() const;
 
  private:
   class Impl;

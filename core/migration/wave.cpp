@@ -7,9 +7,11 @@
 
 namespace ferry {
 
-Wave::Wave(MigrationContext& context, std::size_t number, std::vector<WaveMove> moves)
+Wave::Wave(MigrationContext& context, std::size_t number, TimePoint opened,
+           std::vector<WaveMove> moves)
     : context_(context),
       number_(number),
+      opened_(opened),
       moves_(std::move(moves)),
       ends_(moves_.size()),
       tasks_(context.world.executor) {}
@@ -50,9 +52,8 @@ void Wave::plan_epochs() {
 }
 
 std::vector<WaveMoveEnd> Wave::run() {
-  const TimePoint started = context_.world.clock.now();
   for (std::size_t i = 0; i < moves_.size(); ++i) {
-    ends_[i].started = started;
+    ends_[i].started = opened_;
     ends_[i].end.host = moves_[i].from;
   }
   plan_epochs();
@@ -74,7 +75,7 @@ std::vector<WaveMoveEnd> Wave::run() {
 }
 
 Result<> Wave::suspend() {
-  const TimePoint start = context_.world.clock.now();
+  const TimePoint start = opened_;
   Duration patience;
   for (const WaveMove& move : moves_) {
     patience = std::max(patience, context_.instance.moves[move.move].timeouts.suspend);
@@ -93,8 +94,9 @@ Result<> Wave::suspend() {
   }
   const auto failed =
       std::find_if(results.begin(), results.end(), [](const Result<>& r) { return !r; });
+  const TimePoint end = context_.world.clock.now();
   for (std::size_t i = 0; i < moves_.size(); ++i) {
-    record(Phase::set_pre_migration, i, start, failed == results.end());
+    record(Phase::set_pre_migration, i, start, end, failed == results.end());
   }
   return failed == results.end() ? Result<>{} : *failed;
 }
@@ -157,17 +159,18 @@ void Wave::reactivate() {
     }
     end.ended = done;
     if (end.end.vf_gone) end.outage = done - *end.end.vf_gone;
-    record(Phase::set_post_migration, i, starts[i], completed);
+    record(Phase::set_post_migration, i, starts[i], done, completed);
   }
 }
 
-void Wave::record(Phase phase, std::size_t index, TimePoint start, bool completed) {
+void Wave::record(Phase phase, std::size_t index, TimePoint start, TimePoint end,
+                  bool completed) {
   const VmId vm = context_.instance.moves[moves_[index].move].vm;
   context_.recorder.span({.vm = vm,
                           .phase = phase,
                           .host = ends_[index].end.host,
                           .start = start,
-                          .end = context_.world.clock.now(),
+                          .end = end,
                           .outcome = completed ? Outcome::completed : Outcome::failed});
 }
 

@@ -31,7 +31,8 @@ struct WaveMoveEnd {
 /// completes.
 class Wave {
  public:
-  Wave(MigrationContext& context, std::size_t number, std::vector<WaveMove> moves);
+  /// `opened`: when the wave was admitted; its first phase begins there.
+  Wave(MigrationContext& context, std::size_t number, TimePoint opened, std::vector<WaveMove> moves);
 
   /// Ends in the order of the moves. Records spans of the two outer phases; reservations stay as
   /// they are (the caller releases the host where a VM does not run).
@@ -44,12 +45,13 @@ class Wave {
   Result<> suspend();
   void move_all();
   void reactivate();
-  void record(Phase phase, std::size_t index, TimePoint start, bool completed);
+  void record(Phase phase, std::size_t index, TimePoint start, TimePoint end, bool completed);
   /// Runs `body(i)` for every i below `count`, beside each other.
   void for_each(std::size_t count, const std::function<void(std::size_t)>& body);
 
   MigrationContext& context_;
   std::size_t number_;
+  TimePoint opened_;
   std::vector<WaveMove> moves_;
   std::vector<WaveMoveEnd> ends_;
   std::vector<SuspendRequest> requests_;  ///< one per job that a VM of the wave belongs to

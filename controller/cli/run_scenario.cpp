@@ -1,0 +1,145 @@
+#include "controller/cli/run_scenario.hpp"
+
+#include <chrono>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "controller/cli/worlds.hpp"
+#include "core/ports/world_error.hpp"
+#include "core/record/journal_file.hpp"
+#include "hw_backend/threads/threads_world.hpp"
+
+namespace ferry {
+namespace {
+
+/// How often, in real time, a threads world looks at the interruption level.
+constexpr Duration watch_interval = Duration::milliseconds(50);
+
+/// Hands each new level to the session once; being told again would keep the session awake for ever.
+class InterruptionRelay {
+ public:
+  InterruptionRelay(const RunOptions& options, Session& session)
+      : options_(options), session_(session) {}
+  void look() {
+    if (!options_.interruption) return;
+    const Interruption level = options_.interruption();
+    if (level <= told_) return;
+    told_ = level;
+    session_.poll_interruption();
+  }
+
+ private:
+  const RunOptions& options_;
+  Session& session_;
+  Interruption told_ = Interruption::none;
+};
+
+struct Cancelling {
+  Task& task;
+  ~Cancelling() { task.cancel(); }
+};
+
+/// One run: what both worlds share.
+class Execution {
+ public:
+  Execution(const LoadedScenario& loaded, const RunOptions& options, RunOutcome& outcome)
+      : loaded_(loaded), options_(options), outcome_(outcome) {}
+
+  void simulate() {
+    run_in_simulation(
+        outcome_.instance, loaded_.scenario.platform, loaded_.scenario.seed,
+        [this] {
+          if (relay_ != nullptr) relay_->look();
+        },
+        [this](World& world) {
+          run(world, [](InterruptionRelay&, const std::function<void()>& go) { go(); });
+        });
+  }
+
+  void run_on_threads() {
+    ThreadsOptions threads;
+    threads.seed = loaded_.scenario.seed;
+    threads.speed = options_.speed;
+    run_threads(outcome_.instance, loaded_.scenario.platform, threads, [this](World& world) {
+      outcome_.records = RunRecords(world.executor.make_mutex());
+      run(world, [this, &world](InterruptionRelay& relay, const std::function<void()>& go) {
+        const Duration interval = watch_interval * options_.speed;
+        const std::unique_ptr<Task> watcher =
+            world.executor.spawn("interruption watcher", [&world, &relay, interval] {
+              while (world.clock.sleep_until(world.clock.now() + interval) != Wake::cancelled) {
+                relay.look();
+              }
+            });
+        const Cancelling ending{*watcher};  // before the watcher is joined, however `go` ends
+        go();
+      });
+      outcome_.records.drop_mutex();
+    });
+  }
+
+ private:
+  template <class Around>
+  void run(World& world, const Around& around) {
+    outcome_.world_built_nanoseconds = real_nanoseconds();
+    MemoryJournal memory;
+    Journal& journal = options_.journal != nullptr ? *options_.journal : memory;
+    Session session(world, loaded_.scenario, outcome_.instance, outcome_.plan, journal,
+                    outcome_.records, {options_.on_progress, options_.interruption});
+    InterruptionRelay relay(options_, session);
+    relay_ = &relay;
+    around(relay, [&session] { session.run(); });
+    relay_ = nullptr;
+    outcome_.journal = memory.text();
+  }
+
+  const LoadedScenario& loaded_;
+  const RunOptions& options_;
+  RunOutcome& outcome_;
+  InterruptionRelay* relay_ = nullptr;
+};
+
+}  // namespace
+
+std::string_view to_name(WorldKind world) {
+  return world == WorldKind::sim ? "sim" : "threads";
+}
+
+std::int64_t real_nanoseconds() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
+    const LoadedScenario& loaded, const RunOptions& options) {
+  if (options.world == WorldKind::sim && !simulation_is_built_in) {
+    return tl::unexpected(
+        RunError{ExitStatus::no_world,
+                 "this build has no simulated world (SimGrid was not there when it was configured); "
+                 "--on threads would be right"});
+  }
+  auto outcome = std::make_unique<RunOutcome>();
+  outcome->instance = expand(loaded.scenario);
+  auto plan = make_plan(loaded.scenario, outcome->instance);
+  if (!plan) return tl::unexpected(RunError{ExitStatus::bad_input, plan.error()});
+  outcome->plan = std::move(*plan);
+
+  Execution execution(loaded, options, *outcome);
+  try {
+    if (options.world == WorldKind::sim) {
+      execution.simulate();
+    } else {
+      execution.run_on_threads();
+    }
+  } catch (const WorldError& error) {
+    return tl::unexpected(RunError{ExitStatus::no_world, fmt::format("the world broke: {}", error.what())});
+  }
+  outcome->accounts = account_moves(outcome->records);
+  outcome->metrics = summarise(outcome->records, outcome->accounts);
+  outcome->verdict = judge(outcome->records, outcome->instance);
+  outcome->interrupted = options.interruption && options.interruption() != Interruption::none;
+  return outcome;
+}
+
+}  // namespace ferry

@@ -1,0 +1,65 @@
+// One scenario, executed once, with everything that it recorded.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "controller/cli/exit_status.hpp"
+#include "controller/plan.hpp"
+#include "controller/session.hpp"
+#include "core/record/summary.hpp"
+#include "core/scenario/document.hpp"
+#include "core/scenario/instance.hpp"
+
+namespace ferry {
+
+/// The worlds of this version.
+enum class WorldKind { sim, threads };
+std::string_view to_name(WorldKind world);
+
+struct RunOptions {
+  WorldKind world = WorldKind::sim;
+  double speed = 1.0;  ///< of the threads world: times real time; above zero
+  std::function<void(const SessionProgress&)> on_progress;  ///< may be empty
+  std::function<Interruption()> interruption;               ///< may be empty
+  Journal* journal = nullptr;  ///< none: kept in memory, in `RunOutcome::journal`
+};
+
+struct RunOutcome {
+  Instance instance;
+  Plan plan;
+  RunRecords records;
+  std::vector<MoveAccount> accounts;  ///< point into `records`
+  std::vector<Metric> metrics;
+  RunVerdict verdict;
+  std::string journal;  ///< text of the journal that was kept in memory
+  bool interrupted = false;
+  /// Real time at which the world was built: where `simulate_seconds` begins.
+  std::int64_t world_built_nanoseconds = 0;
+
+  RunOutcome() = default;
+  RunOutcome(RunOutcome&&) = delete;  // the accounts point into it
+};
+
+/// Why nothing was run, or why the world broke.
+struct RunError {
+  ExitStatus status = ExitStatus::no_world;
+  std::string message;
+};
+
+/// Expands, plans and executes. Blocks until every move has ended. A simulated world can be run once per
+/// process. Errors: no plan (bad input), or a world that is not here or broke.
+tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
+    const LoadedScenario& loaded, const RunOptions& options);
+
+/// Real time since an unspecified point, for measuring.
+std::int64_t real_nanoseconds();
+
+}  // namespace ferry

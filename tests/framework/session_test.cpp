@@ -1,0 +1,302 @@
+// Sessions on every world: what one migration does, and how several share the cluster.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "tests/framework/session_run.hpp"
+
+namespace ferry {
+namespace {
+
+constexpr VmId vm0{0}, vm1{1}, vm2{2}, vm3{3};
+constexpr HostId host0{0}, host1{1}, host3{3};
+
+class SessionInWorlds : public Contract {
+ protected:
+  void run_case(SessionCase& session, const std::function<void(World&)>& body) const {
+    GetParam()->run(session.cluster.instance, session.cluster.platform, body);
+  }
+};
+FERRY_FOR_EVERY_WORLD(SessionInWorlds);
+
+bool overlap(const MoveRecord& a, const MoveRecord& b) { return a.start < b.end && b.start < a.end; }
+
+/// One rank's message to another, in the same world after its VM has moved.
+void expect_a_message_arrives(World& world, HostId from, HostId to) {
+  const std::unique_ptr<Endpoint> sender = world.fabric.open(from, fast_profile());
+  const std::unique_ptr<Endpoint> receiver = world.fabric.open(to, fast_profile());
+  const std::vector<std::byte> hello = {std::byte{'h'}, std::byte{'i'}};
+  const std::unique_ptr<Task> rank = world.executor.spawn("sender", [&] {
+    EXPECT_TRUE(succeeded(sender->post(receiver->address(), Bytes(2), hello, after(world, ms(5000)))));
+  });
+  const Result<Message> got = receiver->receive(after(world, ms(5000)));
+  rank->join();
+  ASSERT_TRUE(succeeded(got));
+  EXPECT_EQ(got->payload, hello);
+  EXPECT_EQ(got->from, sender->address());
+}
+
+TEST_P(SessionInWorlds, one_migration_goes_through_seven_phases_and_a_message_through_the_fabric) {
+  SessionCase session;
+  session.move(vm0, host3);
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    EXPECT_EQ(end.only_move().outcome, Outcome::completed);
+    EXPECT_EQ(end.only_move().reason, "");
+    EXPECT_EQ(world.hypervisor.inspect(vm0).host, host3);
+    expect_invariant(world, session, end);
+
+    const SpanRecord pre = end.span(vm0, Phase::set_pre_migration);
+    const SpanRecord detach = end.span(vm0, Phase::detach_vf);
+    const SpanRecord remove = end.span(vm0, Phase::remove_ivshmem);
+    const SpanRecord migration = end.span(vm0, Phase::migration);
+    const SpanRecord attach = end.span(vm0, Phase::attach_vf);
+    const SpanRecord add = end.span(vm0, Phase::add_ivshmem);
+    const SpanRecord post = end.span(vm0, Phase::set_post_migration);
+    EXPECT_EQ(pre.start, end.only_move().start);
+    EXPECT_LE(pre.end, std::min(detach.start, remove.start));
+    EXPECT_LE(std::max(detach.end, remove.end), migration.start);
+    EXPECT_LE(migration.end, std::min(attach.start, add.start));
+    EXPECT_LE(std::max(attach.end, add.end), post.start);
+    EXPECT_EQ(post.end, end.only_move().end);
+    EXPECT_EQ(migration.host, host0);
+    EXPECT_EQ(attach.host, host3);
+    EXPECT_GE(end.only_move().outage, migration.end - migration.start);
+    EXPECT_LE(end.only_move().transfer.downtime, migration.end - migration.start);
+    Bytes sent;
+    for (const RoundRecord& round : end.rounds) sent += round.report.bytes;
+    EXPECT_EQ(sent, end.only_move().transfer.bytes);
+
+    expect_a_message_arrives(world, world.hypervisor.inspect(vm0).host, host1);
+  });
+}
+
+TEST_P(SessionInWorlds, every_rank_of_a_touched_job_answers_and_goes_on) {
+  SessionCase session;
+  session.move(vm0, host3);
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.ranks.size(), 2U);
+    const SpanRecord detach = end.span(vm0, Phase::detach_vf);
+    const SpanRecord attach = end.span(vm0, Phase::attach_vf);
+    for (const RankRecord& rank : end.ranks) {
+      EXPECT_LE(rank.requested, rank.drained);
+      EXPECT_LE(rank.drained, rank.ready);
+      EXPECT_LE(rank.ready, detach.start);
+      EXPECT_GE(rank.blocked_to, attach.end);
+    }
+  });
+}
+
+TEST_P(SessionInWorlds, a_rank_that_computes_past_the_migration_is_not_blocked) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.cluster.instance.jobs[0].next_call = {Duration::seconds(30), Duration::seconds(30)};
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    for (const RankRecord& rank : end.ranks) EXPECT_EQ(rank.blocked_from, rank.blocked_to);
+  });
+}
+
+TEST_P(SessionInWorlds, a_progress_engine_notices_only_at_the_next_call) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.cluster.instance.jobs[0].strategy = Strategy::progress_engine;
+  session.cluster.instance.jobs[0].next_call = {ms(80), ms(10)};
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    const SpanRecord pre = end.span(vm0, Phase::set_pre_migration);
+    EXPECT_GE(pre.end - pre.start, ms(80));
+    for (const RankRecord& rank : end.ranks) {
+      EXPECT_GE(rank.blocked_to - rank.blocked_from, rank.blocked_to - pre.end);
+    }
+  });
+}
+
+TEST_P(SessionInWorlds, ranks_that_are_not_ready_in_time_roll_the_wave_back) {
+  SessionCase session;
+  session.move(vm0, host3).timeouts.suspend = ms(100);
+  session.cluster.instance.jobs[0].strategy = Strategy::progress_engine;
+  session.cluster.instance.jobs[0].next_call = {Duration::seconds(2), Duration::zero()};
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    EXPECT_EQ(end.only_move().outcome, Outcome::rolled_back);
+    EXPECT_EQ(end.only_move().reason, "ranks of job pair were not ready in time");
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, parallel_moves_overlap_and_sequential_ones_do_not) {
+  for (const Order order : {Order::parallel, Order::sequential}) {
+    SessionCase session;
+    session.move(vm1, host3);
+    session.move(vm3, host1);
+    session.scenario.schedule.order = order;
+    run_case(session, [&](World& world) {
+      const SessionEnd end = run_session(world, session);
+      ASSERT_EQ(end.moves.size(), 2U);
+      EXPECT_EQ(overlap(end.moves[0], end.moves[1]), order == Order::parallel);
+      expect_invariant(world, session, end);
+    });
+  }
+}
+
+TEST_P(SessionInWorlds, limits_keep_moves_apart) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.move(vm1, host1);
+  session.scenario.schedule.limits.host_out = 1;
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 2U);
+    EXPECT_FALSE(overlap(end.moves[0], end.moves[1]));
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, stagger_keeps_starts_apart) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.move(vm1, host1);
+  session.scenario.schedule.stagger = ms(50);
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    const SpanRecord first = end.span(vm0, Phase::set_pre_migration);
+    const SpanRecord second = end.span(vm1, Phase::set_pre_migration);
+    EXPECT_GE(second.start - first.start, ms(50));
+  });
+}
+
+TEST_P(SessionInWorlds, a_move_waits_for_its_time) {
+  SessionCase session;
+  session.move(vm0, host3, ms(70));
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    EXPECT_GE(end.only_move().start, TimePoint::at(ms(70)));
+  });
+}
+
+TEST_P(SessionInWorlds, the_vms_of_a_job_move_in_one_wave) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.move(vm2, host3);
+  session.scenario.schedule.batch = Batch::job;
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    EXPECT_EQ(end.ranks.size(), 2U);  // one suspension of both ranks, not two
+    const SpanRecord first = end.span(vm0, Phase::set_post_migration);
+    const SpanRecord second = end.span(vm2, Phase::set_post_migration);
+    EXPECT_EQ(first.end, second.end);
+    EXPECT_GE(first.end, std::max(end.span(vm0, Phase::attach_vf).end,
+                                  end.span(vm2, Phase::attach_vf).end));
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, a_vm_moves_out_and_back_in_order) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.move(vm0, host0, ms(1)).migration = "return";
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 2U);
+    EXPECT_EQ(end.moves[0].to, host3);
+    EXPECT_EQ(end.moves[1].from, host3);
+    EXPECT_EQ(end.moves[1].to, host0);
+    EXPECT_GE(end.moves[1].start, end.moves[0].end);
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, a_full_destination_is_waited_for) {
+  SessionCase session;
+  session.cluster.instance.hosts[1].virtual_functions = 1;  // vm2 holds it until it has left
+  session.move(vm0, host1);
+  session.move(vm2, host3);
+  // The plan fills hosts in the order of names: vm2's migration goes first.
+  session.cluster.instance.moves[1].migration = "first";
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 2U);
+    EXPECT_EQ(end.moves[0].vm, vm2);
+    EXPECT_EQ(end.moves[1].outcome, Outcome::completed);
+    EXPECT_GE(end.moves[1].start, end.moves[0].end);
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, a_wave_larger_than_the_limits_is_not_started_and_says_so) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.move(vm1, host3);
+  session.scenario.schedule.batch = Batch::all;
+  session.scenario.schedule.limits.cluster = 1;
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 2U);
+    for (const MoveRecord& move : end.moves) {
+      EXPECT_EQ(move.outcome, Outcome::not_started);
+      EXPECT_EQ(move.reason,
+                "its wave of 2 moves never fitted under the limits and on the hosts at once");
+    }
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, the_first_interruption_starts_nothing_new_and_lets_moves_finish) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.move(vm1, host3, Duration::seconds(20));
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session, [&](Session& running) {
+      sleep(world, ms(30));
+      session.interruption = Interruption::start_nothing_new;
+      running.poll_interruption();
+    });
+    ASSERT_EQ(end.moves.size(), 2U);
+    EXPECT_EQ(end.moves[0].vm, vm1);
+    EXPECT_EQ(end.moves[0].outcome, Outcome::not_started);
+    EXPECT_EQ(end.moves[0].reason, "interrupted before it began");
+    EXPECT_EQ(end.moves[1].outcome, Outcome::completed);
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, the_second_interruption_rolls_running_moves_back) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.cluster.platform.hypervisor.prepare = Duration::seconds(2);
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session, [&](Session& running) {
+      sleep(world, ms(500));  // the destination is being prepared
+      session.interruption = Interruption::cancel;
+      running.poll_interruption();
+    });
+    EXPECT_EQ(end.only_move().outcome, Outcome::cancelled);
+    EXPECT_EQ(world.hypervisor.inspect(vm0).host, host0);
+    EXPECT_LT(end.only_move().end, TimePoint::at(Duration::seconds(2)));
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, what_changes_the_world_is_in_the_journal_before_it_happens) {
+  SessionCase session;
+  session.move(vm1, host3);
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    EXPECT_THAT(end.journal,
+                testing::IsSupersetOf({"wave 0 opens vm1", "detach_vf vm1 host0",
+                                       "remove_ivshmem vm1 host0", "migration vm1 host0 host3",
+                                       "attach_vf vm1 host3", "add_ivshmem vm1 host3",
+                                       "wave 0 reactivates", "wave 0 closed"}));
+    auto place = [&](const std::string& line) {
+      return std::find(end.journal.begin(), end.journal.end(), line) - end.journal.begin();
+    };
+    EXPECT_LT(place("migration vm1 host0 host3"), place("done migration vm1"));
+    EXPECT_LT(place("done migration vm1"), place("attach_vf vm1 host3"));
+    EXPECT_GT(end.journal_synced, static_cast<std::size_t>(place("wave 0 reactivates")));
+  });
+}
+
+}  // namespace
+}  // namespace ferry

@@ -1,0 +1,109 @@
+#include "core/migration/prediction.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/contract/small_cluster.hpp"
+
+namespace ferry {
+namespace {
+
+constexpr Bandwidth rate(double bytes_per_second) {
+  return Bandwidth::bytes_per_second(bytes_per_second);
+}
+
+VmSpec vm_of(Bytes memory) {
+  VmSpec vm;
+  vm.memory = memory;
+  vm.working_set = memory;
+  return vm;
+}
+
+TransferOptions limit(Duration downtime) {
+  TransferOptions options;
+  options.downtime_limit = downtime;
+  return options;
+}
+
+TEST(FirstPass, sends_a_header_for_a_zero_page) {
+  VmSpec vm = vm_of(Bytes::mebi(4));
+  vm.zero = Ratio(0.25);
+  // 3 MiB of content and 256 headers of 9 bytes.
+  EXPECT_EQ(first_pass(vm, {}), Bytes(3 * 1048576 + 256 * 9));
+}
+
+TEST(FirstPass, of_rdma_with_pin_all_sends_zero_pages_in_full) {
+  VmSpec vm = vm_of(Bytes::mebi(4));
+  vm.zero = Ratio(0.25);
+  TransferOptions options;
+  options.transport = Transport::rdma;
+  EXPECT_EQ(first_pass(vm, options), Bytes::mebi(4));
+  options.pin_all = false;
+  EXPECT_EQ(first_pass(vm, options), Bytes(3 * 1048576 + 256 * 9));
+}
+
+TEST(PredictTransfer, of_an_idle_guest_takes_memory_by_bandwidth_and_pauses_for_the_limit) {
+  const TransferPrediction got = predict_transfer(
+      vm_of(Bytes(1'000'000'000)), limit(Duration::milliseconds(100)), rate(1e9), rate(0));
+  EXPECT_EQ(got.time, Duration::seconds(1));
+  EXPECT_EQ(got.downtime, Duration::milliseconds(100));
+  EXPECT_EQ(got.bytes, Bytes(1'000'000'000));
+  EXPECT_EQ(got.rounds, 2);
+}
+
+// M = 1 GB, B = 1 GB/s, D = 0.1 GB/s, limit 50 ms = 50 MB. Round 1 sends 950 MB in 0.95 s and leaves
+// 50 + 95 = 145 MB; round 2 sends 95 MB in 95 ms and leaves 50 + 9.5 = 59.5; round 3 sends 9.5 MB in
+// 9.5 ms and leaves 50 + 0.95 = 50.95; round 4 sends 0.95 MB and leaves 50.095, and so on: the excess
+// shrinks by D/B a round.
+TEST(PredictTransfer, of_a_guest_that_dirties_below_bandwidth_shrinks_by_a_constant_factor) {
+  const TransferPrediction got = predict_transfer(
+      vm_of(Bytes(1'000'000'000)), limit(Duration::milliseconds(50)), rate(1e9), rate(0.1e9));
+  // Without end the rounds would take 0.95 / (1 - 0.1) = 1.0556 s.
+  EXPECT_TRUE(got.converges);
+  EXPECT_NEAR(got.time.to_seconds(), 0.95 / 0.9 + 0.05, 1e-6);
+  EXPECT_NEAR(got.downtime.to_seconds(), 0.05, 1e-6);
+}
+
+TEST(PredictTransfer, of_a_small_working_set_ends_after_one_more_round) {
+  VmSpec vm = vm_of(Bytes(1'000'000'000));
+  vm.working_set = Bytes(20'000'000);
+  const TransferPrediction got =
+      predict_transfer(vm, limit(Duration::milliseconds(50)), rate(1e9), rate(2e9));
+  // 50 MB left + 20 MB dirtied is above 50 MB: 20 MB more are sent while 20 MB are dirtied again.
+  EXPECT_FALSE(got.converges);
+  const TransferPrediction eased =
+      predict_transfer(vm, limit(Duration::milliseconds(50)), rate(1e9), rate(0.01e9));
+  EXPECT_TRUE(eased.converges);
+}
+
+TEST(PredictTransfer, gives_up_after_max_rounds) {
+  TransferOptions options = limit(Duration::milliseconds(50));
+  options.max_rounds = 7;
+  const TransferPrediction got =
+      predict_transfer(vm_of(Bytes(1'000'000'000)), options, rate(1e9), rate(1.5e9));
+  EXPECT_FALSE(got.converges);
+  EXPECT_EQ(got.rounds, 7);
+}
+
+TEST(PredictTransfer, of_a_stopped_guest_pauses_for_the_whole_time) {
+  TransferOptions options;
+  options.mode = MemoryMode::offline;
+  const TransferPrediction got =
+      predict_transfer(vm_of(Bytes(500'000'000)), options, rate(1e9), rate(5e9));
+  EXPECT_EQ(got.time, Duration::milliseconds(500));
+  EXPECT_EQ(got.downtime, got.time);
+  EXPECT_EQ(got.rounds, 1);
+}
+
+TEST(IdleBandwidth, is_the_least_of_stream_link_and_limit) {
+  SmallCluster cluster = small_cluster();
+  TransferOptions options;
+  EXPECT_EQ(idle_bandwidth(cluster.instance, cluster.platform, options), rate(1e9));
+  options.bandwidth_limit = rate(0.2e9);
+  EXPECT_EQ(idle_bandwidth(cluster.instance, cluster.platform, options), rate(0.2e9));
+  options.bandwidth_limit = Bandwidth::unlimited();
+  cluster.instance.networks[0].link.bandwidth = rate(0.5e9);
+  EXPECT_EQ(idle_bandwidth(cluster.instance, cluster.platform, options), rate(0.5e9));
+}
+
+}  // namespace
+}  // namespace ferry
