@@ -1,0 +1,170 @@
+"""Writes run folders and study folders as `ferry` does, with made-up but plausible figures."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+PHASES = (
+    "set_pre_migration", "detach_vf", "remove_ivshmem", "migration",
+    "attach_vf", "add_ivshmem", "set_post_migration",
+)
+MIGRATION_COLUMNS = (
+    "migration", "vm", "from", "to", "job", "strategy", "transport", "device", "total_seconds",
+    "downtime_seconds", "outage_seconds", "bytes", "rounds", "outcome", "reason",
+    *(f"{phase}_seconds" for phase in PHASES),
+)
+MEAN_SECONDS = {
+    "set_pre_migration": 0.018, "detach_vf": 0.21, "remove_ivshmem": 0.03, "migration": 1.62,
+    "attach_vf": 0.24, "add_ivshmem": 0.035, "set_post_migration": 0.002,
+}
+SPEED = {"tcp": 1.0, "ipoib": 0.85, "rdma": 0.7}
+GIB = 2**30
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
+    """Rows as CSV; a value that is missing becomes an empty field."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def move(
+    vm: str, transport: str = "tcp", migration: str = "leave", memory_gib: float = 1.0,
+    device: bool = True, noise: random.Random | None = None,
+) -> dict[str, object]:
+    """A row of migrations.csv; without noise every phase has its mean length."""
+    factor = noise.uniform(0.9, 1.1) if noise else 1.0
+    seconds = {phase: mean * factor for phase, mean in MEAN_SECONDS.items()}
+    seconds["migration"] = (0.9 + 0.72 * memory_gib) * SPEED[transport] * factor
+    seconds["attach_vf"] = (0.12 + 0.12 * memory_gib) * factor
+    if not device:
+        seconds["attach_vf"] = seconds["detach_vf"] = 0.0
+    downtime = 0.060 * SPEED[transport] * (noise.lognormvariate(0, 0.35) if noise else 1.0)
+    columns = {f"{phase}_seconds": round(value, 9) for phase, value in seconds.items()}
+    return {
+        "migration": migration, "vm": vm, "from": "host0", "to": "host4", "job": "lu",
+        "strategy": "migration_thread", "transport": transport, "device": "detach",
+        "total_seconds": round(sum(columns.values()), 9), "downtime_seconds": round(downtime, 9),
+        "outage_seconds": round(sum(columns.values()) - 0.02, 9), "bytes": int(memory_gib * GIB),
+        "rounds": 3, "outcome": "completed", "reason": "", **columns,
+    }
+
+
+def spans_of(
+    moves: Sequence[dict[str, object]], starts: Sequence[float]
+) -> list[dict[str, object]]:
+    """The phases of each move one after the other; a failed move ends with its migration."""
+    spans = []
+    for row, start in zip(moves, starts):
+        at = start
+        for phase in PHASES:
+            end = at + float(row[f"{phase}_seconds"])
+            broken = row["outcome"] != "completed" and phase == "migration"
+            spans.append(
+                {"vm": row["vm"], "phase": phase, "host": "host0",
+                 "start_seconds": round(at, 9), "end_seconds": round(end, 9),
+                 "outcome": row["outcome"] if broken else "completed"}
+            )
+            at = end
+            if broken:
+                break
+    return spans
+
+
+def scenario(name: str = "two-vms", transport: str = "tcp", count: int = 2) -> dict[str, object]:
+    """A resolved scenario, as far as comparisons need it."""
+    return {
+        "ferry": 1, "name": name, "description": "", "seed": 1,
+        "platform": {"hypervisor": {"prepare": "1.8s"}},
+        "vms": [{"name": "vm", "count": count, "memory": "1GiB"}],
+        "migrations": [{"name": "leave", "vms": "vm", "to": "any", "transport": transport}],
+        "schedule": {"order": "parallel"},
+    }
+
+
+def write_run(
+    folder: Path, moves: Sequence[dict[str, object]] | None = None, *, name: str = "two-vms",
+    world: str = "sim", starts: Sequence[float] | None = None,
+    resolved: dict[str, object] | None = None,
+) -> Path:
+    """A run folder; by default two VMs that move with TCP."""
+    moves = [move("vm0"), move("vm1")] if moves is None else moves
+    folder.mkdir(parents=True)
+    info = {"kind": "run", "name": name, "versions": {"ferry": "1"}, "seed": 1,
+            "command": "ferry run", "world": world, "host": "node01", "wall_seconds": 0.1,
+            "simulate_seconds": 0.01, "peak_memory_bytes": 1, "status": "ok"}
+    (folder / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    text = yaml.safe_dump(resolved or scenario(name))
+    (folder / "resolved.yaml").write_text(text, encoding="utf-8")
+    write_csv(folder / "migrations.csv", MIGRATION_COLUMNS, moves)
+    write_csv(
+        folder / "spans.csv",
+        ("vm", "phase", "host", "start_seconds", "end_seconds", "outcome"),
+        spans_of(moves, starts or [2.0] * len(moves)),
+    )
+    return folder
+
+
+def write_study(
+    folder: Path, vary: dict[str, Sequence[str]], *, repeat: int = 1, name: str = "a-study",
+    plots: Sequence[str] | None = None, runs: bool = False,
+) -> Path:
+    """A study folder over the grid `vary`; with `runs` it also has its cells' run folders."""
+    folder.mkdir(parents=True)
+    info = {"kind": "study", "name": name, "seed": 1, "world": "sim", "host": "node01"}
+    (folder / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    study = {"ferry": 1, "study": name, "scenario": "two-vms.yaml", "vary": dict(vary)}
+    if plots is not None:
+        study["plots"] = list(plots)
+    (folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    noise = random.Random(7)
+    rows = []
+    for index, values in enumerate(itertools.product(*vary.values())):
+        assignment = dict(zip(vary, values))
+        for repetition in range(repeat):
+            cell = f"{index:03}-{repetition}"
+            moves = _moves_of(assignment, noise if repeat > 1 else None)
+            rows.append(_cell(cell, assignment, repetition, moves))
+            if runs:
+                resolved = scenario(transport=str(moves[0]["transport"]), count=len(moves))
+                write_run(folder / "cells" / cell, moves, name=name, resolved=resolved)
+    write_csv(folder / "cells.csv", list(rows[0]), rows)
+    return folder
+
+
+def _moves_of(assignment: dict[str, str], noise: random.Random | None) -> list[dict[str, object]]:
+    values = {path.split(".")[-1]: value for path, value in assignment.items()}
+    memory = values.get("memory", "1GiB")
+    gib = float(memory[:-3]) / (1024 if memory.endswith("MiB") else 1)
+    return [
+        move(f"vm{index}", values.get("transport", "tcp"), memory_gib=gib, noise=noise,
+             device=values.get("virtual_functions", "1") != "0")
+        for index in range(int(values.get("count", 2)))
+    ]
+
+
+def _cell(
+    cell: str, assignment: dict[str, str], repetition: int, moves: Sequence[dict[str, object]]
+) -> dict[str, object]:
+    totals = [float(row["total_seconds"]) for row in moves]
+    together = "sequential" not in assignment.values()
+    makespan = max(totals) + 0.5 * sum(totals) - 0.5 * totals[0] if together else sum(totals)
+    phases = {
+        f"{phase}_seconds": sum(float(row[f"{phase}_seconds"]) for row in moves) / len(moves)
+        for phase in PHASES
+    }
+    return {
+        "cell": cell, **assignment, "repetition": repetition, "seed": 1000 + repetition,
+        "makespan_seconds": round(makespan, 9), "total_seconds": sum(totals) / len(totals),
+        "total_max_seconds": max(totals), "downtime_seconds": moves[0]["downtime_seconds"],
+        "bytes": sum(int(row["bytes"]) for row in moves), "migrations": len(moves), "failed": 0,
+        **phases, "outcome": "completed", "reason": "",
+    }
