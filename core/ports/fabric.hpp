@@ -46,6 +46,8 @@ struct Message {
   std::vector<std::byte> payload;  ///< empty (phantom), or exactly `size` bytes
 };
 
+/// Destruction closes it: posts to it, waiting ones too, are `refused`; what is under way to or from it
+/// may be lost; its address is not given again.
 class Endpoint {
  public:
   virtual ~Endpoint() = default;

@@ -10,7 +10,8 @@
 
 namespace ferry {
 
-/// Tasks that a coordinator started and may cancel from another task. Joins on destruction.
+/// Tasks that one coordinator spawns and joins; only `cancel` may be called by other tasks. Joins on
+/// destruction.
 class TaskGroup {
  public:
   explicit TaskGroup(Executor& executor) : executor_(executor), mutex_(executor.make_mutex()) {}
@@ -32,8 +33,7 @@ class TaskGroup {
 
   /// Blocks until every task has ended; rethrows what the first of them threw.
   void join() {
-    std::vector<std::unique_ptr<Task>>* const tasks = &tasks_;
-    for (std::size_t i = 0; i < tasks->size(); ++i) (*tasks)[i]->join();
+    for (const auto& task : tasks_) task->join();  // not under the mutex: `cancel` must get in
     Lock lock(*mutex_);
     tasks_.clear();
   }

@@ -5,9 +5,9 @@
 
 namespace ferry {
 
-void check_failed(std::string_view why, const std::source_location& where) {
-  std::fprintf(stderr, "%s:%u: internal error: %.*s\n", where.file_name(), where.line(),
-               static_cast<int>(why.size()), why.data());
+void check_failed(std::string_view why, const char* file, int line) {
+  std::fprintf(stderr, "%s:%d: internal error: %.*s\n", file, line, static_cast<int>(why.size()),
+               why.data());
   std::abort();
 }
 

@@ -336,6 +336,8 @@ std::string to_text(Duration value) {
   const std::uint64_t size =
       count < 0 ? ~static_cast<std::uint64_t>(count) + 1 : static_cast<std::uint64_t>(count);
   if (size == 0) return "0s";
+  constexpr std::uint64_t hour = 3'600'000'000'000;
+  if (size % hour == 0) return fmt::format("{}{}h", sign, size / hour);
   if (size >= 1'000'000'000) return sign + decimal(size, 1'000'000'000, 9) + "s";
   if (size >= 1'000'000) return sign + decimal(size, 1'000'000, 6) + "ms";
   if (size >= 1'000) return sign + decimal(size, 1'000, 3) + "us";

@@ -1,0 +1,435 @@
+#include "hw_backend/threads/fake_hypervisor.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/units/check.hpp"
+
+namespace ferry {
+namespace {
+
+constexpr std::array<DeviceKind, 2> all_devices = {DeviceKind::virtual_function,
+                                                   DeviceKind::ivshmem};
+
+bool has_device(const VmSpec& vm, DeviceKind kind) {
+  return kind == DeviceKind::ivshmem ? vm.ivshmem > Bytes() : vm.virtual_function;
+}
+
+Duration plug_cost(const HypervisorCosts& costs, const VmSpec& vm, DeviceKind kind) {
+  return kind == DeviceKind::ivshmem
+             ? costs.add_ivshmem
+             : costs.attach_vf.fixed + costs.attach_vf.per_gib * vm.memory.to_gibi();
+}
+
+Duration unplug_cost(const HypervisorCosts& costs, DeviceKind kind) {
+  return kind == DeviceKind::ivshmem ? costs.remove_ivshmem : costs.detach_vf;
+}
+
+std::string operation(const char* verb, DeviceKind kind) {
+  return std::string(verb) + " of " + std::string(to_name(kind));
+}
+
+tl::unexpected<Failure> ended(Wake wake, const std::string& what) {
+  return wake == Wake::cancelled ? failure(FailureKind::cancelled, what + " was cancelled")
+                                 : failure(FailureKind::timed_out, what + " passed its deadline");
+}
+
+/// The fastest that one stream of `transport` gets: no stream is faster than the link below it.
+/// Streams do not share links here. Zero if no network carries it.
+Bandwidth stream_bandwidth(const Instance& instance, const Platform& platform,
+                           Transport transport) {
+  const std::vector<Network>& networks =
+      instance.networks.empty() ? platform.networks : instance.networks;
+  for (const Network& network : networks) {
+    if (std::ranges::find(network.carries, transport) == network.carries.end()) continue;
+    return std::min(platform.streams[static_cast<std::size_t>(transport)].bandwidth,
+                    network.link.bandwidth);
+  }
+  return {};
+}
+
+}  // namespace
+
+struct FakeHypervisor::Move {
+  VmId vm;
+  HostId destination;
+  const TransferOptions& options;
+  TransferObserver& observer;
+  TimePoint deadline;
+  Bandwidth bandwidth;
+  std::string what;  ///< for reasons
+
+  [[nodiscard]] bool pins_all() const {
+    return options.transport == Transport::rdma && options.pin_all;
+  }
+  /// What may be sent with the guest paused.
+  [[nodiscard]] Bytes threshold() const { return bandwidth * options.downtime_limit; }
+};
+
+FakeHypervisor::FakeHypervisor(const Instance& instance, const Platform& platform, Clock& clock,
+                               Executor& executor)
+    : instance_(instance),
+      platform_(platform),
+      clock_(clock),
+      executor_(executor),
+      mutex_(executor.make_mutex()) {
+  hosts_.reserve(instance_.hosts.size());
+  for (std::size_t i = 0; i < instance_.hosts.size(); ++i) {
+    hosts_.push_back(std::make_unique<Host>(Host{FifoGate(executor), 0, Bytes()}));
+  }
+  guests_.reserve(instance_.vms.size());
+  for (std::uint32_t i = 0; i < instance_.vms.size(); ++i) {
+    const VmSpec& vm = instance_.vms[i];
+    Guest& guest = guests_.emplace_back(
+        Guest{.host = vm.host,
+              .devices = {},
+              .dirty_log = DirtyLog({vm.working_set, vm.idle_dirty_rate, vm.dirty_rate}),
+              .changed = executor.make_condition()});
+    guest.dirty_log.set_ranks_running(!vm.jobs.empty(), TimePoint::start());
+    for (const DeviceKind kind : all_devices) {
+      if (!has_device(vm, kind)) continue;
+      device(VmId{i}, kind).state = DeviceState::attached;
+      use(vm.host, VmId{i}, kind, true);
+    }
+  }
+}
+
+FakeHypervisor::~FakeHypervisor() {
+  for (Guest& guest : guests_) {
+    for (Device& device : guest.devices) {
+      if (device.unplug) device.unplug->cancel();
+    }
+  }
+  for (Guest& guest : guests_) {
+    for (Device& device : guest.devices) device.unplug.reset();  // joins
+  }
+}
+
+Result<> FakeHypervisor::set_status(VmId vm, Phase phase, TimePoint deadline) {
+  check(phase == Phase::set_pre_migration || phase == Phase::set_post_migration,
+        "a VM's status is set before and after its migration only");
+  return control(inspect(vm).host, platform_.hypervisor.set_status,
+                 std::string(to_name(phase)) + " of " + name(vm), deadline);
+}
+
+Result<> FakeHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  std::unique_ptr<Task> former;  // has ended, or is about to: joined after the lock
+  {
+    const Lock lock(*mutex_);
+    Device& target = device(vm, kind);
+    if (target.state == DeviceState::plugging) {
+      return failure(FailureKind::refused,
+                     std::string(to_name(kind)) + " of " + name(vm) + " is being attached");
+    }
+    if (target.state == DeviceState::attached) {
+      former = std::exchange(target.unplug, executor_.spawn("unplug " + name(vm), [this, vm, kind] {
+        unplug(vm, kind);
+      }));
+      target.state = DeviceState::unplugging;
+    }
+  }
+  return wait_until_gone(vm, kind, deadline);
+}
+
+Result<> FakeHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadline) {
+  {
+    const Lock lock(*mutex_);
+    const DeviceState state = device(vm, kind).state;
+    if (state == DeviceState::attached || state == DeviceState::plugging) {
+      return failure(FailureKind::refused, "no detach of " + std::string(to_name(kind)) + " of " +
+                                               name(vm) + " is under way");
+    }
+  }
+  return wait_until_gone(vm, kind, deadline);
+}
+
+Result<> FakeHypervisor::wait_until_gone(VmId vm, DeviceKind kind, TimePoint deadline) {
+  const Lock lock(*mutex_);
+  while (device(vm, kind).state == DeviceState::unplugging) {
+    const Wake wake = guest(vm).changed->wait_until(*mutex_, deadline);
+    if (wake != Wake::ready) return ended(wake, operation("detach", kind) + " of " + name(vm));
+  }
+  return {};
+}
+
+void FakeHypervisor::unplug(VmId vm, DeviceKind kind) {
+  const HostId host = inspect(vm).host;  // a VM with a device does not move
+  const Result<> done = control(host, unplug_cost(platform_.hypervisor, kind),
+                                operation("detach", kind) + " of " + name(vm), TimePoint::never());
+  if (!done) return;  // the world ends
+  const Lock lock(*mutex_);
+  device(vm, kind).state = DeviceState::absent;
+  use(host, vm, kind, false);
+  guest(vm).changed->notify_all();
+}
+
+Result<> FakeHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  HostId host;
+  {
+    const Lock lock(*mutex_);
+    if (device(vm, kind).state == DeviceState::attached) return {};
+    if (Result<> allowed = may_plug(vm, kind); !allowed) return allowed;
+    host = guest(vm).host;
+    device(vm, kind).state = DeviceState::plugging;
+    use(host, vm, kind, true);
+  }
+  Result<> done = control(host, plug_cost(platform_.hypervisor, instance_.vms[vm.index], kind),
+                          operation("attach", kind) + " of " + name(vm), deadline);
+  const Lock lock(*mutex_);
+  device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
+  if (!done) use(host, vm, kind, false);
+  guest(vm).changed->notify_all();
+  return done;
+}
+
+Result<> FakeHypervisor::may_plug(VmId vm, DeviceKind kind) const {
+  const Guest& target = guest(vm);
+  const VmSpec& spec = instance_.vms[vm.index];
+  const HostSpec& host_spec = instance_.hosts[target.host.index];
+  const Host& host = *hosts_[target.host.index];
+  const std::string device_name(to_name(kind));
+  if (!has_device(spec, kind)) {
+    return failure(FailureKind::refused, name(vm) + " has no " + device_name);
+  }
+  if (target.moving) {
+    return failure(FailureKind::refused,
+                   name(vm) + " is migrating; attach " + device_name + " when it has arrived");
+  }
+  switch (target.devices[static_cast<std::size_t>(kind)].state) {
+    case DeviceState::unplugging:
+      return failure(FailureKind::refused,
+                     "the detach of " + device_name + " of " + name(vm) + " has not completed yet");
+    case DeviceState::plugging:
+      return failure(FailureKind::refused,
+                     device_name + " of " + name(vm) + " is being attached already");
+    case DeviceState::attached:
+    case DeviceState::absent: break;
+  }
+  if (kind == DeviceKind::virtual_function &&
+      host.virtual_functions_used >= host_spec.virtual_functions) {
+    return failure(FailureKind::refused, "all " + std::to_string(host_spec.virtual_functions) +
+                                             " virtual functions of " + host_spec.name +
+                                             " are in use");
+  }
+  if (kind == DeviceKind::ivshmem && host.ivshmem_used + spec.ivshmem > host_spec.ivshmem) {
+    return failure(FailureKind::refused,
+                   host_spec.name + " has " + to_text(host_spec.ivshmem - host.ivshmem_used) +
+                       " of ivshmem left and " + name(vm) + " needs " + to_text(spec.ivshmem));
+  }
+  return {};
+}
+
+void FakeHypervisor::use(HostId host, VmId vm, DeviceKind kind, bool used) {
+  Host& place = *hosts_[host.index];
+  if (kind == DeviceKind::virtual_function) {
+    place.virtual_functions_used += used ? 1U : -1U;
+  } else {
+    const Bytes size = instance_.vms[vm.index].ivshmem;
+    place.ivshmem_used = used ? place.ivshmem_used + size : place.ivshmem_used - size;
+  }
+}
+
+Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
+                                               const TransferOptions& options,
+                                               TransferObserver& observer, TimePoint deadline) {
+  check(destination.index < hosts_.size(), "the destination is a host of the world");
+  {
+    const Lock lock(*mutex_);
+    if (Result<> allowed = may_move(vm, destination, options); !allowed) {
+      return tl::unexpected(allowed.error());
+    }
+    guest(vm).moving = true;
+  }
+  const Bandwidth bandwidth =
+      std::min(stream_bandwidth(instance_, platform_, options.transport), options.bandwidth_limit);
+  check(bandwidth > Bandwidth() && !bandwidth.is_unlimited(), "a migration stream has a speed");
+  Result<TransferReport> report = transfer(
+      {vm, destination, options, observer, deadline, bandwidth, "migration of " + name(vm)});
+  if (!report) set_running(vm, true);  // where it was
+  const Lock lock(*mutex_);
+  guest(vm).moving = false;
+  return report;
+}
+
+Result<> FakeHypervisor::may_move(VmId vm, HostId destination,
+                                  const TransferOptions& options) const {
+  const Guest& moved = guest(vm);
+  for (const DeviceKind kind : all_devices) {
+    if (moved.devices[static_cast<std::size_t>(kind)].state == DeviceState::absent) continue;
+    return failure(FailureKind::refused, name(vm) + " has an attached " +
+                                             std::string(to_name(kind)) +
+                                             ", which blocks migration; detach it first");
+  }
+  if (moved.moving) return failure(FailureKind::refused, name(vm) + " is migrating already");
+  if (moved.host == destination) {
+    return failure(FailureKind::refused, name(vm) + " is on " + name(destination) + " already");
+  }
+  if (stream_bandwidth(instance_, platform_, options.transport) == Bandwidth()) {
+    return failure(FailureKind::refused,
+                   "no network carries " + std::string(to_name(options.transport)));
+  }
+  return {};
+}
+
+Result<TransferReport> FakeHypervisor::transfer(const Move& move) {
+  const HypervisorCosts& costs = platform_.hypervisor;
+  const VmSpec& vm = instance_.vms[move.vm.index];
+  TransferReport report;
+
+  if (Result<> done =
+          control(move.destination, costs.prepare, "prepare for " + move.what, move.deadline);
+      !done) {
+    return tl::unexpected(done.error());
+  }
+  if (move.pins_all()) {
+    const Duration cost = costs.pin_per_gib * vm.memory.to_gibi();
+    if (Result<> done = pass(cost, "pinning for " + move.what, move.deadline); !done) {
+      return tl::unexpected(done.error());
+    }
+  }
+  // Zero pages cost nothing, except pinned ones: RDMA sends what it has registered.
+  Bytes pending = move.pins_all() ? vm.memory : vm.memory * (1.0 - vm.zero.value());
+  if (move.options.mode == MemoryMode::precopy) {
+    if (Result<> done = pre_copy(move, report, pending); !done) return tl::unexpected(done.error());
+  }
+  if (Result<> done = stop_and_copy(move, report, pending); !done) {
+    return tl::unexpected(done.error());
+  }
+  // The VM runs on its destination: nothing can be undone, so nobody may end this wait.
+  const Uncancellable rest(executor_);
+  clock_.sleep_until(clock_.now() + costs.clean_up);
+  return report;
+}
+
+/// Sends rounds until what is `pending` may be sent with the guest paused.
+Result<> FakeHypervisor::pre_copy(const Move& move, TransferReport& report, Bytes& pending) {
+  const Bytes threshold = move.threshold();
+  {
+    const Lock lock(*mutex_);
+    guest(move.vm).dirty_log.take(clock_.now());
+  }
+  while (pending > threshold) {
+    if (report.rounds >= move.options.max_rounds) {
+      return failure(FailureKind::failed,
+                     move.what + " has not converged after " + std::to_string(report.rounds) +
+                         " rounds: " + to_text(pending) + " are still to be sent, and only " +
+                         to_text(threshold) + " fit in the downtime limit");
+    }
+    const Result<RoundReport> round = send_round(move, report.rounds + 1, pending);
+    if (!round) return tl::unexpected(round.error());
+    report.bytes += round->bytes;
+    report.rounds = round->round;
+    pending = round->dirty_bytes;
+    move.observer.round_done(move.vm, *round);
+  }
+  return {};
+}
+
+/// Ends when all of `pending` is sent, or when what is left and what is dirty may be sent with the
+/// guest paused. `dirty_bytes` of the report is what the next round must send.
+Result<RoundReport> FakeHypervisor::send_round(const Move& move, int round, Bytes pending) {
+  const Lock lock(*mutex_);
+  Guest& moved = guest(move.vm);
+  const TimePoint start = clock_.now();
+  for (;;) {
+    const TimePoint now = clock_.now();
+    const Bytes sent = std::min(pending, move.bandwidth * (now - start));
+    const Bytes left = pending - sent;
+    const Bytes dirty = moved.dirty_log.dirty(now);
+    if (left == Bytes() || left + dirty <= move.threshold()) {
+      moved.dirty_log.take(now);
+      return RoundReport{round, sent, now - start, left + dirty};
+    }
+    const RoundState state{
+        left,           dirty,           moved.dirty_log.rate(), moved.dirty_log.working_set(),
+        move.bandwidth, move.threshold()};
+    const Duration foreseen = time_to_switch_over(state).value_or(left / move.bandwidth);
+    // At least a nanosecond: rounding must not make a loop without waiting of this one.
+    const TimePoint next = now + std::max(foreseen, Duration::nanoseconds(1));
+    if (now >= move.deadline) return ended(Wake::timed_out, move.what);
+    // `ready` means that the ranks stopped or went on, so that the round is to be foreseen anew.
+    const Wake wake = moved.changed->wait_until(*mutex_, std::min(next, move.deadline));
+    if (wake == Wake::cancelled) return ended(wake, move.what);
+  }
+}
+
+Result<> FakeHypervisor::stop_and_copy(const Move& move, TransferReport& report, Bytes pending) {
+  const TimePoint start = clock_.now();
+  set_running(move.vm, false);
+  if (Result<> done = pass(pending / move.bandwidth, move.what, move.deadline); !done) return done;
+  report.bytes += pending;
+  ++report.rounds;
+  const Duration time = clock_.now() - start;
+  if (Result<> done = pass(platform_.hypervisor.finish, move.what, move.deadline); !done) {
+    return done;
+  }
+  {
+    const Lock lock(*mutex_);
+    guest(move.vm).host = move.destination;
+  }
+  set_running(move.vm, true);
+  report.downtime = clock_.now() - start;
+  move.observer.round_done(move.vm, {report.rounds, pending, time, Bytes()});
+  return {};
+}
+
+void FakeHypervisor::set_running(VmId vm, bool running) {
+  const Lock lock(*mutex_);
+  guest(vm).running = running;
+  guest(vm).dirty_log.set_paused(!running, clock_.now());
+}
+
+void FakeHypervisor::set_ranks_running(VmId vm, bool running) {
+  const Lock lock(*mutex_);
+  guest(vm).dirty_log.set_ranks_running(running, clock_.now());
+  guest(vm).changed->notify_all();
+}
+
+VmInspection FakeHypervisor::inspect(VmId vm) const {
+  const Lock lock(*mutex_);
+  const Guest& seen = guest(vm);
+  const auto usable = [&seen](DeviceKind kind) {
+    const DeviceState state = seen.devices[static_cast<std::size_t>(kind)].state;
+    return state == DeviceState::attached || state == DeviceState::unplugging;
+  };
+  return {seen.host, seen.running, usable(DeviceKind::virtual_function),
+          usable(DeviceKind::ivshmem)};
+}
+
+Result<> FakeHypervisor::control(HostId host, Duration cost, const std::string& what,
+                                 TimePoint deadline) {
+  const Duration serial = cost * platform_.hypervisor.serial.value();
+  if (serial > Duration::zero()) {
+    FifoGate& gate = hosts_[host.index]->control;
+    if (const Wake wake = gate.enter(deadline); wake != Wake::ready) return ended(wake, what);
+    Result<> done = pass(serial, what, deadline);
+    gate.leave();
+    if (!done) return done;
+  }
+  return pass(cost - serial, what, deadline);
+}
+
+Result<> FakeHypervisor::pass(Duration cost, const std::string& what, TimePoint deadline) {
+  const TimePoint end = clock_.now() + cost;
+  const Wake wake = clock_.sleep_until(std::min(end, deadline));
+  if (wake == Wake::cancelled || end > deadline) return ended(wake, what);
+  return {};
+}
+
+FakeHypervisor::Guest& FakeHypervisor::guest(VmId vm) {
+  check(vm.index < guests_.size(), "a VM of the world");
+  return guests_[vm.index];
+}
+const FakeHypervisor::Guest& FakeHypervisor::guest(VmId vm) const {
+  check(vm.index < guests_.size(), "a VM of the world");
+  return guests_[vm.index];
+}
+FakeHypervisor::Device& FakeHypervisor::device(VmId vm, DeviceKind kind) {
+  return guest(vm).devices[static_cast<std::size_t>(kind)];
+}
+const std::string& FakeHypervisor::name(VmId vm) const { return instance_.vms[vm.index].name; }
+const std::string& FakeHypervisor::name(HostId host) const {
+  return instance_.hosts[host.index].name;
+}
+
+}  // namespace ferry

@@ -1,0 +1,97 @@
+// A hypervisor whose VMs are pretended but whose operations take real time: the platform's costs,
+// and memory at the speed of the transport's stream. It keeps what a real one keeps (who runs
+// where, with which devices), refuses what a real one refuses, and completes a late unplug after
+// its caller left.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/ports/clock.hpp"
+#include "core/ports/executor.hpp"
+#include "core/ports/hypervisor.hpp"
+#include "core/ports/processor.hpp"
+#include "core/scenario/instance.hpp"
+#include "hw_backend/threads/fifo_gate.hpp"
+#include "hw_backend/threads/guest_memory.hpp"
+
+namespace ferry {
+
+/// Also the `Processor`: the pretended guests dirty their pages while their ranks run.
+class FakeHypervisor final : public Hypervisor, public Processor {
+ public:
+  /// `executor` runs the hypervisor's own threads (unplugs) and must outlive it.
+  FakeHypervisor(const Instance& instance, const Platform& platform, Clock& clock,
+                 Executor& executor);
+  /// Drops the unplugs that are still under way.
+  ~FakeHypervisor() override;
+
+  Result<> set_status(VmId vm, Phase phase, TimePoint deadline) override;
+  Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
+                                 TransferObserver& observer, TimePoint deadline) override;
+  [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  void set_ranks_running(VmId vm, bool running) override;
+
+ private:
+  enum class DeviceState { absent, plugging, attached, unplugging };
+  struct Device {
+    DeviceState state = DeviceState::absent;
+    std::unique_ptr<Task> unplug;  ///< the latest one
+  };
+  struct Guest {
+    HostId host;
+    bool running = true;
+    bool moving = false;
+    std::array<Device, 2> devices;  ///< by DeviceKind
+    DirtyLog dirty_log;
+    std::unique_ptr<Condition> changed;  ///< a device's state, or how fast pages are dirtied
+  };
+  struct Host {
+    FifoGate control;  ///< the part of control operations that runs one at a time
+    std::uint32_t virtual_functions_used = 0;
+    Bytes ivshmem_used;
+  };
+  struct Move;
+
+  Guest& guest(VmId vm);
+  [[nodiscard]] const Guest& guest(VmId vm) const;
+  Device& device(VmId vm, DeviceKind kind);
+  [[nodiscard]] const std::string& name(VmId vm) const;
+  [[nodiscard]] const std::string& name(HostId host) const;
+
+  /// Takes `cost` on the control path of `host`: its serial part in turn, then the rest.
+  Result<> control(HostId host, Duration cost, const std::string& what, TimePoint deadline);
+  /// Lets `cost` pass, or less if the deadline or a cancellation comes first.
+  Result<> pass(Duration cost, const std::string& what, TimePoint deadline);
+  Result<> wait_until_gone(VmId vm, DeviceKind kind, TimePoint deadline);
+  void unplug(VmId vm, DeviceKind kind);
+
+  // With `mutex_` held:
+  [[nodiscard]] Result<> may_plug(VmId vm, DeviceKind kind) const;
+  [[nodiscard]] Result<> may_move(VmId vm, HostId destination,
+                                  const TransferOptions& options) const;
+  /// Books or gives back the host's part of a device.
+  void use(HostId host, VmId vm, DeviceKind kind, bool used);
+
+  // The steps of a move, in this order.
+  Result<TransferReport> transfer(const Move& move);
+  Result<> pre_copy(const Move& move, TransferReport& report, Bytes& pending);
+  Result<RoundReport> send_round(const Move& move, int round, Bytes pending);
+  Result<> stop_and_copy(const Move& move, TransferReport& report, Bytes pending);
+  void set_running(VmId vm, bool running);
+
+  const Instance instance_;
+  const Platform platform_;
+  Clock& clock_;
+  Executor& executor_;
+  std::unique_ptr<Mutex> mutex_;  ///< of everything below
+  std::vector<Guest> guests_;     ///< by VmId
+  std::vector<std::unique_ptr<Host>> hosts_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,85 @@
+// Tasks as threads. Every wait of a task ends in its `Parker`, so that one place knows how to end
+// it: by a notification, by the deadline, or by cancellation. Nothing polls.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "core/ports/executor.hpp"
+
+namespace ferry {
+
+/// The machine's steady clock since the world began, times a speed.
+class ThreadClock {
+ public:
+  using RealTime = std::chrono::steady_clock::time_point;
+
+  explicit ThreadClock(double speed);
+  [[nodiscard]] TimePoint now() const;
+  /// The real time at which `now()` reaches `deadline`; none if that is more than 100 years away.
+  [[nodiscard]] std::optional<RealTime> real_time(TimePoint deadline) const;
+
+ private:
+  double speed_;
+  RealTime start_ = std::chrono::steady_clock::now();
+};
+
+/// Where one task waits. Only that task parks; any thread may unpark or cancel it.
+class Parker {
+ public:
+  explicit Parker(const ThreadClock& clock) : clock_(clock) {}
+  /// Blocks until unparked (also if that was earlier), cancelled or `deadline`. May end as `ready`
+  /// because of an old unpark: look at what was waited for.
+  Wake park(TimePoint deadline);
+  void unpark();
+  void cancel();
+  void defer_cancellation(int change);
+  [[nodiscard]] bool cancelled() const;
+  [[nodiscard]] const ThreadClock& clock() const { return clock_; }
+
+ private:
+  const ThreadClock& clock_;
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  bool unparked_ = false;
+  bool cancelled_ = false;
+  int deferred_ = 0;
+};
+
+class ThreadExecutor final : public Executor {
+ public:
+  explicit ThreadExecutor(const ThreadClock& clock);
+  ~ThreadExecutor() override;
+  /// Throws std::system_error if the machine refuses another thread.
+  [[nodiscard]] std::unique_ptr<Task> spawn(std::string name, std::function<void()> body) override;
+  [[nodiscard]] std::unique_ptr<Mutex> make_mutex() override;
+  [[nodiscard]] std::unique_ptr<Condition> make_condition() override;
+  [[nodiscard]] bool cancelled() const override;
+  void defer_cancellation(int change) override;
+
+  /// Runs `body` in the calling thread, which is a task of this world meanwhile.
+  void adopt(const std::function<void()>& body);
+  /// Blocks the calling thread, which need not be a task, until every spawned body has returned.
+  void wait_for_tasks();
+
+ private:
+  struct LiveTasks;
+  const ThreadClock& clock_;
+  std::shared_ptr<LiveTasks> live_;
+};
+
+/// The `Clock` port of a threads world.
+class ThreadSleeper final : public Clock {
+ public:
+  explicit ThreadSleeper(const ThreadClock& clock) : clock_(clock) {}
+  [[nodiscard]] TimePoint now() const override { return clock_.now(); }
+  Wake sleep_until(TimePoint deadline) override;
+
+ private:
+  const ThreadClock& clock_;
+};
+
+}  // namespace ferry

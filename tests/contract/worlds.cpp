@@ -1,0 +1,33 @@
+#include "tests/contract/worlds.hpp"
+
+#include <ostream>
+
+#include "hw_backend/threads/threads_world.hpp"
+
+namespace ferry {
+namespace {
+
+class ThreadsUnderTest final : public WorldUnderTest {
+ public:
+  [[nodiscard]] std::string name() const override { return "threads"; }
+  [[nodiscard]] std::optional<std::string> missing() const override { return std::nullopt; }
+  void run(const Instance& instance, const Platform& platform,
+           const std::function<void(World&)>& body) const override {
+    // Fast enough that a test takes milliseconds, slow enough that the machine's own delays stay
+    // below the differences that tests rely on.
+    run_threads(instance, platform, {.seed = 1, .speed = 10}, body);
+  }
+};
+
+}  // namespace
+
+const std::vector<const WorldUnderTest*>& worlds_under_test() {
+  static const ThreadsUnderTest threads;
+  static const std::vector<const WorldUnderTest*> worlds = {&threads,
+                                                            &simulated_world_under_test()};
+  return worlds;
+}
+
+void PrintTo(const WorldUnderTest* world, std::ostream* stream) { *stream << world->name(); }
+
+}  // namespace ferry

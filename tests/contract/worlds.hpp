@@ -1,0 +1,37 @@
+// The worlds that the contract is tested on.
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/ports/world.hpp"
+#include "core/scenario/instance.hpp"
+
+namespace ferry {
+
+class WorldUnderTest {
+ public:
+  virtual ~WorldUnderTest() = default;
+  /// As GoogleTest accepts it in a test's name.
+  [[nodiscard]] virtual std::string name() const = 0;
+  /// Why this world cannot run here; none if it can.
+  [[nodiscard]] virtual std::optional<std::string> missing() const = 0;
+  /// Runs `body` as the first task of a fresh world. It may run in another process: it makes its
+  /// checks itself, with GoogleTest assertions, and what it writes to the caller's variables is
+  /// lost.
+  virtual void run(const Instance& instance, const Platform& platform,
+                   const std::function<void(World&)>& body) const = 0;
+};
+
+/// All of them, missing ones too.
+const std::vector<const WorldUnderTest*>& worlds_under_test();
+/// For GoogleTest's listings.
+void PrintTo(const WorldUnderTest* world, std::ostream* stream);
+
+/// In the simulated world's own file, of which there is one for builds with it and one for without.
+const WorldUnderTest& simulated_world_under_test();
+
+}  // namespace ferry
