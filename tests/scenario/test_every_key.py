@@ -1,0 +1,336 @@
+"""Every key that is accepted changes some output of a run.
+
+Each key of the scenario's and the platform's schema is set to another value in a scenario where it matters; the tables,
+the journal or the trace must differ. A key that the schema has and this file does not fails the last test.
+"""
+
+import copy
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+HERE = Path(__file__).resolve().parent
+FERRY = os.environ.get("FERRY_BIN")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans: `on` is a key like any other."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:bool"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
+
+
+def load(path):
+    return yaml.load(path.read_text(), Loader)
+
+
+BASE = load(HERE / "every_key.yaml")
+PLATFORM = load(HERE / "../../scenarios/platforms/nowlab-fdr.yaml")
+
+pytestmark = pytest.mark.skipif(not FERRY, reason="FERRY_BIN does not name the program")
+
+
+def constant(value):
+    return {"value": value, "source": "another value for the test", "kind": "assumed"}
+
+
+def override(*keys_and_value):
+    """A platform key set inline, below `platform:`."""
+    *keys, value = keys_and_value
+
+    def change(scenario):
+        place = scenario["platform"]
+        for key in keys[:-1]:
+            place = place.setdefault(key, {})
+        place[keys[-1]] = constant(value)
+
+    return change
+
+
+def put(path, value):
+    def change(scenario):
+        place = scenario
+        *parents, last = path.split(".")
+        for part in parents:
+            place = place[int(part) if part.isdigit() else part]
+        place[int(last) if last.isdigit() else last] = value
+
+    return change
+
+
+def without(path):
+    def change(scenario):
+        place = scenario
+        *parents, last = path.split(".")
+        for part in parents:
+            place = place[int(part) if part.isdigit() else part]
+        place.pop(int(last) if last.isdigit() else last, None)
+
+    return change
+
+
+def both(*changes):
+    def change(scenario):
+        for one in changes:
+            one(scenario)
+
+    return change
+
+
+def network(key, value):
+    """A key of the platform's own InfiniBand network, which counts where the cluster gives none."""
+
+    def change(scenario):
+        networks = copy.deepcopy(PLATFORM["networks"])
+        place = networks[1]
+        *parents, last = key.split(".")
+        for part in parents:
+            place = place[part]
+        place[last] = value
+        scenario["platform"]["networks"] = networks
+
+    return change
+
+
+def renamed(*replacements):
+    """The whole scenario with some of its text replaced, as JSON."""
+
+    def change(scenario):
+        text = json.dumps(scenario)
+        for old, new in replacements:
+            text = text.replace(old, new)
+        scenario.update(json.loads(text))
+
+    return change
+
+
+platforms_networks = without("cluster.networks")
+over_tcp = put("migrations.0.transport", "tcp")
+over_ipoib = put("migrations.0.transport", "ipoib")
+eager = put("jobs.0.reconnect", "eager")
+tight = both(put("schedule.limits", {}), put("faults", []), put("schedule.stagger", "0s"))
+crossing = both(tight, put("migrations.0.to", "host[3-4]"))  # two flows between the leaves at once
+
+
+def dragonfly(groups, chassis, routers, hosts_per_router):
+    return {"dragonfly": {"groups": groups, "chassis": chassis, "routers": routers, "hosts_per_router": hosts_per_router}}
+
+
+def cluster_dragonfly(*shape):
+    return both(tight, put("cluster.networks.1.topology", dragonfly(*shape)))
+
+
+def platform_dragonfly(*shape):
+    return both(platforms_networks, tight, network("topology", dragonfly(*shape)))
+
+
+def platform_fat_tree(hosts_per_leaf, spines):
+    def narrow(scenario):
+        scenario["platform"]["networks"][1]["link"]["bandwidth"] = constant("20Gbps")
+
+    shape = {"fat_tree": {"hosts_per_leaf": hosts_per_leaf, "spines": spines}}
+    return both(platforms_networks, crossing, network("topology", shape), narrow)
+
+
+# path in the schema -> (what makes the key matter, the change); None: the base scenario as it stands.
+CHANGES = {
+    "name": (None, put("name", "other-name")),
+    "seed": (None, put("seed", 8)),
+    "cluster.hosts.name": (None, renamed(("host[", "node["), ('"name": "host"', '"name": "node"'))),
+    "cluster.hosts.count": (both(put("migrations.0.to", "any"), put("migrations.0.vms", "vm")), put("cluster.hosts.0.count", 3)),
+    "cluster.hosts.cores": (put("migrations.0.place", "pack"), put("cluster.hosts.0.cores", 4)),
+    "cluster.hosts.memory": (put("migrations.0.place", "pack"), put("cluster.hosts.0.memory", "2GiB")),
+    "cluster.hosts.virtual_functions": (put("migrations.0.place", "pack"), put("cluster.hosts.0.virtual_functions", 2)),
+    "cluster.hosts.ivshmem": (put("migrations.0.place", "pack"), put("cluster.hosts.0.ivshmem", "128MiB")),
+    "cluster.networks.topology": (None, put("cluster.networks.1.topology", "star")),
+    "cluster.networks.topology.fat_tree.hosts_per_leaf": (None, put("cluster.networks.1.topology.fat_tree.hosts_per_leaf", 5)),
+    "cluster.networks.topology.fat_tree.spines": (crossing, put("cluster.networks.1.topology.fat_tree.spines", 4)),
+    "cluster.networks.topology.dragonfly.chassis": (cluster_dragonfly(2, 2, 2, 1), cluster_dragonfly(2, 3, 2, 1)),
+    "cluster.networks.topology.dragonfly.routers": (cluster_dragonfly(1, 2, 3, 1), cluster_dragonfly(1, 2, 5, 1)),
+    "cluster.networks.topology.dragonfly.hosts_per_router": (cluster_dragonfly(2, 2, 2, 2), cluster_dragonfly(2, 2, 2, 1)),
+    "cluster.networks.link.bandwidth": (None, put("cluster.networks.1.link.bandwidth", "8Gbps")),
+    "cluster.networks.link.latency": (None, put("cluster.networks.1.link.latency", "50ms")),
+    "cluster.networks.carries": (over_tcp, both(put("cluster.networks.0.carries", ["ipoib"]), put("cluster.networks.1.carries", ["tcp", "rdma"]))),
+    "vms.name": (None, renamed(("vm[", "guest["), ('"name": "vm"', '"name": "guest"'), ('"vms": "vm"', '"vms": "guest"'), ('"vm": "vm', '"vm": "guest'))),
+    "vms.count": (None, put("vms.0.count", 8)),
+    "vms.on": (None, put("vms.0.on", "host[0-2]")),
+    "vms.spread": (None, put("vms.0.spread", "pack")),
+    "vms.vcpus": (put("migrations.0.place", "pack"), put("vms.0.vcpus", 4)),
+    "vms.memory": (None, put("vms.0.memory", "700MiB")),
+    "vms.virtual_functions": (put("faults", []), put("vms.0.virtual_functions", 0)),
+    "vms.ivshmem": (None, put("vms.0.ivshmem", "0B")),
+    "vms.pages.zero": (put("migrations.0.memory.pin_all", False), put("vms.0.pages.zero", "50%")),
+    "vms.pages.working_set": (None, put("vms.0.pages.working_set", "20MiB")),
+    "vms.pages.dirty_rate": (None, put("vms.0.pages.dirty_rate", "100MB/s")),
+    "vms.pages.idle_dirty_rate": (None, put("vms.0.pages.idle_dirty_rate", "50MB/s")),
+    "jobs.name": (None, put("jobs.0.name", "work")),
+    "jobs.count": (None, put("jobs.0.count", 4)),
+    "jobs.on.vms": (None, put("jobs.0.on.vms", "vm[0-1]")),
+    "jobs.ranks": (None, put("jobs.0.ranks", 3)),
+    "jobs.strategy": (None, put("jobs.0.strategy", "migration_thread")),
+    "jobs.suspend": (both(put("jobs.0.count", 1), without("jobs.0.on.split")), put("jobs.0.suspend", "job")),
+    "jobs.reconnect": (None, eager),
+    "jobs.workload.next_call": (None, put("jobs.0.workload.next_call", "40ms")),
+    "migrations.name": (None, put("migrations.0.name", "go")),
+    "migrations.vms": (None, put("migrations.0.vms", "vm")),
+    "migrations.to": (None, put("migrations.0.to", "host[3-4]")),
+    "migrations.place": (None, put("migrations.0.place", "pack")),
+    "migrations.at": (None, put("migrations.0.at", "2s")),
+    "migrations.transport": (None, over_tcp),
+    "migrations.memory.mode": (None, put("migrations.0.memory.mode", "offline")),
+    "migrations.memory.downtime_limit": (None, put("migrations.0.memory.downtime_limit", "300ms")),
+    "migrations.memory.bandwidth_limit": (None, put("migrations.0.memory.bandwidth_limit", "6Gbps")),
+    "migrations.memory.pin_all": (None, put("migrations.0.memory.pin_all", False)),
+    "migrations.memory.max_rounds": (None, put("migrations.0.memory.max_rounds", 1)),
+    "migrations.timeouts.suspend": (None, put("migrations.0.timeouts.suspend", "1ms")),
+    "migrations.timeouts.detach": (None, put("migrations.0.timeouts.detach", "1ms")),
+    "migrations.timeouts.ivshmem": (None, put("migrations.0.timeouts.ivshmem", "1ms")),
+    "migrations.timeouts.migration": (None, put("migrations.0.timeouts.migration", "100ms")),
+    "migrations.timeouts.attach": (None, put("migrations.0.timeouts.attach", "1ms")),
+    "migrations.retry.attempts": (None, put("migrations.0.retry.attempts", 0)),
+    "migrations.retry.wait": (None, put("migrations.0.retry.wait", "1s")),
+    "schedule.order": (None, put("schedule.order", "sequential")),
+    "schedule.batch": (None, put("schedule.batch", "all")),
+    "schedule.limits.cluster": (tight, put("schedule.limits.cluster", 1)),
+    "schedule.limits.host_out": (tight, put("schedule.limits.host_out", 1)),
+    "schedule.limits.host_in": (both(tight, put("migrations.0.to", "host2")), put("schedule.limits.host_in", 1)),
+    "schedule.limits.link": (tight, put("schedule.limits.link", 1)),
+    "schedule.stagger": (None, put("schedule.stagger", "2s")),
+    "faults.phase": (None, put("faults.0.phase", "detach_vf")),
+    "faults.vm": (None, put("faults.0.vm", "vm2")),
+    "faults.fail": (None, put("faults.0.fail", "always")),
+    "faults.stall": (None, put("faults.1.stall", "1s")),
+    "outputs.trace": (None, put("outputs.trace", False)),
+    "platform.hypervisor.prepare": (None, override("hypervisor", "prepare", "2s")),
+    "platform.hypervisor.finish": (None, override("hypervisor", "finish", "70ms")),
+    "platform.hypervisor.clean_up": (None, override("hypervisor", "clean_up", "700ms")),
+    "platform.hypervisor.serial": (None, override("hypervisor", "serial", "90%")),
+    "platform.hypervisor.set_status": (None, override("hypervisor", "set_status", "70ms")),
+    "platform.hypervisor.detach_vf": (None, override("hypervisor", "detach_vf", "700ms")),
+    "platform.hypervisor.attach_vf.fixed": (None, override("hypervisor", "attach_vf", "fixed", "700ms")),
+    "platform.hypervisor.attach_vf.per_gib": (None, override("hypervisor", "attach_vf", "per_gib", "70ms")),
+    "platform.hypervisor.remove_ivshmem": (None, override("hypervisor", "remove_ivshmem", "700ms")),
+    "platform.hypervisor.add_ivshmem": (None, override("hypervisor", "add_ivshmem", "2s")),
+    "platform.hypervisor.pin_per_gib": (None, override("hypervisor", "pin_per_gib", "700ms")),
+    "platform.streams.tcp.bandwidth": (over_tcp, override("streams", "tcp", "bandwidth", "5Gbps")),
+    "platform.streams.ipoib.bandwidth": (over_ipoib, override("streams", "ipoib", "bandwidth", "5Gbps")),
+    "platform.streams.rdma.bandwidth": (None, override("streams", "rdma", "bandwidth", "5Gbps")),
+    "platform.mpi.notice": (None, override("mpi", "notice", "70ms")),
+    "platform.mpi.drain_channel": (None, override("mpi", "drain_channel", "7ms")),
+    "platform.mpi.reconnect_channel": (eager, override("mpi", "reconnect_channel", "7ms")),
+    "platform.mpi.reactivate": (None, override("mpi", "reactivate", "700ms")),
+    "platform.networks.topology": (platforms_networks, network("topology", {"fat_tree": {"hosts_per_leaf": 3, "spines": 1}})),
+    "platform.networks.topology.fat_tree.hosts_per_leaf": (platform_fat_tree(3, 1), platform_fat_tree(5, 1)),
+    "platform.networks.topology.fat_tree.spines": (platform_fat_tree(3, 1), platform_fat_tree(3, 4)),
+    "platform.networks.topology.dragonfly.chassis": (platform_dragonfly(2, 2, 2, 1), platform_dragonfly(2, 3, 2, 1)),
+    "platform.networks.topology.dragonfly.routers": (platform_dragonfly(1, 2, 3, 1), platform_dragonfly(1, 2, 5, 1)),
+    "platform.networks.topology.dragonfly.hosts_per_router": (platform_dragonfly(2, 2, 2, 2), platform_dragonfly(2, 2, 2, 1)),
+    "platform.networks.link.bandwidth": (platforms_networks, network("link.bandwidth", constant("5Gbps"))),
+    "platform.networks.link.latency": (platforms_networks, network("link.latency", constant("70ms"))),
+    "platform.networks.carries": (both(platforms_networks, over_tcp), lambda s: s["platform"].update(networks=[{**copy.deepcopy(PLATFORM["networks"][0]), "carries": ["ipoib"]}, {**copy.deepcopy(PLATFORM["networks"][1]), "carries": ["rdma", "tcp"]}])),
+}
+
+# Keys that only make room: hosts fill a dragonfly from its first group on, and one that is too small is refused.
+ROOM_ONLY = {
+    "cluster.networks.topology.dragonfly.groups": (cluster_dragonfly(2, 1, 2, 2), cluster_dragonfly(1, 1, 2, 2)),
+    "platform.networks.topology.dragonfly.groups": (platform_dragonfly(2, 1, 2, 2), platform_dragonfly(1, 1, 2, 2)),
+}
+
+# Keys that only name or describe: they show in resolved.yaml and in the run's title, in no table.
+NAMES_ONLY = {
+    "description": put("description", "another text"),
+    "cluster.networks.name": put("cluster.networks.0.name", "lan"),
+    "platform.name": put("platform.name", "other-bed"),
+    "platform.description": put("platform.description", "another bed"),
+    "platform.networks.name": both(platforms_networks, network("name", "fabric")),
+}
+
+
+def run(scenario, folder, statuses=(0, 1)):
+    folder.mkdir()
+    scenario = copy.deepcopy(scenario)
+    scenario["platform"]["base"] = str((HERE / scenario["platform"]["base"]).resolve())
+    path = folder / "scenario.yaml"
+    path.write_text(json.dumps(scenario, indent=1))  # JSON is YAML, and quotes `on`
+    done = subprocess.run([FERRY, "run", str(path), "--out", str(folder / "run"), "--quiet"], capture_output=True, text=True)
+    assert done.returncode in statuses, done.stderr
+    return folder / "run"
+
+
+def outputs(folder):
+    texts = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".csv" or path.name in ("journal", "trace.json")}
+    texts["name"] = json.loads((folder / "run.json").read_text())["name"]
+    return texts
+
+
+@pytest.mark.parametrize("key", sorted(CHANGES))
+def test_the_key_changes_an_output(key, tmp_path):
+    setup, change = CHANGES[key]
+    base = copy.deepcopy(BASE)
+    if setup:
+        setup(base)
+    changed = copy.deepcopy(base)
+    change(changed)
+    assert changed != base
+    assert outputs(run(base, tmp_path / "base")) != outputs(run(changed, tmp_path / "changed"))
+
+
+@pytest.mark.parametrize("key", sorted(NAMES_ONLY))
+def test_the_name_shows_in_the_resolved_scenario(key, tmp_path):
+    changed = copy.deepcopy(BASE)
+    NAMES_ONLY[key](changed)
+    base = (run(BASE, tmp_path / "base") / "resolved.yaml").read_text()
+    assert (run(changed, tmp_path / "changed") / "resolved.yaml").read_text() != base
+
+
+@pytest.mark.parametrize("key", sorted(ROOM_ONLY))
+def test_too_little_room_is_refused(key, tmp_path):
+    enough, too_little = (copy.deepcopy(BASE) for _ in range(2))
+    ROOM_ONLY[key][0](enough)
+    ROOM_ONLY[key][1](too_little)
+    run(enough, tmp_path / "enough")
+    run(too_little, tmp_path / "too_little", statuses=(2,))
+
+
+def leaves(schema, node, path, found):
+    """Collects the keys that take a value of the user's: those with more than one possible value."""
+    if "$ref" in node:
+        name = node["$ref"].rsplit("/", 1)[-1]
+        return leaves(schema, schema["$defs"][name], path, found)
+    kinds = [kind for word in ("anyOf", "oneOf", "allOf") for kind in node.get(word, [])]
+    if "properties" in node:
+        if {"value", "source", "kind"} <= set(node["properties"]) or set(node["properties"]) & {"uniform", "choice", "lognormal"}:
+            found.add(path)
+            return
+        for key, child in node["properties"].items():
+            leaves(schema, child, f"{path}.{key}" if path else key, found)
+    elif "items" in node:
+        leaves(schema, node["items"], path, found)
+    elif kinds:
+        for kind in kinds:
+            leaves(schema, kind, path, found)
+    elif "const" in node and not kinds:
+        return
+    elif len(node.get("enum", [1, 2])) > 1:
+        found.add(path)
+
+
+def test_no_key_of_the_schema_is_missing_here():
+    found = set()
+    for kind, prefix in (("scenario", ""), ("platform", "platform")):
+        schema = json.loads(subprocess.run([FERRY, "schema", kind], capture_output=True, text=True, check=True).stdout)
+        leaves(schema, schema, prefix, found)
+    # The inline platform repeats the platform file's keys; `base` names the file.
+    found = {key for key in found if key not in ("platform", "platform.base")}
+    tested = set(CHANGES) | set(NAMES_ONLY) | set(ROOM_ONLY)
+    assert sorted(found - tested) == []
+    assert sorted(key for key in tested - found if not key.endswith(".topology")) == []
