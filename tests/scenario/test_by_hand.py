@@ -1,0 +1,220 @@
+"""Totals against values worked out here from the resolved constants, phase by phase."""
+
+import copy
+import re
+from fractions import Fraction
+
+import pytest
+
+from conftest import ROOT
+
+PHASES = ["set_pre_migration", "detach_vf", "remove_ivshmem", "migration", "attach_vf", "add_ivshmem", "set_post_migration"]
+TIMES = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}
+SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+def number(text, units):
+    amount, unit = re.fullmatch(r"([0-9.e+-]+) *([A-Za-z/]*)", str(text)).groups()
+    return float(amount) * (units[unit] if unit else 1)
+
+
+def value(node):
+    return node["value"] if isinstance(node, dict) else node
+
+
+def seconds(node):
+    return number(value(node), TIMES)
+
+
+def size(node):
+    return number(value(node), SIZES)
+
+
+def speed(node):
+    """Bytes per second."""
+    text = str(value(node))
+    if text.endswith("bps"):
+        return number(text[:-3] + "x", {"x": 1, "Kx": 1e3, "Mx": 1e6, "Gx": 1e9, "Tx": 1e12}) / 8
+    return number(text.removesuffix("/s"), SIZES)
+
+
+def share(node):
+    text = str(value(node))
+    return float(text.rstrip("%")) / 100 if text.endswith("%") else float(text)
+
+
+SCENARIO = {
+    "ferry": 1,
+    "name": "by-hand",
+    "platform": {"base": str(ROOT / "scenarios/platforms/nowlab-fdr.yaml")},
+    "cluster": {"hosts": [{"name": "host", "count": 2, "cores": 16, "memory": "32GiB", "virtual_functions": 8}]},
+    "vms": [{"name": "vm", "count": 1, "on": "host0", "memory": "1GiB", "virtual_functions": 1, "ivshmem": "64MiB",
+             "pages": {"zero": "0%", "working_set": "0B"}}],
+    "jobs": [],
+    "migrations": [{"name": "leave", "vms": "vm", "to": "host1", "at": "0s", "transport": "tcp"}],
+    "schedule": {"order": "parallel"},
+}
+
+
+class Costs:
+    """The resolved constants of a run, as numbers."""
+
+    def __init__(self, resolved):
+        platform = resolved["platform"]
+        hypervisor = platform["hypervisor"]
+        for name in ("prepare", "finish", "clean_up", "set_status", "detach_vf", "remove_ivshmem", "add_ivshmem", "pin_per_gib"):
+            setattr(self, name, seconds(hypervisor[name]))
+        self.serial = share(hypervisor["serial"])
+        self.attach_fixed = seconds(hypervisor["attach_vf"]["fixed"])
+        self.attach_per_gib = seconds(hypervisor["attach_vf"]["per_gib"])
+        self.stream = {name: speed(stream["bandwidth"]) for name, stream in platform["streams"].items()}
+        self.link = {transport: speed(network["link"]["bandwidth"]) for network in platform["networks"] for transport in network["carries"]}
+        self.mpi = {name: seconds(node) for name, node in platform["mpi"].items()}
+
+    def bandwidth(self, transport):
+        return min(self.stream[transport], self.link[transport])
+
+    def around(self, gib):
+        """Everything but suspension, memory and pinning; the device operations of a VM follow each other or
+        overlap as the platform says, which the spans tell."""
+        return 2 * self.set_status + self.prepare + self.finish + self.clean_up
+
+
+def one(run, change=lambda scenario: None):
+    scenario = copy.deepcopy(SCENARIO)
+    change(scenario)
+    result = run(scenario)
+    rows = result.table("migrations")
+    return result, rows, Costs(result.resolved())
+
+
+def phase(row, name):
+    return float(row[f"{name}_seconds"])
+
+
+def check_sums(rows):
+    for row in rows:
+        exact = sum(Fraction(row[f"{name}_seconds"]) for name in PHASES)
+        assert exact == Fraction(row["total_seconds"])
+
+
+def expect_total(row, costs, gib, memory_seconds, suspended=0.0, reactivated=0.0):
+    devices = sum(phase(row, name) for name in ("detach_vf", "remove_ivshmem", "attach_vf", "add_ivshmem"))
+    attach = costs.attach_fixed + costs.attach_per_gib * gib
+    leaving = (costs.detach_vf, costs.remove_ivshmem)
+    coming = (attach, costs.add_ivshmem)
+    # One after the other, or side by side with the serial share one at a time.
+    after = sum(leaving) + sum(coming)
+    beside = max(leaving[0], leaving[0] * costs.serial + leaving[1]) + max(coming[0], coming[0] * costs.serial + coming[1])
+    assert min(abs(devices - after), abs(devices - beside)) < 1e-6
+    total = devices + costs.around(gib) + memory_seconds + suspended + reactivated
+    assert float(row["total_seconds"]) == pytest.approx(total, abs=2e-3)
+
+
+def test_one_vm_that_dirties_nothing(run):
+    _, [row], costs = one(run)
+    check_sums([row])
+    expect_total(row, costs, 1, 2**30 / costs.bandwidth("tcp"))
+    assert int(row["bytes"]) == 2**30
+    # The last 300 ms worth of memory are sent with the guest paused, at the bandwidth of the last 100 ms.
+    assert float(row["downtime_seconds"]) == pytest.approx(0.3 + costs.finish, abs=5e-3)
+
+
+def test_zero_pages_cost_a_header_each(run):
+    def half_zero(scenario):
+        scenario["vms"][0]["pages"]["zero"] = "50%"
+
+    _, [row], costs = one(run, half_zero)
+    sent = 2**29 + 2**17 * 9
+    assert int(row["bytes"]) == sent
+    expect_total(row, costs, 1, sent / costs.bandwidth("tcp"))
+
+
+def test_one_vm_that_dirties_below_the_bandwidth(run):
+    rate, limit = 200e6, 0.05
+
+    def dirty(scenario):
+        scenario["vms"][0]["pages"].update(working_set="1GiB", idle_dirty_rate="200MB/s")
+        scenario["migrations"][0]["memory"] = {"downtime_limit": "50ms"}
+
+    result, [row], costs = one(run, dirty)
+    bandwidth = costs.bandwidth("tcp")
+    threshold = bandwidth * limit
+    pending, sent, time = 2**30, 0.0, 0.0
+    rounds = 0
+    while True:
+        part = pending - threshold
+        rounds += 1
+        time += part / bandwidth
+        sent += part
+        pending = threshold + rate * part / bandwidth
+        if pending - threshold < 1:
+            break
+    time += pending / bandwidth
+    sent += pending
+    check_sums([row])
+    # The rounds end when less than a byte more than the threshold is left; the series converges long before.
+    assert float(row["bytes"]) == pytest.approx(sent, rel=1e-3)
+    expect_total(row, costs, 1, time)
+    table = result.table("rounds")
+    assert sum(int(line["bytes"]) for line in table) == int(row["bytes"])
+    assert float(table[1]["bytes"]) == pytest.approx(float(table[0]["bytes"]) * rate / bandwidth, rel=2e-2)
+
+
+def test_rdma_with_pin_all_pins_and_sends_zero_pages(run):
+    def pinned(scenario):
+        scenario["vms"][0]["pages"]["zero"] = "50%"
+        scenario["vms"][0]["memory"] = "2GiB"
+        scenario["migrations"][0]["transport"] = "rdma"
+
+    _, [row], costs = one(run, pinned)
+    assert int(row["bytes"]) == 2**31
+    expect_total(row, costs, 2, 2**31 / costs.bandwidth("rdma") + 2 * costs.pin_per_gib)
+
+
+def test_offline_pauses_the_guest_for_the_whole_transfer(run):
+    def offline(scenario):
+        scenario["migrations"][0]["memory"] = {"mode": "offline"}
+
+    _, [row], costs = one(run, offline)
+    expect_total(row, costs, 1, 2**30 / costs.bandwidth("tcp"))
+    assert float(row["downtime_seconds"]) >= 2**30 / costs.bandwidth("tcp")
+
+
+def test_a_job_adds_its_answer_and_its_reactivation(run):
+    def with_job(scenario):
+        scenario["jobs"] = [{"name": "job", "on": {"vms": "vm"}, "ranks": 4, "strategy": "progress_engine", "reconnect": "eager",
+                             "workload": {"type": "timed", "next_call": "30ms"}}]
+
+    _, [row], costs = one(run, with_job)
+    suspended = 0.030 + costs.mpi["notice"] + 3 * costs.mpi["drain_channel"]
+    reactivated = costs.mpi["reactivate"] + 3 * costs.mpi["reconnect_channel"]
+    assert phase(row, "set_pre_migration") == pytest.approx(costs.set_status + suspended, abs=1e-6)
+    assert phase(row, "set_post_migration") == pytest.approx(costs.set_status + reactivated, abs=1e-6)
+    expect_total(row, costs, 1, 2**30 / costs.bandwidth("tcp"), suspended, reactivated)
+
+
+def two_vms(order):
+    def change(scenario):
+        scenario["vms"][0]["count"] = 2
+        scenario["schedule"]["order"] = order
+        scenario["platform"]["hypervisor"] = {"serial": {"value": "0%", "source": "each operation alone", "kind": "assumed"}}
+
+    return change
+
+
+def test_two_vms_that_share_a_link_halve_it(run):
+    _, rows, costs = one(run, two_vms("parallel"))
+    check_sums(rows)
+    shared = min(costs.stream["tcp"], costs.link["tcp"] / 2)
+    for row in rows:
+        expect_total(row, costs, 1, 2**30 / shared)
+
+
+def test_sequential_order_is_the_sum(run):
+    result, rows, costs = one(run, two_vms("sequential"))
+    check_sums(rows)
+    for row in rows:
+        expect_total(row, costs, 1, 2**30 / costs.bandwidth("tcp"))
+    makespan = {line["metric"]: line["value"] for line in result.table("summary")}["makespan_seconds"]
+    assert float(makespan) == pytest.approx(sum(float(row["total_seconds"]) for row in rows), abs=1e-6)
