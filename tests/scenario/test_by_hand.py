@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from conftest import ROOT
+from run_folders import ROOT
 
 PHASES = ["set_pre_migration", "detach_vf", "remove_ivshmem", "migration", "attach_vf", "add_ivshmem", "set_post_migration"]
 TIMES = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}

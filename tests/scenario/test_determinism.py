@@ -3,7 +3,7 @@
 import copy
 import random
 
-from conftest import ROOT, load_yaml
+from run_folders import ROOT, load_yaml
 
 
 def scenario():

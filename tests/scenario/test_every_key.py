@@ -7,34 +7,17 @@ the journal or the trace must differ. A key that the schema has and this file do
 import copy
 import json
 import os
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
+
+from run_folders import load_yaml
 
 HERE = Path(__file__).resolve().parent
 FERRY = os.environ.get("FERRY_BIN")
-
-
-class Loader(yaml.SafeLoader):
-    """YAML 1.2's booleans: `on` is a key like any other."""
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:bool"]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
-
-
-def load(path):
-    return yaml.load(path.read_text(), Loader)
-
-
-BASE = load(HERE / "every_key.yaml")
-PLATFORM = load(HERE / "../../scenarios/platforms/nowlab-fdr.yaml")
+BASE = load_yaml(HERE / "every_key.yaml")
+PLATFORM = load_yaml(HERE / "../../scenarios/platforms/nowlab-fdr.yaml")
 
 pytestmark = pytest.mark.skipif(not FERRY, reason="FERRY_BIN does not name the program")
 
