@@ -242,7 +242,7 @@ void Session::Impl::open(std::size_t index) {
 }
 
 void Session::Impl::run_wave(std::size_t index, TimePoint opened, std::vector<WaveMove> moves) {
-  Wave wave(context_, index, opened, moves);
+  Wave wave(context_, index + 1, opened, moves);
   {
     Lock lock(*mutex_);
     waves_[index].running = &wave;

@@ -31,7 +31,8 @@ struct WaveMoveEnd {
 /// completes.
 class Wave {
  public:
-  /// `opened`: when the wave was admitted; its first phase begins there.
+  /// `number`: from 1, in the order of the plan. `opened`: when the wave was admitted; its first phase
+  /// begins there.
   Wave(MigrationContext& context, std::size_t number, TimePoint opened, std::vector<WaveMove> moves);
 
   /// Ends in the order of the moves. Records spans of the two outer phases; reservations stay as

@@ -29,7 +29,7 @@ class Duration {
 
   [[nodiscard]] constexpr std::int64_t count_nanoseconds() const { return nanoseconds_; }
   [[nodiscard]] constexpr double to_seconds() const {
-    return static_cast<double>(nanoseconds_) * 1e-9;
+    return static_cast<double>(nanoseconds_) / 1e9;  // to the nearest: 2.38 s is 2.38
   }
 
   constexpr auto operator<=>(const Duration&) const = default;

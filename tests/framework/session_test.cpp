@@ -285,16 +285,16 @@ TEST_P(SessionInWorlds, what_changes_the_world_is_in_the_journal_before_it_happe
   run_case(session, [&](World& world) {
     const SessionEnd end = run_session(world, session);
     EXPECT_THAT(end.journal,
-                testing::IsSupersetOf({"wave 0 opens vm1", "detach_vf vm1 host0",
+                testing::IsSupersetOf({"wave 1 opens vm1", "detach_vf vm1 host0",
                                        "remove_ivshmem vm1 host0", "migration vm1 host0 host3",
                                        "attach_vf vm1 host3", "add_ivshmem vm1 host3",
-                                       "wave 0 reactivates", "wave 0 closed"}));
+                                       "wave 1 reactivates", "wave 1 closed"}));
     auto place = [&](const std::string& line) {
       return std::find(end.journal.begin(), end.journal.end(), line) - end.journal.begin();
     };
     EXPECT_LT(place("migration vm1 host0 host3"), place("done migration vm1"));
     EXPECT_LT(place("done migration vm1"), place("attach_vf vm1 host3"));
-    EXPECT_GT(end.journal_synced, static_cast<std::size_t>(place("wave 0 reactivates")));
+    EXPECT_GT(end.journal_synced, static_cast<std::size_t>(place("wave 1 reactivates")));
   });
 }
 
