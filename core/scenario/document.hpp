@@ -6,10 +6,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <tl/expected.hpp>
 #include <vector>
 
-#include <tl/expected.hpp>
-
+#include "core/scenario/problem.hpp"
 #include "core/scenario/scenario.hpp"
 
 namespace ferry {
@@ -21,6 +22,7 @@ struct Diagnostic {
   std::size_t column = 0;
   std::string path;     ///< `vms.vm.memory`; empty for errors of the YAML text itself
   std::string message;  ///< "what is wrong; what would be right"
+  Problem problem = Problem::unreadable_file;
 
   /// `FILE:LINE:COLUMN: PATH: message`
   [[nodiscard]] std::string text() const;
@@ -73,6 +75,14 @@ struct LoadedPlatform {
   std::vector<SourcedConstant> constants;
 };
 Loaded<LoadedPlatform> load_platform(const std::filesystem::path& file);
+
+/// Every path that `--set` accepts and that holds a single value in this scenario, defaults
+/// included, with that value: for tests and for tools that offer settings.
+std::vector<Setting> leaf_settings(const LoadedScenario& scenario);
+
+/// The text of a quantity or number times `factor`, in the same kind of unit ("0.55s" x 2 is
+/// "1.1s"); nothing for a text that is no quantity. Whole numbers stay whole and at least 1.
+std::optional<std::string> scaled_value(std::string_view value, double factor);
 
 /// JSON Schema (draft 2020-12) of a kind of file, generated from the readers' descriptions.
 std::string json_schema(FileKind kind);

@@ -1,10 +1,15 @@
-// A scenario with every group expanded and every random quantity drawn: what planners and worlds use.
-// Ids index the vectors; order is the order of the file, but nothing that is measured depends on it.
+// A scenario with every group expanded and every random quantity drawn: what planners and worlds
+// use. Ids index the vectors; order is the order of the file, but nothing that is measured depends
+// on it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/ports/hypervisor.hpp"
@@ -44,11 +49,33 @@ struct JobSpec {
   std::vector<Duration> next_call;  ///< by rank
 };
 
+/// A list of hosts that is never changed once made, so that the many moves of one migration share
+/// it (100,000 VMs that may each go to 10,000 hosts must not cost a thousand million entries).
+class HostList {
+ public:
+  HostList() : HostList(std::vector<HostId>()) {}
+  HostList(std::vector<HostId> hosts)  // NOLINT(google-explicit-constructor): reads as a list
+      : hosts_(std::make_shared<const std::vector<HostId>>(std::move(hosts))) {}
+  HostList(std::initializer_list<HostId> hosts) : HostList(std::vector<HostId>(hosts)) {}
+  operator const std::vector<HostId>&() const {
+    return *hosts_;
+  }  // NOLINT(google-explicit-constructor)
+
+  [[nodiscard]] auto begin() const { return hosts_->begin(); }
+  [[nodiscard]] auto end() const { return hosts_->end(); }
+  [[nodiscard]] std::size_t size() const { return hosts_->size(); }
+  [[nodiscard]] bool empty() const { return hosts_->empty(); }
+  const HostId& operator[](std::size_t index) const { return (*hosts_)[index]; }
+
+ private:
+  std::shared_ptr<const std::vector<HostId>> hosts_;
+};
+
 /// One VM's move.
 struct MoveSpec {
-  std::string migration;            ///< the entry's name
+  std::string migration;  ///< the entry's name
   VmId vm;
-  std::vector<HostId> candidates;   ///< hosts it may go to, in order of preference
+  HostList candidates;  ///< hosts it may go to, in order; its present host may be among them
   Place place = Place::spread;
   StartTime at;
   TransferOptions transfer;

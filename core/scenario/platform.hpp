@@ -1,5 +1,5 @@
-// What a test bed costs: constants of hypervisors, transports, MPI runtime and networks. Their sources
-// and kinds stay with the text they were read from (`Provenance` in `document.hpp`).
+// What a test bed costs: constants of hypervisors, transports, MPI runtime and networks. Their
+// sources and kinds stay with the text they were read from (`Provenance` in `document.hpp`).
 #pragma once
 
 #include <array>
@@ -39,8 +39,9 @@ struct StreamCosts {
 
 /// What the MPI runtime adds; per rank of a job that is concerned.
 struct MpiCosts {
-  Duration notice;             ///< from the request to a rank that looks for it
-  Duration drain_channel;      ///< per channel to or from a moving rank (every channel with suspend: job)
+  Duration notice;  ///< from the request to a rank that looks for it
+  Duration
+      drain_channel;  ///< per channel to or from a moving rank (every channel with suspend: job)
   Duration reconnect_channel;  ///< per channel, before reactivation ends, with reconnect: eager
   Duration reactivate;         ///< address exchange and wake-up, per epoch
 };

@@ -1,7 +1,8 @@
 // A scenario as the user wrote it, typed. Groups are still groups; `instance.hpp` expands them.
-// Keys and struct members have the same names. What a key means, its range and its default are said
-// once, in `describe.hpp`'s descriptions, from which the reader, the JSON Schema and the resolved
-// dump are made.
+// Keys and struct members have the same names. What a key means, its range and whether it is
+// required are said once, in the descriptions (`describe_*.hpp`), from which the reader, the JSON
+// Schema and the resolved dump are made. A key without a value takes the member's initial value
+// here.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@
 
 namespace ferry {
 
-/// `host`, `host3` or `host[0-3]`: items by name, checked against the groups when read.
+/// `host`, `host3`, `host[0-3]`, `host[0,2,5-7]`, several of these with commas between them, or `*`
+/// for every item: checked against the groups when read.
 struct Reference {
   std::string text;
   auto operator<=>(const Reference&) const = default;
@@ -26,6 +28,7 @@ struct Reference {
 struct HostGroup {
   std::string name;
   std::uint32_t count = 1;
+  bool numbered = false;  ///< `count` was written: the items are name0, name1, ... and not name
   std::uint32_t cores = 0;
   Bytes memory;
   std::uint32_t virtual_functions = 0;
@@ -40,15 +43,16 @@ struct Cluster {
 enum class Spread { round_robin, pack };
 
 struct PageBehaviour {
-  Ratio zero;                   ///< share of the memory that was never written
-  Varying<Bytes> working_set;   ///< what is dirtied again and again; at most the non-zero memory
-  Varying<Bandwidth> dirty_rate;       ///< while the VM's ranks run
+  Ratio zero;                     ///< share of the memory that was never written
+  Varying<Bytes> working_set;     ///< what is dirtied again and again; at most the non-zero memory
+  Varying<Bandwidth> dirty_rate;  ///< while the VM's ranks run
   Varying<Bandwidth> idle_dirty_rate;  ///< always
 };
 
 struct VmGroup {
   std::string name;
   std::uint32_t count = 1;
+  bool numbered = false;  ///< as in HostGroup
   Reference on;
   Spread spread = Spread::round_robin;
   std::uint32_t vcpus = 1;
@@ -63,12 +67,14 @@ enum class Reconnect { lazy, eager };
 
 /// The stand-in for an MPI job: its ranks answer requests after given times.
 struct TimedWorkload {
-  Varying<Duration> next_call;  ///< progress engine: until the rank's next MPI call (one draw a rank)
+  Varying<Duration>
+      next_call;  ///< progress engine: until the rank's next MPI call (one draw a rank)
 };
 
 struct Job {
   std::string name;
   std::uint32_t count = 1;  ///< name0, name1, ... over even parts of the VMs
+  bool numbered = false;    ///< as in HostGroup
   Reference vms;            ///< `on: {vms: ...}`
   std::uint32_t ranks = 1;  ///< per VM
   Strategy strategy = Strategy::migration_thread;
@@ -98,16 +104,16 @@ struct MemoryOptions {
 };
 
 struct Timeouts {
-  Duration suspend;
-  Duration detach;
-  Duration ivshmem;
-  Duration migration;
-  Duration attach;
+  Duration suspend = Duration::milliseconds(30'000);
+  Duration detach = Duration::milliseconds(30'000);
+  Duration ivshmem = Duration::milliseconds(30'000);
+  Duration migration = Duration::milliseconds(800'000);
+  Duration attach = Duration::milliseconds(60'000);
 };
 
 struct Retry {
   std::uint32_t attempts = 0;
-  Duration wait;
+  Duration wait = Duration::milliseconds(10'000);
 };
 
 struct Migration {

@@ -25,24 +25,25 @@ struct Claim {
   std::string id;
   std::string text;
   std::string source;
-  std::string metric;               ///< a metric of summary.csv
-  std::optional<std::string> of;    ///< divide by this metric of the same cell
-  Where where;                      ///< only these cells
+  std::string metric;             ///< a metric of summary.csv
+  std::optional<std::string> of;  ///< divide by this metric of the same cell
+  Where where;                    ///< only these cells
   enum class Form {
     every_cell,  ///< each cell's value lies below / above
     value,       ///< `expect` and `tolerance`: the median over the selected cells
-    ratio,       ///< median at path=first over median at path=second, others equal; every pair must hold
-    ascending,   ///< medians do not decrease along the listed values of the path
-    similar,     ///< largest over smallest median along the path is at most 1 + within
-    linear,      ///< against the path's numeric value: residuals of a least-squares line at most within x mean
+    ratio,  ///< median at path=first over median at path=second, others equal; every pair must hold
+    ascending,  ///< medians do not decrease along the listed values of the path
+    similar,    ///< largest over smallest median along the path is at most 1 + within
+    linear,  ///< against the path's numeric value: residuals of a least-squares line at most within
+             ///< x mean
   } form = Form::every_cell;
-  std::optional<double> below, above;  ///< in the metric's unit (seconds, bytes)
-  std::string path;                    ///< of ratio, ascending, similar, linear
-  std::vector<std::string> values;     ///< ratio: two; ascending: the order
+  std::optional<double> below, above;    ///< in the metric's unit (seconds, bytes)
+  std::string path;                      ///< of ratio, ascending, similar, linear
+  std::vector<std::string> values;       ///< ratio: two; ascending: the order
   std::optional<std::string> best_over;  ///< ratio: the smallest over this path's values counts
   std::optional<double> expect;
-  double tolerance = 0;  ///< absolute for ratio; a share of `expect` for value
-  double within = 0;     ///< of similar and linear
+  double tolerance = 0;          ///< absolute for ratio; a share of `expect` for value
+  double within = 0;             ///< of similar and linear
   bool by_construction = false;  ///< `basis: by_construction`, said by the author
   std::string note;              ///< why a claim is not reproduced, as far as the author knows
   std::string file;

@@ -347,8 +347,7 @@ std::string to_text(Duration value) {
 std::string to_text(Bytes value) {
   const std::uint64_t count = value.count();
   if (count == 0) return "0B";
-  for (const std::string_view name :
-       {"TiB", "TB", "GiB", "GB", "MiB", "MB", "KiB", "KB"}) {
+  for (const std::string_view name : {"TiB", "TB", "GiB", "GB", "MiB", "MB", "KiB", "KB"}) {
     for (const Unit& unit : size_units) {
       if (unit.name == name && count % unit.factor == 0) {
         return fmt::format("{}{}", count / unit.factor, name);

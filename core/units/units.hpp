@@ -1,8 +1,8 @@
 // Strong types for the quantities that cross function boundaries. No bare number stands for a time,
 // a size or a speed anywhere else in the project.
 //
-// Durations and points in time are whole nanoseconds: sums of phases are exact, output is the same on
-// every machine, and neither NaN nor infinity exists. Range: about 292 years.
+// Durations and points in time are whole nanoseconds: sums of phases are exact, output is the same
+// on every machine, and neither NaN nor infinity exists. Range: about 292 years.
 #pragma once
 
 #include <compare>
@@ -10,7 +10,6 @@
 #include <limits>
 #include <string>
 #include <string_view>
-
 #include <tl/expected.hpp>
 
 namespace ferry {
@@ -150,7 +149,8 @@ class Bandwidth {
 
 /// How much passes in `time` at `bandwidth`, rounded to the nearest byte.
 Bytes operator*(Bandwidth bandwidth, Duration time);
-/// How long `amount` takes at `bandwidth`; `Duration::max()` at zero bandwidth, zero when unlimited.
+/// How long `amount` takes at `bandwidth`; `Duration::max()` at zero bandwidth, zero when
+/// unlimited.
 Duration operator/(Bytes amount, Bandwidth bandwidth);
 /// The mean speed of `amount` in `time`; zero if no time passed.
 Bandwidth operator/(Bytes amount, Duration time);
@@ -193,8 +193,8 @@ struct UnitError {
 template <class Quantity>
 using Parsed = tl::expected<Quantity, UnitError>;
 
-/// `300ms`, `0.55s`, `10min`, `2h`; units ns, us, ms, s, min, h. Negative values are refused; a bare
-/// `0` is accepted.
+/// `300ms`, `0.55s`, `10min`, `2h`; units ns, us, ms, s, min, h. Negative values are refused; a
+/// bare `0` is accepted.
 Parsed<Duration> parse_duration(std::string_view text);
 /// `4GiB`, `64MiB`, `2GB`; units B, KiB, MiB, GiB, TiB (powers of 1024), KB, MB, GB, TB (of 1000).
 Parsed<Bytes> parse_bytes(std::string_view text);

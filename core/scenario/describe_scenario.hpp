@@ -1,0 +1,230 @@
+// The keys of a scenario file.
+#pragma once
+
+#include "core/scenario/describe_platform.hpp"
+#include "core/scenario/describe_values.hpp"
+#include "core/scenario/scenario.hpp"
+
+namespace ferry {
+
+template <class Visitor>
+void describe(Visitor& v, HostGroup& host) {
+  v.about("A host, or with `count` a group of equal hosts.");
+  v.required("name", host.name, ItemName{}, "The host's name, or the group's.");
+  v.count("count", host.count, host.numbered, limits::hosts,
+          "How many: name0, name1, ... Without it there is one, called by the name.");
+  v.required("cores", host.cores, Between{1U, limits::cores},
+             "Cores; the VMs on the host have at most so many vcpus together.");
+  v.required("memory", host.memory, Between{Pages::size(), limits::memory}, "Memory for guests.");
+  v.optional("virtual_functions", host.virtual_functions, Between{0U, limits::virtual_functions},
+             "SR-IOV virtual functions of the host's adapter.");
+  if (!v.optional_as("ivshmem", host.ivshmem, any_size, "the host's memory",
+                     "Memory that may back IVShmem regions.")) {
+    host.ivshmem = host.memory;
+  }
+  v.unsupported({"numa"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, Cluster& cluster) {
+  v.about("The machines.");
+  v.list("hosts", cluster.hosts, Need::required, 1, "The hosts.");
+  v.list("networks", cluster.networks, Need::optional, 0,
+         "The networks that join the hosts; default: the platform's.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, PageBehaviour& pages) {
+  v.about("What the guest's memory holds and how it changes.");
+  v.required("zero", pages.zero, share, "Share of the memory that was never written.");
+  v.optional("working_set", pages.working_set, any_size,
+             "What is written again and again; at most the memory that is not zero. Required with "
+             "a dirty rate.");
+  v.optional("dirty_rate", pages.dirty_rate, any_speed,
+             "How fast memory is dirtied while the VM's ranks run, on top of idle_dirty_rate.");
+  v.optional("idle_dirty_rate", pages.idle_dirty_rate, any_speed,
+             "How fast memory is dirtied always.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, VmGroup& vm) {
+  v.about("A virtual machine, or with `count` a group of them.");
+  v.required("name", vm.name, ItemName{}, "The VM's name, or the group's.");
+  v.count("count", vm.count, vm.numbered, limits::vms,
+          "How many: name0, name1, ... Without it there is one, called by the name.");
+  v.required("on", vm.on, HostNames{}, "The hosts where the VMs are at the start.");
+  v.optional("spread", vm.spread, Word{},
+             "How the VMs are dealt to the hosts: in turn, or each host filled before the next.");
+  v.optional("vcpus", vm.vcpus, Between{1U, limits::cores}, "Virtual CPUs; each takes a core.");
+  v.required("memory", vm.memory, Between{Pages::size(), limits::memory}, "Guest memory.");
+  v.optional("virtual_functions", vm.virtual_functions, Between{0U, 1U},
+             "Virtual functions that the VM holds.");
+  v.optional("ivshmem", vm.ivshmem, any_size, "Size of the VM's IVShmem device; 0B: none.");
+  v.required("pages", vm.pages, Mapping{}, "The behaviour of its memory.");
+  v.unsupported({"numa", "containers"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, TimedWorkload& workload) {
+  v.about("A stand-in for an MPI program: ranks answer a migration request after a given time.");
+  v.fixed("type", "timed",
+          {"nas_lu", "nas_ep", "nas_is", "nas_mg", "nas_cg", "nas_ft", "graph500", "osu_latency",
+           "osu_bw", "osu_bcast", "osu_allreduce", "overlap", "iterate", "trace"},
+          Need::optional, "The kind of workload.");
+  v.optional("next_call", workload.next_call, any_time,
+             "Time from a migration request to the rank's next MPI call, which is where a progress "
+             "engine notices it; one draw for each rank.");
+  v.unsupported({"class", "scale", "edge_factor", "file"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, Job& job) {
+  v.about("An MPI job, or with `count` several over even parts of the VMs.");
+  v.required("name", job.name, ItemName{}, "The job's name, or the group's.");
+  v.count("count", job.count, job.numbered, limits::jobs,
+          "How many: name0, name1, ... Without it there is one, called by the name.");
+  v.group("on", Need::required, "Where its ranks run.", [&](auto& on) {
+    on.about("Where a job's ranks run.");
+    on.required("vms", job.vms, VmNames{}, "The VMs.");
+    on.present_if(job.count > 1);
+    if (on.fixed("split", "even", {}, Need::optional,
+                 "How the VMs are divided among the jobs of a group (only with count > 1).") &&
+        job.count <= 1) {
+      on.complain("split", Problem::contradiction,
+                  "there is only one job to divide the VMs among; leave out split, or give a count "
+                  "above 1");
+    }
+    on.unsupported({"hosts", "containers"});
+  });
+  v.required("ranks", job.ranks, Between{1U, limits::ranks_per_vm}, "Ranks in each VM.");
+  v.optional("strategy", job.strategy, Word{},
+             "What the MPI runtime does about a migration request.");
+  v.optional("suspend", job.suspend, Word{},
+             "The channels that are drained: to and from moving ranks, or all of the job.");
+  v.optional("reconnect", job.reconnect, Word{},
+             "Channels come back when they are needed, or before reactivation ends.");
+  v.optional("workload", job.workload, Mapping{}, "What the ranks do.");
+  v.unsupported({"channels", "ivshmem"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, MemoryOptions& memory) {
+  v.about("How guest memory is moved.");
+  v.optional("mode", memory.mode, Word{}, "While the guest runs, or with the guest stopped.");
+  v.optional("downtime_limit", memory.downtime_limit,
+             Between{Duration::nanoseconds(1), limits::time},
+             "Pre-copy switches over when the rest would take no longer than this.");
+  v.optional("bandwidth_limit", memory.bandwidth_limit, SpeedOrNone{moving_speed},
+             "The most that one VM's migration may use.");
+  v.optional("pin_all", memory.pin_all, YesOrNo{},
+             "With transport rdma: register all guest memory first; zero pages are sent too.");
+  v.optional("max_rounds", memory.max_rounds, Between{1U, 100'000U},
+             "Pre-copy that has not converged after so many rounds has stalled.");
+  v.optional("on_stall", memory.on_stall, Words{1}, "What happens to a migration that stalled.");
+  v.unsupported({"auto_converge", "compression", "streams"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, Timeouts& timeouts) {
+  v.about("How long each step may take before it has failed.");
+  const Between<Duration> bounds{Duration::nanoseconds(1), limits::time};
+  v.optional("suspend", timeouts.suspend, bounds, "Until every rank is ready.");
+  v.optional("detach", timeouts.detach, bounds, "Until the virtual function is gone.");
+  v.optional("ivshmem", timeouts.ivshmem, bounds, "Until the IVShmem device is gone, or back.");
+  v.optional("migration", timeouts.migration, bounds, "Until the VM runs on its new host.");
+  v.optional("attach", timeouts.attach, bounds, "Until the new virtual function is active.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, Retry& retry) {
+  v.about("Whether a migration that failed is tried again.");
+  v.optional("attempts", retry.attempts, Between{0U, 1000U}, "Further attempts after the first.");
+  v.optional("wait", retry.wait, any_time, "Time between attempts.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, Migration& migration) {
+  v.about("VMs that are to move.");
+  v.required("name", migration.name, ItemName{}, "The migration's name.");
+  v.required("vms", migration.vms, VmNames{}, "The VMs.");
+  v.required("to", migration.to, HostNamesOrAny{}, "The hosts that they may go to.");
+  v.optional("place", migration.place, Word{},
+             "Which of the hosts: the emptiest, the fullest that fits, or one after the other.");
+  v.required("at", migration.at, TimeOrNever{}, "When the migration is asked for.");
+  v.optional("transport", migration.transport, Word{}, "What carries the guest's memory.");
+  v.fixed("device", "detach", {"failover", "vfio"}, Need::optional,
+          "What is done about the devices that cannot move: they are unplugged and plugged again.");
+  v.optional("memory", migration.memory, Mapping{}, "How guest memory is moved.");
+  v.optional("timeouts", migration.timeouts, Mapping{}, "When a step has failed.");
+  v.optional("retry", migration.retry, Mapping{}, "Whether it is tried again.");
+  v.unsupported({"evacuate", "swap_with", "when"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, Limits& limits) {
+  v.about("How many VMs may be on the move at once.");
+  const CountOrUnlimited rule{{1U, ferry::limits::vms}};
+  v.optional("cluster", limits.cluster, rule, "In the whole cluster.");
+  v.optional("host_out", limits.host_out, rule, "Away from one host.");
+  v.optional("host_in", limits.host_in, rule, "To one host.");
+  v.optional("link", limits.link, rule, "Over one direction of one link.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, Schedule& schedule) {
+  v.about("The order of all migrations of the scenario.");
+  v.optional("order", schedule.order, Word{}, "One after the other, or side by side.");
+  v.optional("batch", schedule.batch, Word{},
+             "What is suspended and moved together: each VM, each job's VMs, or all.");
+  v.optional("limits", schedule.limits, Mapping{}, "How many move at once.");
+  v.optional("stagger", schedule.stagger, any_time, "Least time between the starts of two waves.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, PhaseFault& fault) {
+  v.about("Something that goes wrong: a phase of a VM's migration fails, or takes longer.");
+  v.required("phase", fault.phase, Word{}, "The phase.");
+  v.required("vm", fault.vm, VmNames{}, "The VMs.");
+  const bool fails =
+      v.optional("fail", fault.fail, Word{}, "Whether it fails the first time or always.");
+  const bool stalls = v.optional("stall", fault.stall, any_time, "Additional time that it takes.");
+  if (!fails && !stalls) {
+    v.complain("", Problem::contradiction,
+               "this fault does nothing; give fail: once, fail: always or stall: TIME");
+  } else if (fault.fail != PhaseFault::Fail::no && fault.stall > Duration::zero()) {
+    v.complain("stall", Problem::contradiction,
+               "a phase either fails or stalls; write two faults for both");
+  }
+  v.unsupported({"at", "host_down", "link_down", "journal", "controller_down"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, Outputs& outputs) {
+  v.about("What is written besides the tables.");
+  v.optional("trace", outputs.trace, YesOrNo{}, "trace.json, which Perfetto opens.");
+  v.unsupported({"twin"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, Scenario& scenario) {
+  v.about("Ferry scenario: machines, VMs, jobs and their migrations.");
+  v.version("ferry");
+  v.required("name", scenario.name, TitleName{},
+             "The scenario's name; run folders are named by it.");
+  v.optional("description", scenario.description, FreeText{}, "What it shows, for people.");
+  v.platform("platform", scenario.platform,
+             "The test bed's constants: a file, or a mapping with `base: FILE` and keys that "
+             "override it.");
+  v.optional("seed", scenario.seed, Between{std::uint64_t{0}, ~std::uint64_t{0}},
+             "Seed of all random quantities.");
+  v.required("cluster", scenario.cluster, Mapping{}, "The machines.");
+  v.list("vms", scenario.vms, Need::required, 1, "The virtual machines.");
+  v.list("jobs", scenario.jobs, Need::optional, 0, "The MPI jobs.");
+  v.list("migrations", scenario.migrations, Need::optional, 0, "The VMs that move.");
+  v.optional("schedule", scenario.schedule, Mapping{}, "The order of all migrations.");
+  v.list("faults", scenario.faults, Need::optional, 0, "What goes wrong.");
+  v.optional("outputs", scenario.outputs, Mapping{}, "What is written.");
+  v.unsupported({"constraints"});
+}
+
+}  // namespace ferry

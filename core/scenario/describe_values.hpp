@@ -1,0 +1,165 @@
+// What the descriptions are written with: the rules that a value must keep, and the words of each
+// enumeration.
+//
+// A description is `template <class Visitor> void describe(Visitor& v, Struct& value)`: one call
+// for each key, with the member it fills, the rule of its value and a sentence of documentation.
+// Visitors: `StructReader` (reads), `StructWriter` (the resolved dump), `StructSchema` (JSON
+// Schema).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "core/ports/types.hpp"
+#include "core/scenario/limits.hpp"
+#include "core/scenario/problem.hpp"
+#include "core/scenario/scenario.hpp"
+#include "core/units/units.hpp"
+
+namespace ferry {
+
+/// Whether a key must be there.
+enum class Need : std::uint8_t { required, optional };
+
+/// A number or quantity within bounds, both allowed.
+template <class Quantity>
+struct Between {
+  Quantity low;
+  Quantity high;
+};
+template <class Quantity>
+Between(Quantity, Quantity) -> Between<Quantity>;
+
+inline constexpr Between<Duration> any_time{Duration::zero(), limits::time};
+inline constexpr Between<Bytes> any_size{Bytes(0), limits::memory};
+inline constexpr Between<Bandwidth> any_speed{Bandwidth(), limits::bandwidth};
+/// A bandwidth of zero would never end.
+inline constexpr Between<Bandwidth> moving_speed{Bandwidth::bytes_per_second(1), limits::bandwidth};
+inline constexpr Between<Ratio> share{Ratio(0), Ratio(1)};
+
+/// A bandwidth, or `none` for no limit.
+struct SpeedOrNone {
+  Between<Bandwidth> bounds;
+};
+/// A whole number, or `unlimited`.
+struct CountOrUnlimited {
+  Between<std::uint32_t> bounds;
+};
+/// A name in lists and paths: letters, digits, `_` and `-`, a letter first.
+struct ItemName {};
+/// A name of a file's subject: as an item's, but may begin with a digit and contain dots.
+struct TitleName {};
+/// Text for people.
+struct FreeText {
+  std::size_t least = 0;  ///< characters
+};
+/// One of some words.
+struct OneOf {
+  std::span<const std::string_view> words;
+};
+/// A reference to hosts or VMs.
+struct HostNames {};
+struct VmNames {};
+/// A reference to hosts, or `any`.
+struct HostNamesOrAny {};
+/// A time, or `never`.
+struct TimeOrNever {};
+/// `true` or `false`.
+struct YesOrNo {};
+/// One word of the member's enumeration.
+struct Word {};
+/// A list of different words of the member's enumeration.
+struct Words {
+  std::size_t least = 1;
+};
+/// A mapping described by `describe`.
+struct Mapping {};
+
+/// Values that are not read by rule alone: the reader gets the node itself.
+enum class RawShape : std::uint8_t {
+  scenario,         ///< a file's name or a mapping
+  variations,       ///< path: list, or {from, to, steps, scale}
+  assignments,      ///< path: value
+  assignment_list,  ///< a list of these
+  path_lists,       ///< lists of paths
+  pair,             ///< path: [a, b]
+  order,            ///< path: [a, b, c]
+  number,           ///< a quantity or a plain number
+  constant_value,   ///< of {value, source, kind}
+  constant_kind,
+  claim_ids,
+  sigma,
+};
+
+/// The words of an enumeration, by enumerator; and those that the format knows but this version
+/// does not do.
+template <class Enum>
+struct EnumWords;
+
+template <>
+struct EnumWords<Spread> {
+  static constexpr std::array<std::string_view, 2> words = {"round_robin", "pack"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<Suspend> {
+  static constexpr std::array<std::string_view, 2> words = {"peers", "job"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<Reconnect> {
+  static constexpr std::array<std::string_view, 2> words = {"lazy", "eager"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<Place> {
+  static constexpr std::array<std::string_view, 3> words = {"spread", "pack", "in_order"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<OnStall> {
+  static constexpr std::array<std::string_view, 1> words = {"abort"};
+  static constexpr std::array<std::string_view, 2> unsupported = {"auto_converge", "postcopy"};
+};
+template <>
+struct EnumWords<Order> {
+  static constexpr std::array<std::string_view, 2> words = {"sequential", "parallel"};
+  static constexpr std::array<std::string_view, 1> unsupported = {"planned"};
+};
+template <>
+struct EnumWords<Batch> {
+  static constexpr std::array<std::string_view, 3> words = {"vm", "job", "all"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<Strategy> {
+  static constexpr std::array<std::string_view, 3> words = {"progress_engine", "migration_thread",
+                                                            "none"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<Transport> {
+  static constexpr std::array<std::string_view, 3> words = {"tcp", "ipoib", "rdma"};
+  static constexpr std::array<std::string_view, 1> unsupported = {"mpi"};
+};
+template <>
+struct EnumWords<MemoryMode> {
+  static constexpr std::array<std::string_view, 2> words = {"precopy", "offline"};
+  static constexpr std::array<std::string_view, 2> unsupported = {"postcopy", "hybrid"};
+};
+template <>
+struct EnumWords<Phase> {
+  static constexpr std::array<std::string_view, 7> words = {
+      "set_pre_migration", "detach_vf",   "remove_ivshmem",    "migration",
+      "attach_vf",         "add_ivshmem", "set_post_migration"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<PhaseFault::Fail> {
+  static constexpr std::array<std::string_view, 3> words = {"no", "once", "always"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+
+}  // namespace ferry

@@ -1,0 +1,725 @@
+#include "core/scenario/expand.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "core/ports/randomness.hpp"
+#include "core/scenario/describe_values.hpp"
+#include "core/scenario/references.hpp"
+#include "core/units/check.hpp"
+
+namespace ferry {
+namespace {
+
+std::uint64_t add_saturated(std::uint64_t a, std::uint64_t b) {
+  return a > std::numeric_limits<std::uint64_t>::max() - b
+             ? std::numeric_limits<std::uint64_t>::max()
+             : a + b;
+}
+
+/// What a VM takes and a host has.
+struct Room {
+  std::uint64_t cores = 0;
+  std::uint64_t memory = 0;
+  std::uint64_t virtual_functions = 0;
+  std::uint64_t ivshmem = 0;
+
+  void add(const Room& other) {
+    cores = add_saturated(cores, other.cores);
+    memory = add_saturated(memory, other.memory);
+    virtual_functions = add_saturated(virtual_functions, other.virtual_functions);
+    ivshmem = add_saturated(ivshmem, other.ivshmem);
+  }
+  [[nodiscard]] bool holds(const Room& other) const {
+    return other.cores <= cores && other.memory <= memory &&
+           other.virtual_functions <= virtual_functions && other.ivshmem <= ivshmem;
+  }
+  auto operator<=>(const Room&) const = default;
+};
+
+/// "40GiB of memory, more than the 32GiB there": the first thing that `has` lacks for `needed`.
+std::string lack(const Room& needed, const Room& has) {
+  const auto shortage = [](const std::string& need, const std::string& have,
+                           std::string_view what) {
+    return fmt::format("{} {}, more than the {} there", need, what, have);
+  };
+  if (needed.memory > has.memory) {
+    return shortage(to_text(Bytes(needed.memory)), to_text(Bytes(has.memory)), "of memory");
+  }
+  if (needed.cores > has.cores) {
+    return shortage(fmt::format("{}", needed.cores), fmt::format("{}", has.cores), "cores");
+  }
+  if (needed.virtual_functions > has.virtual_functions) {
+    return shortage(fmt::format("{}", needed.virtual_functions),
+                    fmt::format("{}", has.virtual_functions), "virtual functions");
+  }
+  return shortage(to_text(Bytes(needed.ivshmem)), to_text(Bytes(has.ivshmem)), "of IVShmem memory");
+}
+
+Room room_of(const HostSpec& host) {
+  return {host.cores, host.memory.count(), host.virtual_functions, host.ivshmem.count()};
+}
+Room room_of(const VmSpec& vm) {
+  return {vm.vcpus, vm.memory.count(), vm.virtual_function ? 1U : 0U, vm.ivshmem.count()};
+}
+
+template <class Quantity>
+bool may_be_positive(const Varying<Quantity>& varying) {
+  const auto* fixed = std::get_if<Quantity>(&varying.law);
+  return fixed == nullptr || *fixed > Quantity{};
+}
+
+/// Draws from the stream `seed` / `NAME/what`, which depends on nothing else.
+template <class Quantity>
+Quantity draw_named(const Varying<Quantity>& varying, std::uint64_t seed, std::string_view item,
+                    std::string_view what) {
+  if (const auto* fixed = std::get_if<Quantity>(&varying.law)) return *fixed;
+  RandomStream stream(seed, fmt::format("{}/{}", item, what));
+  return draw(varying, stream);
+}
+
+/// Whole pages, rounded down (a host of 32 GB holds a VM of 32 GB), at least one.
+Bytes whole_pages(Bytes amount) {
+  const std::uint64_t page = Pages::size().count();
+  return Bytes(std::max<std::uint64_t>(amount.count() / page, 1) * page);
+}
+
+template <class Group>
+std::vector<NamedGroup> groups_of(const std::vector<Group>& items) {
+  std::vector<NamedGroup> groups;
+  groups.reserve(items.size());
+  for (const Group& item : items) groups.push_back({item.name, item.count, item.numbered});
+  return groups;
+}
+
+template <class Group>
+std::uint64_t total_of(const std::vector<Group>& items) {
+  std::uint64_t total = 0;
+  for (const Group& item : items) total += item.count;
+  return total;
+}
+
+class Expander {
+ public:
+  Expander(const Scenario& scenario, ScenarioProblems& problems)
+      : scenario_(scenario), problems_(problems) {}
+
+  Instance run() {
+    out_.networks = scenario_.cluster.networks.empty() ? scenario_.platform.networks
+                                                       : scenario_.cluster.networks;
+    const bool countable = totals_allowed();
+    unique_names();
+    networks();
+    if (!countable) return std::move(out_);
+    hosts_.emplace("host", groups_of(scenario_.cluster.hosts));
+    vms_.emplace("VM", groups_of(scenario_.vms));
+    report_collisions(*hosts_, {{"cluster"}, {"hosts"}}, "host");
+    report_collisions(*vms_, {{"vms"}}, "VM");
+    resolve_references();
+    page_behaviour();
+    // Placement and what follows need every number to be right.
+    if (problems_.any()) return std::move(out_);
+    expand_hosts();
+    expand_vms();
+    expand_jobs();
+    if (problems_.any()) return std::move(out_);
+    expand_moves();
+    expand_faults();
+    return std::move(out_);
+  }
+
+ private:
+  using Where = std::vector<PathStep>;
+
+  static Where at(std::string_view list, std::size_t item, std::string_view key) {
+    return {{list}, {{}, item}, {key}};
+  }
+
+  bool totals_allowed() {
+    bool good = true;
+    const auto check_total = [&](std::uint64_t total, std::uint64_t most, const Where& where,
+                                 std::string_view what) {
+      if (total <= most) return;
+      good = false;
+      problems_.add(Problem::too_many, where,
+                    fmt::format("{} {} in all; write at most {}", total, what, most));
+    };
+    check_total(total_of(scenario_.cluster.hosts), limits::hosts, {{"cluster"}, {"hosts"}},
+                "hosts");
+    check_total(total_of(scenario_.vms), limits::vms, {{"vms"}}, "VMs");
+    check_total(total_of(scenario_.jobs), limits::jobs, {{"jobs"}}, "jobs");
+    return good;
+  }
+
+  template <class Item>
+  void unique(const std::vector<Item>& items, const Where& list, std::string_view noun) {
+    std::map<std::string_view, std::size_t> first;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (items[i].name.empty()) continue;
+      const auto [found, is_new] = first.emplace(items[i].name, i);
+      if (!is_new) same_name(list, i, noun, items[i].name);
+    }
+  }
+  void same_name(Where list, std::size_t item, std::string_view noun, std::string_view name) {
+    list.push_back({{}, item});
+    list.push_back({"name"});
+    problems_.add(Problem::duplicate_name, list,
+                  fmt::format("there are two {}s called {}; give each a name of its own", noun,
+                              in_quotes(name)));
+  }
+
+  void unique_names() {
+    unique(scenario_.jobs, {{"jobs"}}, "job");
+    unique(scenario_.migrations, {{"migrations"}}, "migration");
+    unique(scenario_.cluster.networks, {{"cluster"}, {"networks"}}, "network");
+    unique(scenario_.platform.networks, {{"platform"}, {"networks"}}, "network");
+    // Jobs are called like VMs are: job0 of a group must be no other job.
+    if (total_of(scenario_.jobs) <= limits::jobs) {
+      const NameTable jobs("job", groups_of(scenario_.jobs));
+      for (const NameTable::Collision& collision : jobs.collisions()) {
+        if (scenario_.jobs[collision.first].name == scenario_.jobs[collision.second].name) continue;
+        same_name({{"jobs"}}, collision.second, "job", collision.name);
+      }
+    }
+  }
+
+  void report_collisions(const NameTable& table, const Where& list, std::string_view noun) {
+    for (const NameTable::Collision& collision : table.collisions()) {
+      same_name(list, collision.second, noun, collision.name);
+    }
+  }
+
+  void networks() {
+    if (problems_.has_errors_in("platform") || problems_.has_errors_in("cluster")) return;
+    const bool own = !scenario_.cluster.networks.empty();
+    const Where list = own ? Where{{"cluster"}, {"networks"}} : Where{{"platform"}, {"networks"}};
+    const std::uint64_t hosts = total_of(scenario_.cluster.hosts);
+    for (std::size_t i = 0; i < out_.networks.size(); ++i) {
+      const auto* fly = std::get_if<Dragonfly>(&out_.networks[i].topology);
+      if (fly == nullptr) continue;
+      // Each factor is at most 100,000 (17 bits): three fit, and the fourth is only needed if the
+      // product of three is below the number of hosts.
+      std::uint64_t places = std::uint64_t{fly->groups} * fly->chassis * fly->routers;
+      if (places < hosts) places *= fly->hosts_per_router;
+      if (places >= hosts) continue;
+      Where where = list;
+      where.push_back({{}, i});
+      where.push_back({"topology"});
+      problems_.add(Problem::small_topology, where,
+                    fmt::format("this dragonfly has places for {} hosts, and there are {}; write "
+                                "more groups, chassis, routers or hosts_per_router",
+                                places, hosts));
+    }
+    if (problems_.has_errors_in("migrations")) return;
+    for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
+      const Transport transport = scenario_.migrations[i].transport;
+      const auto index = static_cast<std::size_t>(transport);
+      std::string carriers;
+      bool carried = false;
+      for (const Network& network : out_.networks) {
+        carried = carried || std::find(network.carries.begin(), network.carries.end(), transport) !=
+                                 network.carries.end();
+        for (const Transport other : network.carries) {
+          if (!carriers.empty()) carriers += ", ";
+          carriers += fmt::format("{} ({})", to_name(other), network.name);
+        }
+      }
+      if (!carried) {
+        problems_.add(Problem::no_carrier, at("migrations", i, "transport"),
+                      fmt::format("no network carries {}; carried: {}", to_name(transport),
+                                  carriers.empty() ? "nothing" : carriers));
+      }
+      if (scenario_.platform.streams[index].bandwidth == Bandwidth()) {
+        problems_.add(
+            Problem::no_stream, at("migrations", i, "transport"),
+            fmt::format("the platform '{}' does not say what one stream of {} reaches; add "
+                        "streams.{}.bandwidth to it, or choose another transport",
+                        scenario_.platform.name, to_name(transport), to_name(transport)));
+      }
+    }
+  }
+
+  /// The items, or nothing after a report.
+  std::optional<ItemRanges> resolve(const NameTable& table, std::string_view list,
+                                    const Reference& reference, const Where& where) {
+    if (reference.text.empty()) return std::nullopt;  // not written or not readable: reported
+    const auto ranges = table.resolve(reference.text);
+    if (ranges) return *ranges;
+    const Problem problem = ranges.error().problem;
+    const bool may_be_consequence = problem == Problem::unknown_reference ||
+                                    problem == Problem::index_beyond ||
+                                    problem == Problem::named_twice;
+    if (!may_be_consequence || !problems_.names_uncertain(list)) {
+      problems_.add(problem, where, ranges.error().message);
+    }
+    return std::nullopt;
+  }
+
+  void resolve_references() {
+    constexpr std::string_view host_list = "cluster.hosts";
+    for (std::size_t i = 0; i < scenario_.vms.size(); ++i) {
+      vms_on_.push_back(resolve(*hosts_, host_list, scenario_.vms[i].on, at("vms", i, "on")));
+    }
+    for (std::size_t i = 0; i < scenario_.jobs.size(); ++i) {
+      job_vms_.push_back(
+          resolve(*vms_, "vms", scenario_.jobs[i].vms, {{"jobs"}, {{}, i}, {"on"}, {"vms"}}));
+    }
+    for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
+      const Migration& migration = scenario_.migrations[i];
+      migration_vms_.push_back(resolve(*vms_, "vms", migration.vms, at("migrations", i, "vms")));
+      migration_to_.push_back(
+          migration.to ? resolve(*hosts_, host_list, *migration.to, at("migrations", i, "to"))
+                       : std::optional<ItemRanges>(hosts_->all()));
+    }
+    for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
+      fault_vms_.push_back(resolve(*vms_, "vms", scenario_.faults[i].vm, at("faults", i, "vm")));
+    }
+    split_and_sums();
+  }
+
+  /// Sums that must be small before anything is expanded.
+  void split_and_sums() {
+    std::uint64_t ranks = 0;
+    for (std::size_t i = 0; i < scenario_.jobs.size(); ++i) {
+      if (!job_vms_[i]) continue;
+      const Job& job = scenario_.jobs[i];
+      const std::uint64_t vms = job_vms_[i]->size();
+      if (vms % job.count != 0) {
+        problems_.add(Problem::uneven_split, {{"jobs"}, {{}, i}, {"on"}},
+                      fmt::format("{} VMs cannot be divided evenly among {} jobs; write a count "
+                                  "that divides {}, or another number of VMs",
+                                  vms, job.count, vms));
+      }
+      ranks += vms * job.ranks;
+    }
+    if (ranks > limits::ranks) {
+      problems_.add(Problem::too_many, {{"jobs"}},
+                    fmt::format("{} ranks in all; write at most {}", ranks, limits::ranks));
+    }
+    std::uint64_t moves = 0;
+    std::uint64_t candidates = 0;
+    std::set<std::string_view> lists;
+    for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
+      if (migration_vms_[i]) moves += migration_vms_[i]->size();
+      const Migration& migration = scenario_.migrations[i];
+      if (migration_to_[i] && lists.insert(migration.to ? migration.to->text : "").second) {
+        candidates += migration_to_[i]->size();
+      }
+    }
+    if (moves > limits::moves) {
+      problems_.add(Problem::too_many, {{"migrations"}},
+                    fmt::format("{} moves in all; write at most {}", moves, limits::moves));
+    }
+    if (candidates > limits::candidates) {
+      problems_.add(Problem::too_many, {{"migrations"}},
+                    fmt::format("{} hosts to choose from in all; write fewer different `to`, or at "
+                                "most {} hosts",
+                                candidates, limits::candidates));
+    }
+    std::uint64_t faults = 0;
+    for (const auto& vms : fault_vms_) faults += vms ? vms->size() : 0;
+    if (faults > limits::faults) {
+      problems_.add(Problem::too_many, {{"faults"}},
+                    fmt::format("{} faults in all; write at most {}", faults, limits::faults));
+    }
+  }
+
+  void page_behaviour() {
+    std::vector<bool> busy(vms_->size(), false);
+    bool jobs_known = !problems_.has_errors_in("jobs");
+    for (const auto& vms : job_vms_) {
+      if (!vms) {
+        jobs_known = false;
+        continue;
+      }
+      for (const ItemRanges::Range& range : vms->ranges()) {
+        for (std::uint32_t vm = range.first; vm <= range.last; ++vm) busy[vm] = true;
+      }
+    }
+    const bool sizes_known = !problems_.has_errors_in("vms");
+    for (std::size_t i = 0; i < scenario_.vms.size(); ++i) {
+      const VmGroup& group = scenario_.vms[i];
+      const PageBehaviour& pages = group.pages;
+      const auto where = [&](std::string_view key) {
+        return Where{{"vms"}, {{}, i}, {"pages"}, {key}};
+      };
+      const std::uint32_t first = vms_->first_of(i);
+      const bool in_job = std::any_of(busy.begin() + first, busy.begin() + first + group.count,
+                                      [](bool is_busy) { return is_busy; });
+      if (jobs_known && !in_job && may_be_positive(pages.dirty_rate)) {
+        problems_.add(Problem::no_job, where("dirty_rate"),
+                      fmt::format("{} is in no job, and dirty_rate counts only while ranks run; "
+                                  "write idle_dirty_rate, or a job with ranks in it",
+                                  group.name));
+      }
+      if (!sizes_known) continue;
+      const bool dirties =
+          may_be_positive(pages.dirty_rate) || may_be_positive(pages.idle_dirty_rate);
+      if (dirties && !may_be_positive(pages.working_set)) {
+        problems_.add(Problem::working_set_size, where("working_set"),
+                      "a VM that dirties memory has a working set; write how much memory it "
+                      "dirties again and again, such as working_set: 200MiB");
+      }
+      const auto* memory = std::get_if<Bytes>(&group.memory.law);
+      const auto* working_set = std::get_if<Bytes>(&pages.working_set.law);
+      if (memory != nullptr && working_set != nullptr) {
+        const Bytes written = non_zero(*memory, pages.zero);
+        if (*working_set > written) {
+          problems_.add(Problem::working_set_size, where("working_set"),
+                        fmt::format("{} is more than the {} that were ever written (memory {}, "
+                                    "zero {}); write at most {}",
+                                    to_text(*working_set), to_text(written), to_text(*memory),
+                                    to_text(pages.zero), to_text(written)));
+        }
+      }
+    }
+  }
+
+  static Bytes non_zero(Bytes memory, Ratio zero) { return memory - memory * zero.value(); }
+
+  void expand_hosts() {
+    for (const HostGroup& group : scenario_.cluster.hosts) {
+      for (std::uint32_t i = 0; i < group.count; ++i) {
+        HostSpec& host = out_.hosts.emplace_back();
+        host.name = group.name;
+        if (group.numbered) host.name += std::to_string(i);
+        host.cores = group.cores;
+        host.memory = group.memory;
+        host.virtual_functions = group.virtual_functions;
+        host.ivshmem = group.ivshmem;
+      }
+    }
+  }
+
+  void expand_vms() {
+    out_.vms.reserve(vms_->size());
+    for (const VmGroup& group : scenario_.vms) {
+      for (std::uint32_t i = 0; i < group.count; ++i) {
+        VmSpec& vm = out_.vms.emplace_back();
+        vm.name = group.name;
+        if (group.numbered) vm.name += std::to_string(i);
+        vm.vcpus = group.vcpus;
+        vm.virtual_function = group.virtual_functions > 0;
+        vm.ivshmem = group.ivshmem;
+        vm.zero = group.pages.zero;
+        const std::string stream = "vms/" + vm.name;
+        const std::uint64_t seed = scenario_.seed;
+        vm.memory = whole_pages(draw_named(group.memory, seed, stream, "memory"));
+        vm.working_set = std::min(draw_named(group.pages.working_set, seed, stream, "working_set"),
+                                  non_zero(vm.memory, vm.zero));
+        vm.dirty_rate = draw_named(group.pages.dirty_rate, seed, stream, "dirty_rate");
+        vm.idle_dirty_rate =
+            draw_named(group.pages.idle_dirty_rate, seed, stream, "idle_dirty_rate");
+      }
+    }
+    place_vms();
+  }
+
+  void place_vms() {
+    std::vector<Room> used(out_.hosts.size());
+    std::vector<std::size_t> by_group(scenario_.vms.size());
+    for (std::size_t i = 0; i < by_group.size(); ++i) by_group[i] = i;
+    // In turn first: those places are fixed. Then those that fill, by name: the order in the file
+    // decides nothing.
+    std::stable_sort(by_group.begin(), by_group.end(), [&](std::size_t a, std::size_t b) {
+      const VmGroup& first = scenario_.vms[a];
+      const VmGroup& second = scenario_.vms[b];
+      if (first.spread != second.spread) return first.spread == Spread::round_robin;
+      return first.spread == Spread::pack && first.name < second.name;
+    });
+    std::vector<std::size_t> last_group(out_.hosts.size());
+    for (const std::size_t group : by_group) {
+      if (scenario_.vms[group].spread == Spread::round_robin) {
+        place_in_turn(group, used, last_group);
+      } else {
+        place_packed(group, used, last_group);
+      }
+    }
+    report_overfull(used, last_group);
+  }
+
+  void place_in_turn(std::size_t group, std::vector<Room>& used,
+                     std::vector<std::size_t>& last_group) {
+    const std::uint32_t count = scenario_.vms[group].count;
+    const std::vector<std::uint32_t> hosts = vms_on_[group]->items(count);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      VmSpec& vm = out_.vms[vms_->first_of(group) + i];
+      vm.host = HostId{hosts[i % hosts.size()]};
+      used[vm.host.index].add(room_of(vm));
+      last_group[vm.host.index] = group;
+    }
+  }
+
+  void place_packed(std::size_t group, std::vector<Room>& used,
+                    std::vector<std::size_t>& last_group) {
+    const std::uint32_t count = scenario_.vms[group].count;
+    const std::vector<std::uint32_t> hosts = vms_on_[group]->items();
+    std::size_t next = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      VmSpec& vm = out_.vms[vms_->first_of(group) + i];
+      Room after;
+      for (; next < hosts.size(); ++next) {
+        after = used[hosts[next]];
+        after.add(room_of(vm));
+        if (room_of(out_.hosts[hosts[next]]).holds(after)) break;
+      }
+      if (next == hosts.size()) {
+        problems_.add(Problem::does_not_fit, at("vms", group, "on"),
+                      fmt::format("{} of {} VMs fill {}, and {} has no place; write more hosts, or "
+                                  "larger ones",
+                                  i, count, in_quotes(scenario_.vms[group].on.text), vm.name));
+        return;
+      }
+      vm.host = HostId{hosts[next]};
+      used[hosts[next]] = after;
+      last_group[hosts[next]] = group;
+    }
+  }
+
+  void report_overfull(const std::vector<Room>& used, const std::vector<std::size_t>& last_group) {
+    // One report for each group of VMs: the first host that is too full, and how many more are.
+    std::map<std::size_t, std::pair<std::uint32_t, std::size_t>> overfull;
+    for (std::uint32_t host = 0; host < used.size(); ++host) {
+      if (room_of(out_.hosts[host]).holds(used[host])) continue;
+      const auto [found, is_new] = overfull.emplace(last_group[host], std::pair{host, 0});
+      if (!is_new) ++found->second.second;
+    }
+    for (const auto& [group, first] : overfull) {
+      const auto& [host, more] = first;
+      problems_.add(
+          Problem::does_not_fit, at("vms", group, "on"),
+          fmt::format("the VMs placed on {} need {}{}; place fewer VMs there, or give it more",
+                      out_.hosts[host].name, lack(used[host], room_of(out_.hosts[host])),
+                      more > 0 ? fmt::format(" (likewise on {} more)", more) : ""));
+    }
+  }
+
+  void expand_jobs() {
+    for (std::size_t i = 0; i < scenario_.jobs.size(); ++i) {
+      const Job& group = scenario_.jobs[i];
+      const std::vector<std::uint32_t> vms = job_vms_[i]->items();
+      const std::size_t part = vms.size() / group.count;
+      for (std::uint32_t n = 0; n < group.count; ++n) {
+        const JobId id{static_cast<std::uint32_t>(out_.jobs.size())};
+        JobSpec& job = out_.jobs.emplace_back();
+        job.name = group.name;
+        if (group.numbered) job.name += std::to_string(n);
+        job.ranks_per_vm = group.ranks;
+        job.strategy = group.strategy;
+        job.suspend = group.suspend;
+        job.reconnect = group.reconnect;
+        for (std::size_t k = n * part; k < (n + 1) * part; ++k) {
+          job.vms.push_back(VmId{vms[k]});
+          out_.vms[vms[k]].jobs.push_back(id);
+        }
+        RandomStream stream(scenario_.seed, "jobs/" + job.name + "/next_call");
+        job.next_call.reserve(part * group.ranks);
+        for (std::size_t rank = 0; rank < part * group.ranks; ++rank) {
+          job.next_call.push_back(draw(group.workload.next_call, stream));
+        }
+      }
+    }
+  }
+
+  void expand_moves() {
+    std::map<std::string_view, HostList> lists;  // by the text of `to`; "" is any
+    moved_.assign(out_.vms.size(), false);
+    struct Planned {
+      std::uint32_t vm;
+      StartTime at;
+      std::size_t migration;
+    };
+    std::vector<Planned> planned;
+    for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
+      const Migration& migration = scenario_.migrations[i];
+      const std::string_view to = migration.to ? std::string_view(migration.to->text) : "";
+      auto list = lists.find(to);
+      if (list == lists.end()) {
+        std::vector<HostId> hosts;
+        hosts.reserve(migration_to_[i]->size());
+        for (const std::uint32_t host : migration_to_[i]->items()) hosts.push_back(HostId{host});
+        list = lists.emplace(to, HostList(std::move(hosts))).first;
+      }
+      const std::vector<std::uint32_t> vms = migration_vms_[i]->items();
+      has_destination(i, vms, list->second);
+      for (const std::uint32_t vm : vms) {
+        moved_[vm] = true;
+        planned.push_back({vm, migration.at, i});
+        if (!migration.at.never) out_.moves.push_back(to_move(migration, VmId{vm}, list->second));
+      }
+    }
+    std::stable_sort(planned.begin(), planned.end(), [](const Planned& a, const Planned& b) {
+      return std::tie(a.vm, a.at.never, a.at.at) < std::tie(b.vm, b.at.never, b.at.at);
+    });
+    std::set<std::pair<std::size_t, std::size_t>> reported_twice;
+    std::map<std::size_t, std::pair<std::uint32_t, std::size_t>> stay;
+    for (std::size_t k = 0; k < planned.size(); ++k) {
+      const Planned& move = planned[k];
+      const bool first_of_vm = k == 0 || planned[k - 1].vm != move.vm;
+      const Migration& migration = scenario_.migrations[move.migration];
+      if (first_of_vm) {
+        const ItemRanges& to = *migration_to_[move.migration];
+        if (to.size() == 1 && to.ranges().front().first == out_.vms[move.vm].host.index) {
+          const auto [found, is_new] = stay.emplace(move.migration, std::pair{move.vm, 0});
+          if (!is_new) ++found->second.second;
+        }
+        continue;
+      }
+      const Planned& before = planned[k - 1];
+      if (move.at.never || before.at != move.at ||
+          !reported_twice.emplace(before.migration, move.migration).second) {
+        continue;
+      }
+      problems_.add(Problem::moved_twice, at("migrations", move.migration, "at"),
+                    fmt::format("{} is moved by '{}' and by '{}', both at {}; give them different "
+                                "times, or different VMs",
+                                out_.vms[move.vm].name, scenario_.migrations[before.migration].name,
+                                migration.name, to_text(move.at.at)));
+    }
+    for (const auto& [migration, first] : stay) {
+      const auto& [vm, more] = first;
+      problems_.add(Problem::stays_in_place, at("migrations", migration, "to"),
+                    fmt::format("{} is on {} already{}; write another host", out_.vms[vm].name,
+                                out_.hosts[out_.vms[vm].host.index].name,
+                                more > 0 ? fmt::format(" (likewise {} more)", more) : ""));
+    }
+  }
+
+  static MoveSpec to_move(const Migration& migration, VmId vm, const HostList& candidates) {
+    MoveSpec move;
+    move.migration = migration.name;
+    move.vm = vm;
+    move.candidates = candidates;
+    move.place = migration.place;
+    move.at = migration.at;
+    move.transfer.transport = migration.transport;
+    move.transfer.mode = migration.memory.mode;
+    move.transfer.downtime_limit = migration.memory.downtime_limit;
+    move.transfer.bandwidth_limit = migration.memory.bandwidth_limit;
+    move.transfer.pin_all = migration.memory.pin_all;
+    move.transfer.max_rounds = static_cast<int>(migration.memory.max_rounds);
+    move.timeouts = migration.timeouts;
+    move.retry = migration.retry;
+    return move;
+  }
+
+  /// Each VM must fit on some host of the destination when that is empty, and all together on all.
+  void has_destination(std::size_t migration, const std::vector<std::uint32_t>& vms,
+                       const HostList& candidates) {
+    std::set<Room> kinds;
+    Room together;
+    for (const HostId host : candidates) {
+      const Room room = room_of(out_.hosts[host.index]);
+      kinds.insert(room);
+      together.add(room);
+    }
+    const Where where = at("migrations", migration, "to");
+    const std::string to =
+        scenario_.migrations[migration].to ? scenario_.migrations[migration].to->text : "any";
+    Room needed;
+    // Of a group only the memory differs between VMs: the largest stands for all.
+    std::map<std::size_t, std::uint32_t> largest;
+    for (const std::uint32_t vm : vms) {
+      needed.add(room_of(out_.vms[vm]));
+      const auto [found, is_new] = largest.emplace(vms_->group_of(vm), vm);
+      if (!is_new && out_.vms[vm].memory > out_.vms[found->second].memory) found->second = vm;
+    }
+    bool each_fits = true;
+    for (const auto& [group, vm] : largest) {
+      const Room room = room_of(out_.vms[vm]);
+      if (std::any_of(kinds.begin(), kinds.end(),
+                      [&](const Room& kind) { return kind.holds(room); })) {
+        continue;
+      }
+      each_fits = false;
+      problems_.add(
+          Problem::no_destination, where,
+          fmt::format("no host of {} can hold {}: it needs {}; write hosts with more",
+                      in_quotes(to), out_.vms[vm].name,
+                      lack(room, *std::max_element(kinds.begin(), kinds.end(), by_memory))));
+    }
+    if (each_fits && !together.holds(needed)) {
+      problems_.add(Problem::no_destination, where,
+                    fmt::format("{} cannot hold the {} VMs of this migration: together they need "
+                                "{}; write more hosts, or fewer VMs",
+                                in_quotes(to), vms.size(), lack(needed, together)));
+    }
+  }
+  static bool by_memory(const Room& a, const Room& b) { return a.memory < b.memory; }
+
+  void expand_faults() {
+    for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
+      const PhaseFault& fault = scenario_.faults[i];
+      const bool needs_function =
+          fault.phase == Phase::detach_vf || fault.phase == Phase::attach_vf;
+      const bool needs_ivshmem =
+          fault.phase == Phase::remove_ivshmem || fault.phase == Phase::add_ivshmem;
+      bool reported = false;
+      for (const std::uint32_t item : fault_vms_[i]->items()) {
+        const VmSpec& vm = out_.vms[item];
+        const bool happens = moved_[item] && (!needs_function || vm.virtual_function) &&
+                             (!needs_ivshmem || vm.ivshmem.count() > 0);
+        if (!happens && !reported) {
+          reported = true;
+          const std::string why = !moved_[item]    ? "no migration moves it"
+                                  : needs_function ? "it has no virtual function"
+                                                   : "it has no IVShmem device";
+          problems_.add(
+              Problem::fault_without_move, at("faults", i, "vm"),
+              fmt::format("{} never comes to the phase {}: {}; name other VMs, or another "
+                          "phase",
+                          vm.name, to_name(fault.phase), why));
+        }
+        FaultSpec& spec = out_.faults.emplace_back();
+        spec.phase = fault.phase;
+        spec.vm = VmId{item};
+        spec.fail = fault.fail;
+        spec.stall = fault.stall;
+      }
+    }
+  }
+
+  const Scenario& scenario_;
+  ScenarioProblems& problems_;
+  Instance out_;
+  std::optional<NameTable> hosts_;
+  std::optional<NameTable> vms_;
+  std::vector<std::optional<ItemRanges>> vms_on_;
+  std::vector<std::optional<ItemRanges>> job_vms_;
+  std::vector<std::optional<ItemRanges>> migration_vms_;
+  std::vector<std::optional<ItemRanges>> migration_to_;
+  std::vector<std::optional<ItemRanges>> fault_vms_;
+  std::vector<bool> moved_;
+};
+
+/// For a scenario that the reader accepted: any problem is the program's.
+class NoProblems final : public ScenarioProblems {
+ public:
+  void add(Problem /*problem*/, const std::vector<PathStep>& /*where*/,
+           std::string message) override {
+    check(false, "a scenario that was never checked is expanded: " + message);
+  }
+  [[nodiscard]] bool names_uncertain(std::string_view /*list*/) const override { return false; }
+  [[nodiscard]] bool has_errors_in(std::string_view /*key*/) const override { return false; }
+  [[nodiscard]] bool any() const override { return false; }
+};
+
+}  // namespace
+
+Instance expand_checked(const Scenario& scenario, ScenarioProblems& problems) {
+  return Expander(scenario, problems).run();
+}
+
+Instance expand(const Scenario& scenario) {
+  NoProblems none;
+  return expand_checked(scenario, none);
+}
+
+}  // namespace ferry

@@ -1,0 +1,112 @@
+#include "fingerprint.hpp"
+
+#include <algorithm>
+#include <sstream>
+#include <vector>
+
+namespace ferry {
+namespace {
+
+std::string limit(const Limit& value) { return value ? std::to_string(*value) : "unlimited"; }
+
+void add_platform(std::ostream& out, const Platform& platform) {
+  const HypervisorCosts& h = platform.hypervisor;
+  for (const Duration cost :
+       {h.prepare, h.finish, h.clean_up, h.set_status, h.detach_vf, h.attach_vf.fixed,
+        h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, platform.mpi.notice,
+        platform.mpi.drain_channel, platform.mpi.reconnect_channel, platform.mpi.reactivate}) {
+    out << to_text(cost) << ' ';
+  }
+  out << to_text(h.serial);
+  for (const StreamCosts& stream : platform.streams) out << ' ' << to_text(stream.bandwidth);
+  out << '\n';
+}
+
+void add_networks(std::ostream& out, const std::vector<Network>& networks) {
+  std::vector<std::string> lines;
+  for (const Network& network : networks) {
+    std::ostringstream line;
+    line << "network " << network.name << ' ' << network.topology.index();
+    if (const auto* tree = std::get_if<FatTree>(&network.topology)) {
+      line << ' ' << tree->hosts_per_leaf << ' ' << tree->spines;
+    }
+    if (const auto* fly = std::get_if<Dragonfly>(&network.topology)) {
+      line << ' ' << fly->groups << ' ' << fly->chassis << ' ' << fly->routers << ' '
+           << fly->hosts_per_router;
+    }
+    line << ' ' << to_text(network.link.bandwidth) << ' ' << to_text(network.link.latency);
+    for (const Transport transport : network.carries) line << ' ' << to_name(transport);
+    lines.push_back(line.str());
+  }
+  std::sort(lines.begin(), lines.end());
+  for (const std::string& line : lines) out << line << '\n';
+}
+
+}  // namespace
+
+std::string fingerprint(const Scenario& scenario) {
+  const Instance instance = expand(scenario);
+  std::ostringstream out;
+  add_platform(out, scenario.platform);
+  add_networks(out, instance.networks);
+  const Schedule& schedule = scenario.schedule;
+  out << "schedule " << static_cast<int>(schedule.order) << static_cast<int>(schedule.batch) << ' '
+      << limit(schedule.limits.cluster) << ' ' << limit(schedule.limits.host_out) << ' '
+      << limit(schedule.limits.host_in) << ' ' << limit(schedule.limits.link) << ' '
+      << to_text(schedule.stagger) << " trace " << scenario.outputs.trace << '\n';
+  std::vector<std::string> lines;
+  for (const HostSpec& host : instance.hosts) {
+    std::ostringstream line;
+    line << "host " << host.name << ' ' << host.cores << ' ' << to_text(host.memory) << ' '
+         << host.virtual_functions << ' ' << to_text(host.ivshmem);
+    lines.push_back(line.str());
+  }
+  for (const VmSpec& vm : instance.vms) {
+    std::ostringstream line;
+    line << "vm " << vm.name << " on " << instance.hosts[vm.host.index].name << ' ' << vm.vcpus
+         << ' ' << to_text(vm.memory) << ' ' << vm.virtual_function << ' ' << to_text(vm.ivshmem)
+         << ' ' << to_text(vm.zero) << ' ' << to_text(vm.working_set) << ' '
+         << to_text(vm.dirty_rate) << ' ' << to_text(vm.idle_dirty_rate);
+    std::vector<std::string> jobs;
+    for (const JobId job : vm.jobs) jobs.push_back(instance.jobs[job.index].name);
+    std::sort(jobs.begin(), jobs.end());
+    for (const std::string& job : jobs) line << " job " << job;
+    lines.push_back(line.str());
+  }
+  for (const JobSpec& job : instance.jobs) {
+    std::ostringstream line;
+    line << "job " << job.name << ' ' << job.ranks_per_vm << ' ' << to_name(job.strategy) << ' '
+         << static_cast<int>(job.suspend) << static_cast<int>(job.reconnect);
+    for (const VmId vm : job.vms) line << ' ' << instance.vms[vm.index].name;
+    for (const Duration call : job.next_call) line << ' ' << to_text(call);
+    lines.push_back(line.str());
+  }
+  for (const MoveSpec& move : instance.moves) {
+    std::ostringstream line;
+    const TransferOptions& transfer = move.transfer;
+    line << "move " << move.migration << ' ' << instance.vms[move.vm.index].name << ' '
+         << static_cast<int>(move.place) << " at " << to_text(move.at.at) << ' '
+         << to_name(transfer.transport) << ' ' << to_name(transfer.mode) << ' '
+         << to_text(transfer.downtime_limit) << ' ' << to_text(transfer.bandwidth_limit) << ' '
+         << transfer.pin_all << ' ' << transfer.max_rounds;
+    const Timeouts& timeouts = move.timeouts;
+    for (const Duration timeout : {timeouts.suspend, timeouts.detach, timeouts.ivshmem,
+                                   timeouts.migration, timeouts.attach, move.retry.wait}) {
+      line << ' ' << to_text(timeout);
+    }
+    line << ' ' << move.retry.attempts;
+    for (const HostId host : move.candidates) line << ' ' << instance.hosts[host.index].name;
+    lines.push_back(line.str());
+  }
+  for (const FaultSpec& fault : instance.faults) {
+    std::ostringstream line;
+    line << "fault " << to_name(fault.phase) << ' ' << instance.vms[fault.vm.index].name << ' '
+         << static_cast<int>(fault.fail) << ' ' << to_text(fault.stall);
+    lines.push_back(line.str());
+  }
+  std::sort(lines.begin(), lines.end());
+  for (const std::string& line : lines) out << line << '\n';
+  return out.str();
+}
+
+}  // namespace ferry
