@@ -52,8 +52,7 @@ inline void record_example(Recorder& records) {
   records.round(VmId{0}, {2, Bytes(50), Duration::milliseconds(40), Bytes(0)});
   // vm2: starts at the same instant, fails while its VF is detached, and is rolled back.
   records.span({VmId{1}, Phase::set_pre_migration, HostId{0}, at_ms(1000), at_ms(1100)});
-  records.span(
-      {VmId{1}, Phase::detach_vf, HostId{0}, at_ms(1100), at_ms(1500), Outcome::failed});
+  records.span({VmId{1}, Phase::detach_vf, HostId{0}, at_ms(1100), at_ms(1500), Outcome::failed});
 
   MoveRecord completed;
   completed.move = 0;
@@ -85,12 +84,12 @@ inline void record_example(Recorder& records) {
   records.move(not_started);
 
   // Two ranks of lu1, blocked from 1.1 to 2.9 s and from 1.5 to 3.0 s; a later one for 0.5 s.
-  records.rank({JobId{0}, RankId{1}, at_ms(1000), at_ms(1050), at_ms(1060), at_ms(1500),
-                at_ms(3000)});
-  records.rank({JobId{0}, RankId{0}, at_ms(1000), at_ms(1020), at_ms(1030), at_ms(1100),
-                at_ms(2900)});
-  records.rank({JobId{0}, RankId{0}, at_ms(4000), at_ms(4000), at_ms(4000), at_ms(4000),
-                at_ms(4500)});
+  records.rank(
+      {JobId{0}, RankId{1}, at_ms(1000), at_ms(1050), at_ms(1060), at_ms(1500), at_ms(3000)});
+  records.rank(
+      {JobId{0}, RankId{0}, at_ms(1000), at_ms(1020), at_ms(1030), at_ms(1100), at_ms(2900)});
+  records.rank(
+      {JobId{0}, RankId{0}, at_ms(4000), at_ms(4000), at_ms(4000), at_ms(4000), at_ms(4500)});
 }
 
 }  // namespace ferry::testing

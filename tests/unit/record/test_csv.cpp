@@ -1,7 +1,7 @@
-#include "core/record/csv.hpp"
-
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+
+#include "core/record/csv.hpp"
 
 namespace ferry {
 namespace {
@@ -48,8 +48,7 @@ TEST(csv, reads_lines_that_end_in_carriage_returns_and_a_last_line_without_end) 
 
 TEST(csv, says_what_is_wrong_with_a_table) {
   EXPECT_EQ(read_csv("").error(), "line 1: no header");
-  EXPECT_EQ(read_csv("a,b\n1\n").error(),
-            "line 2: 1 fields; 2, as in the header, would be right");
+  EXPECT_EQ(read_csv("a,b\n1\n").error(), "line 2: 1 fields; 2, as in the header, would be right");
   EXPECT_EQ(read_csv("a\n\"1\n2\n").error(), "line 2: a quote is never closed");
   EXPECT_EQ(read_csv("a\n\"1\"2\n").error(), "line 2: text after a closing quote");
 }

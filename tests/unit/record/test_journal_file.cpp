@@ -1,12 +1,11 @@
-#include "core/record/journal_file.hpp"
-
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
 #include <stdlib.h>
 
 #include <fstream>
 #include <sstream>
 
-#include <gtest/gtest.h>
-#include <rapidcheck.h>
+#include "core/record/journal_file.hpp"
 
 namespace ferry {
 namespace {
@@ -62,7 +61,8 @@ TEST_F(JournalFileTest, memory_and_file_hold_the_same_text) {
     journal->sync();
   }
   EXPECT_EQ(memory.text(), text());
-  EXPECT_EQ(memory.text(), "1 " + text().substr(2, 8) + " one\n2 " + text().substr(17, 8) + " two\n");
+  EXPECT_EQ(memory.text(),
+            "1 " + text().substr(2, 8) + " one\n2 " + text().substr(17, 8) + " two\n");
 }
 
 TEST_F(JournalFileTest, a_record_is_in_the_file_before_it_is_synced) {
@@ -92,9 +92,9 @@ TEST_F(JournalFileTest, a_damaged_file_is_refused) {
     const JournalFile journal(file_);
     FAIL() << "accepted";
   } catch (const std::runtime_error& error) {
-    EXPECT_EQ(error.what(),
-              file_.string() +
-                  ": line 1: record 1 is damaged or missing, but later ones are there");
+    EXPECT_EQ(
+        error.what(),
+        file_.string() + ": line 1: record 1 is damaged or missing, but later ones are there");
   }
 }
 
@@ -118,8 +118,8 @@ TEST(read_journal, cut_anywhere_gives_the_records_before_the_cut) {
   for (std::size_t cut = 0; cut <= whole.size(); ++cut) {
     const auto contents = read_journal(std::string_view(whole).substr(0, cut));
     ASSERT_TRUE(contents.has_value()) << cut;
-    const auto complete = static_cast<std::size_t>(
-        std::upper_bound(ends.begin(), ends.end(), cut) - ends.begin() - 1);
+    const auto complete = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), cut) -
+                                                   ends.begin() - 1);
     EXPECT_EQ(contents->records.size(), complete) << cut;
     EXPECT_EQ(contents->good_bytes, ends[complete]) << cut;
     EXPECT_EQ(contents->torn, cut != ends[complete]) << cut;

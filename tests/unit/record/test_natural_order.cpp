@@ -1,21 +1,38 @@
-#include "core/record/natural_order.hpp"
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
-#include <gtest/gtest.h>
+#include "core/record/natural_order.hpp"
 
 namespace ferry {
 namespace {
 
 TEST(natural_order, numbers_in_names_count_as_numbers) {
-  std::vector<std::string> names = {"vm10", "vm2", "vm", "vm02", "a9b", "a10", "vm2x", "vm0", "",
-                                    "vm18446744073709551617", "vm18446744073709551616"};
+  std::vector<std::string> names = {"vm10",
+                                    "vm2",
+                                    "vm",
+                                    "vm02",
+                                    "a9b",
+                                    "a10",
+                                    "vm2x",
+                                    "vm0",
+                                    "",
+                                    "vm18446744073709551617",
+                                    "vm18446744073709551616"};
   std::sort(names.begin(), names.end(), natural_less);
-  const std::vector<std::string> expected = {
-      "",     "a9b",  "a10",  "vm", "vm0", "vm02", "vm2", "vm2x",
-      "vm10", "vm18446744073709551616", "vm18446744073709551617"};
+  const std::vector<std::string> expected = {"",
+                                             "a9b",
+                                             "a10",
+                                             "vm",
+                                             "vm0",
+                                             "vm02",
+                                             "vm2",
+                                             "vm2x",
+                                             "vm10",
+                                             "vm18446744073709551616",
+                                             "vm18446744073709551617"};
   EXPECT_EQ(names, expected);
 }
 

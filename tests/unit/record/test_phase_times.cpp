@@ -1,14 +1,12 @@
-#include "core/record/phase_times.hpp"
-
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+
+#include "core/record/phase_times.hpp"
 
 namespace ferry {
 namespace {
 
-TimePoint at(std::int64_t nanoseconds) {
-  return TimePoint::at(Duration::nanoseconds(nanoseconds));
-}
+TimePoint at(std::int64_t nanoseconds) { return TimePoint::at(Duration::nanoseconds(nanoseconds)); }
 
 SpanRecord span(Phase phase, std::int64_t from, std::int64_t to) {
   return {VmId{0}, phase, HostId{0}, at(from), at(to), Outcome::completed};
@@ -97,14 +95,14 @@ TEST(phase_times, always_add_up_to_the_total_and_agree_with_counting_each_instan
       const auto start_of = [&](const SpanRecord& s) { return std::max(s.start, at(start)); };
       for (const SpanRecord& s : spans) {
         if (s.start > at(t) || s.end <= at(t)) continue;
-        if (best == nullptr || std::pair(end_of(s), s.phase) > std::pair(end_of(*best), best->phase))
+        if (best == nullptr ||
+            std::pair(end_of(s), s.phase) > std::pair(end_of(*best), best->phase))
           best = &s;
       }
       if (best == nullptr) {  // the one that starts next
         for (const SpanRecord& s : spans) {
           if (s.start <= at(t) || s.start >= at(end) || s.end <= s.start) continue;
-          if (best == nullptr ||
-              std::pair(s.start, s.phase) < std::pair(best->start, best->phase))
+          if (best == nullptr || std::pair(s.start, s.phase) < std::pair(best->start, best->phase))
             best = &s;
         }
       }

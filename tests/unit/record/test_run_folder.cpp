@@ -1,15 +1,13 @@
-#include "core/record/run_folder.hpp"
-
+#include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
-
 #include "core/record/journal_file.hpp"
+#include "core/record/run_folder.hpp"
 #include "tests/unit/record/example_run.hpp"
 
 namespace ferry {
@@ -47,8 +45,8 @@ TEST_F(RunFolderTest, appears_complete_under_its_name_with_all_files) {
   {
     auto folder = NewFolder::create(base_ / "a" / "run");
     ASSERT_TRUE(folder.has_value()) << folder.error();
-    ASSERT_TRUE(write_run_files(*folder, {records, testing::example_instance(), "name: x\n", true,
-                                          journal.text()}));
+    ASSERT_TRUE(write_run_files(
+        *folder, {records, testing::example_instance(), "name: x\n", true, journal.text()}));
     ASSERT_TRUE(folder->write("run.json", "{}"));
     EXPECT_FALSE(std::filesystem::exists(base_ / "a" / "run"));
     ASSERT_TRUE(folder->commit());
@@ -78,11 +76,22 @@ TEST_F(RunFolderTest, nothing_is_left_of_a_folder_that_was_not_committed) {
   EXPECT_TRUE(names(base_).empty());
 }
 
+TEST_F(RunFolderTest, nothing_is_left_of_the_folders_above_either) {
+  { ASSERT_TRUE(NewFolder::create(base_ / "a" / "b" / "run").has_value()); }
+  EXPECT_TRUE(names(base_).empty());
+  {
+    auto folder = NewFolder::create(base_ / "a" / "b" / "run");
+    std::ofstream(base_ / "a" / "other") << "x";
+  }
+  EXPECT_EQ(names(base_ / "a"), std::set<std::string>{"other"});
+}
+
 TEST_F(RunFolderTest, an_existing_folder_is_never_overwritten) {
   std::filesystem::create_directory(base_ / "run");
-  EXPECT_EQ(NewFolder::create(base_ / "run").error(),
-            (base_ / "run").string() +
-                ": exists already, and nothing is ever overwritten; name another folder with --out");
+  EXPECT_EQ(
+      NewFolder::create(base_ / "run").error(),
+      (base_ / "run").string() +
+          ": exists already, and nothing is ever overwritten; name another folder with --out");
   EXPECT_EQ(names(base_), std::set<std::string>{"run"});
 }
 

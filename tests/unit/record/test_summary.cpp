@@ -1,7 +1,6 @@
-#include "core/record/summary.hpp"
-
 #include <gtest/gtest.h>
 
+#include "core/record/summary.hpp"
 #include "tests/unit/record/example_run.hpp"
 
 namespace ferry {
@@ -12,8 +11,8 @@ using testing::at_ms;
 std::string lines(const std::vector<Metric>& metrics) {
   std::string text;
   for (const Metric& m : metrics) {
-    text += m.name + '=' + m.value + ' ' + m.unit + (m.reason.empty() ? "" : " (" + m.reason + ")") +
-            '\n';
+    text += m.name + '=' + m.value + ' ' + m.unit +
+            (m.reason.empty() ? "" : " (" + m.reason + ")") + '\n';
   }
   return text;
 }

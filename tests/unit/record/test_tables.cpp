@@ -1,8 +1,7 @@
-#include "core/record/tables.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/record/tables.hpp"
 #include "tests/unit/record/example_run.hpp"
 
 namespace ferry {
@@ -33,14 +32,14 @@ TEST_F(Tables, migrations_have_the_documented_columns_and_empty_fields_for_what_
 }
 
 TEST_F(Tables, spans_keep_real_times_and_are_ordered_by_start_and_name) {
-  EXPECT_THAT(spans_csv(records_, instance_),
-              ::testing::StartsWith(
-                  "vm,phase,host,start_seconds,end_seconds,outcome\n"
-                  "vm2,set_pre_migration,host0,1.000000000,1.100000000,completed\n"
-                  "vm10,set_pre_migration,host0,1.000000000,1.100000000,completed\n"
-                  "vm2,detach_vf,host0,1.100000000,1.500000000,failed\n"
-                  "vm10,detach_vf,host0,1.100000000,1.400000000,completed\n"
-                  "vm10,remove_ivshmem,host0,1.200000000,1.300000000,completed\n"));
+  EXPECT_THAT(
+      spans_csv(records_, instance_),
+      ::testing::StartsWith("vm,phase,host,start_seconds,end_seconds,outcome\n"
+                            "vm2,set_pre_migration,host0,1.000000000,1.100000000,completed\n"
+                            "vm10,set_pre_migration,host0,1.000000000,1.100000000,completed\n"
+                            "vm2,detach_vf,host0,1.100000000,1.500000000,failed\n"
+                            "vm10,detach_vf,host0,1.100000000,1.400000000,completed\n"
+                            "vm10,remove_ivshmem,host0,1.200000000,1.300000000,completed\n"));
 }
 
 TEST_F(Tables, rounds_are_listed_by_vm) {

@@ -1,10 +1,9 @@
-#include "core/record/trace.hpp"
+#include <gtest/gtest.h>
 
 #include <map>
-
-#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/record/trace.hpp"
 #include "tests/unit/record/example_run.hpp"
 
 namespace ferry {

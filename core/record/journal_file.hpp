@@ -1,0 +1,71 @@
+// The controller's write-ahead log. One line a record: its number from 1, the CRC-32 (IEEE 802.3)
+// of number and text as eight hexadecimal digits, and the text:
+//
+//     17 5d1e9c02 vm3 detach_vf begin
+//
+// The number is under the checksum, so a record that was lost or doubled shows.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "core/ports/journal.hpp"
+
+namespace ferry {
+
+/// CRC-32 as in IEEE 802.3 (polynomial 0xEDB88320, reflected).
+std::uint32_t crc32(std::string_view text);
+
+/// The line of one record, its line feed included.
+std::string journal_line(std::uint64_t sequence, std::string_view record);
+
+/// What a journal's text says.
+struct JournalContents {
+  std::vector<std::string> records;
+  /// Length of the text up to the last good record: where a continued journal goes on.
+  std::size_t good_bytes = 0;
+  bool torn = false;  ///< the last record was cut off or garbled by a crash, and is left out
+};
+
+/// Reads any text. A broken last record counts as torn; one that is followed by a good record is
+/// damage, and an error (a sentence with the line).
+tl::expected<JournalContents, std::string> read_journal(std::string_view text);
+
+/// A journal in a file. Records are handed to the kernel at once (they survive the controller's
+/// death); `sync` makes them survive the machine's.
+class JournalFile : public Journal {
+ public:
+  /// Creates the file, or goes on behind its last good record (a torn one is cut off). Throws
+  /// std::runtime_error if it cannot be opened or is damaged.
+  explicit JournalFile(const std::filesystem::path& file);
+  ~JournalFile() override;
+  JournalFile(const JournalFile&) = delete;
+  JournalFile& operator=(const JournalFile&) = delete;
+
+  void append(std::string_view record) override;
+  void sync() override;
+
+ private:
+  std::filesystem::path file_;
+  int descriptor_ = -1;
+  std::uint64_t next_ = 1;
+};
+
+/// A journal in memory, for worlds that end with the process: the text is what the file would hold.
+class MemoryJournal : public Journal {
+ public:
+  void append(std::string_view record) override;
+  void sync() override {}
+
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+  std::uint64_t next_ = 1;
+};
+
+}  // namespace ferry

@@ -1,0 +1,43 @@
+// Everything that a run recorded, in memory, in the order in which it happened.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "core/ports/executor.hpp"
+#include "core/ports/recorder.hpp"
+
+namespace ferry {
+
+struct RoundRecord {
+  VmId vm;
+  RoundReport report;
+};
+
+class RunRecords : public Recorder {
+ public:
+  /// `mutex` guards against tasks that record at the same time; null where tasks never overlap.
+  explicit RunRecords(std::unique_ptr<Mutex> mutex = nullptr) : mutex_(std::move(mutex)) {}
+
+  void span(const SpanRecord& span) override;
+  void round(VmId vm, const RoundReport& round) override;
+  void move(const MoveRecord& move) override;
+  void rank(const RankRecord& rank) override;
+  /// When nothing records any more: the mutex belongs to a world, which the records outlive.
+  void drop_mutex() { mutex_.reset(); }
+
+  [[nodiscard]] const std::vector<SpanRecord>& spans() const { return spans_; }
+  [[nodiscard]] const std::vector<RoundRecord>& rounds() const { return rounds_; }
+  [[nodiscard]] const std::vector<MoveRecord>& moves() const { return moves_; }
+  [[nodiscard]] const std::vector<RankRecord>& ranks() const { return ranks_; }
+
+ private:
+  std::unique_ptr<Mutex> mutex_;
+  std::vector<SpanRecord> spans_;
+  std::vector<RoundRecord> rounds_;
+  std::vector<MoveRecord> moves_;
+  std::vector<RankRecord> ranks_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,143 @@
+#include "core/record/summary.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/record/natural_order.hpp"
+
+namespace ferry {
+namespace {
+
+/// Mean and largest of durations.
+class Sample {
+ public:
+  void add(Duration value) {
+    sum_ += value.count_nanoseconds();
+    largest_ = count_ == 0 ? value : std::max(largest_, value);
+    ++count_;
+  }
+  /// Rounded to the nearest nanosecond.
+  [[nodiscard]] std::optional<Duration> mean() const {
+    if (count_ == 0) return std::nullopt;
+    return Duration::nanoseconds(static_cast<std::int64_t>((sum_ + count_ / 2) / count_));
+  }
+  [[nodiscard]] std::optional<Duration> largest() const {
+    return count_ == 0 ? std::nullopt : std::optional(largest_);
+  }
+
+ private:
+  __extension__ using Wide = __int128;  // 100,000 moves of a day each pass 64 bits of nanoseconds
+  Wide sum_ = 0;
+  std::int64_t count_ = 0;
+  Duration largest_;
+};
+
+Metric seconds(std::string name, std::optional<Duration> value, std::string_view why_not) {
+  if (!value) return {std::move(name), "", "s", std::string(why_not)};
+  return {std::move(name), csv_seconds(*value), "s", ""};
+}
+
+}  // namespace
+
+bool starts_before(const MoveRecord& a, const MoveRecord& b, const Instance& instance) {
+  if (a.start != b.start) return a.start < b.start;
+  if (a.vm != b.vm) {
+    return natural_less(instance.vms[a.vm.index].name, instance.vms[b.vm.index].name);
+  }
+  return std::pair(a.end, a.move) < std::pair(b.end, b.move);
+}
+
+std::vector<MoveAccount> account_moves(const RunRecords& records) {
+  const std::vector<MoveRecord>& moves = records.moves();
+  std::map<VmId, std::vector<std::size_t>> moves_of;  // by start
+  for (std::size_t i = 0; i < moves.size(); ++i) moves_of[moves[i].vm].push_back(i);
+  for (auto& [vm, indices] : moves_of) {
+    std::stable_sort(indices.begin(), indices.end(),
+                     [&](std::size_t a, std::size_t b) { return moves[a].start < moves[b].start; });
+  }
+  std::vector<std::vector<SpanRecord>> spans(moves.size());
+  for (const SpanRecord& span : records.spans()) {
+    const auto found = moves_of.find(span.vm);
+    if (found == moves_of.end()) continue;  // interrupted before its move was recorded
+    const std::vector<std::size_t>& indices = found->second;
+    const auto after = std::upper_bound(
+        indices.begin(), indices.end(), span.start,
+        [&](TimePoint start, std::size_t move) { return start < moves[move].start; });
+    if (after != indices.begin()) spans[*std::prev(after)].push_back(span);
+  }
+  std::vector<MoveAccount> accounts;
+  accounts.reserve(moves.size());
+  for (std::size_t i = 0; i < moves.size(); ++i) {
+    accounts.push_back({&moves[i], phase_times(spans[i], moves[i].start, moves[i].end)});
+  }
+  return accounts;
+}
+
+std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts) {
+  Sample totals;
+  Sample downtimes;
+  Sample outages;
+  std::array<Sample, phase_count> phases;
+  std::optional<TimePoint> first;
+  std::optional<TimePoint> last;
+  std::uint64_t bytes = 0;
+  std::uint64_t rounds = 0;
+  std::size_t failed = 0;
+  for (const MoveAccount& account : accounts) {
+    const MoveRecord& move = *account.move;
+    if (move.outcome != Outcome::not_started) {
+      first = first ? std::min(*first, move.start) : move.start;
+      last = last ? std::max(*last, move.end) : move.end;
+    }
+    bytes += move.transfer.bytes.count();
+    rounds += static_cast<std::uint64_t>(move.transfer.rounds);
+    if (move.outcome != Outcome::completed) {
+      ++failed;
+      continue;
+    }
+    totals.add(account.total());
+    downtimes.add(move.transfer.downtime);
+    outages.add(move.outage);
+    for (std::size_t i = 0; i < phase_count; ++i) phases[i].add(account.times[i]);
+  }
+
+  constexpr std::string_view none_started = "no move was started";
+  constexpr std::string_view none_completed = "no move completed";
+  std::vector<Metric> metrics;
+  metrics.push_back(seconds("makespan_seconds",
+                            first ? std::optional(*last - *first) : std::nullopt, none_started));
+  metrics.push_back(seconds("total_seconds", totals.mean(), none_completed));
+  metrics.push_back(seconds("total_max_seconds", totals.largest(), none_completed));
+  metrics.push_back(seconds("downtime_seconds", downtimes.mean(), none_completed));
+  metrics.push_back(seconds("downtime_max_seconds", downtimes.largest(), none_completed));
+  metrics.push_back(seconds("outage_seconds", outages.mean(), none_completed));
+  metrics.push_back(seconds("outage_max_seconds", outages.largest(), none_completed));
+  metrics.push_back({"bytes", fmt::to_string(bytes), "B", ""});
+  metrics.push_back({"rounds", fmt::to_string(rounds), "", ""});
+  metrics.push_back({"migrations", fmt::to_string(records.moves().size()), "", ""});
+  metrics.push_back({"failed", fmt::to_string(failed), "", ""});
+  for (const Phase phase : all_phases) {
+    metrics.push_back(seconds(fmt::format("{}_seconds", to_name(phase)),
+                              phases[static_cast<std::size_t>(phase)].mean(), none_completed));
+  }
+  return metrics;
+}
+
+RunVerdict judge(const RunRecords& records, const Instance& instance) {
+  RunVerdict verdict;
+  const MoveRecord* first = nullptr;
+  for (const MoveRecord& move : records.moves()) {
+    if (move.outcome == Outcome::completed) continue;
+    ++verdict.failed;
+    if (first == nullptr || starts_before(move, *first, instance)) first = &move;
+  }
+  if (first != nullptr) {
+    verdict.outcome = first->outcome;
+    verdict.reason = first->reason;
+  }
+  return verdict;
+}
+
+}  // namespace ferry

@@ -1,0 +1,60 @@
+// The metrics of a run.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/record/phase_times.hpp"
+#include "core/record/run_records.hpp"
+#include "core/scenario/instance.hpp"
+
+namespace ferry {
+
+/// One line of `summary.csv`.
+struct Metric {
+  std::string name;    ///< `makespan_seconds`
+  std::string value;   ///< as in the file: nine decimals for seconds; empty if there is none
+  std::string unit;    ///< `s`, `B` or empty for counts
+  std::string reason;  ///< why there is no value
+};
+
+/// A move with the spans that belong to it and its time by phase.
+struct MoveAccount {
+  const MoveRecord* move = nullptr;
+  PhaseTimes times{};
+
+  [[nodiscard]] Duration total() const { return move->end - move->start; }
+};
+
+/// The order of moves in every output: by start, then by VM name (`vm2` before `vm10`), which does
+/// not depend on the order in which a file lists them.
+bool starts_before(const MoveRecord& a, const MoveRecord& b, const Instance& instance);
+
+/// One account for each move, in the order of the records. The accounts point into `records`. A
+/// span belongs to the last move of its VM that had started when the span started.
+std::vector<MoveAccount> account_moves(const RunRecords& records);
+
+/// The metrics, always the same ones in the same order:
+/// - `makespan_seconds`: first start to last end of the moves that were started
+/// - `total_seconds`, `downtime_seconds`, `outage_seconds`: means over completed moves, each with
+/// its
+///   largest (`total_max_seconds` ...)
+/// - `bytes`, `rounds`: sums over all moves whose memory transfer ended
+/// - `migrations`, `failed`: moves, and those of them that did not complete
+/// - `<phase>_seconds`: means over completed moves
+/// A mean or largest over no move has an empty value.
+std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts);
+
+/// How a run ended as a whole: `completed`, or the outcome and reason of the first move that did
+/// not complete, by start and VM name.
+struct RunVerdict {
+  Outcome outcome = Outcome::completed;
+  std::string reason;
+  std::size_t failed = 0;
+};
+RunVerdict judge(const RunRecords& records, const Instance& instance);
+
+}  // namespace ferry
