@@ -1,0 +1,235 @@
+#include "sim_backend/scheduler.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "core/units/check.hpp"
+
+namespace ferry {
+
+// --- SimTask ---
+
+SimTask::SimTask(Scheduler& scheduler, std::string name)
+    : scheduler_(scheduler), name_(std::move(name)) {}
+
+SimTask::~SimTask() {
+  if (!done_) scheduler_.join(*this);
+}
+
+void SimTask::join() {
+  if (!done_) scheduler_.join(*this);
+  if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+}
+
+void SimTask::cancel() { scheduler_.cancel(*this); }
+
+void SimTask::Timer::fire() { task.scheduler_.wake(task, Wake::timed_out); }
+
+// --- WaitList ---
+
+void WaitList::append(SimTask& task) {
+  task.list_ = this;
+  task.previous_ = last_;
+  task.next_ = nullptr;
+  (last_ == nullptr ? first_ : last_->next_) = &task;
+  last_ = &task;
+}
+
+void WaitList::remove(SimTask& task) {
+  (task.previous_ == nullptr ? first_ : task.previous_->next_) = task.next_;
+  (task.next_ == nullptr ? last_ : task.next_->previous_) = task.previous_;
+  task.list_ = nullptr;
+}
+
+// --- Scheduler: tasks ---
+
+Scheduler::~Scheduler() = default;
+
+std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()> body) {
+  std::unique_ptr<SimTask> task(new SimTask(*this, std::move(name)));
+  if (idle_fibers_.empty()) {
+    fibers_.push_back(std::make_unique<Fiber>(stacks_.take()));
+    idle_fibers_.push_back(fibers_.back().get());
+  }
+  task->fiber_ = idle_fibers_.back();
+  idle_fibers_.pop_back();
+  task->fiber_->assign([raw = task.get(), work = std::move(body)] {
+    try {
+      work();
+    } catch (...) {  // kept for join; nothing waits in here
+      raw->thrown_ = std::current_exception();
+    }
+    raw->done_ = true;
+  });
+  ++live_tasks_;
+  ++tasks_spawned_;
+  task->all_next_ = all_;
+  if (all_ != nullptr) all_->all_previous_ = task.get();
+  all_ = task.get();
+  make_ready(*task);
+  return task;
+}
+
+SimTask& Scheduler::current() const {
+  check(current_ != nullptr, "only a task can wait; this was called from outside any task");
+  return *current_;
+}
+
+Wake Scheduler::block(const char* what, TimePoint deadline, Cancellable cancellable,
+                      WaitList* list) {
+  SimTask& task = current();
+  const bool may_cancel = cancellable == Cancellable::yes;
+  if (may_cancel && task.cancelled_ && task.deferrals_ == 0) return Wake::cancelled;
+  task.waits_for_ = what;
+  task.cancellable_ = may_cancel;
+  if (deadline != TimePoint::never()) schedule(task.timer_, deadline);
+  if (list != nullptr) list->append(task);
+  task.fiber_->suspend();
+  return task.wake_;
+}
+
+void Scheduler::wake(SimTask& task, Wake why) {
+  check(blocked(task), "a task was woken that does not wait");
+  if (task.list_ != nullptr) task.list_->remove(task);
+  if (task.timer_.scheduled()) unschedule(task.timer_);
+  task.wake_ = why;
+  task.waits_for_ = nullptr;
+  make_ready(task);
+}
+
+void Scheduler::make_ready(SimTask& task) { ready_.push_back({next_sequence_++, &task}); }
+
+void Scheduler::join(SimTask& task) {
+  check(&task != current_, "a task cannot wait for its own end");
+  check(task.joiner_ == nullptr, "two tasks wait for the end of the same task");
+  task.joiner_ = &current();
+  block("the end of a task", TimePoint::never(), Cancellable::no);
+}
+
+void Scheduler::cancel(SimTask& task) {
+  if (task.done_) return;
+  task.cancelled_ = true;
+  if (blocked(task) && task.cancellable_ && task.deferrals_ == 0) wake(task, Wake::cancelled);
+}
+
+void Scheduler::defer_cancellation(int change) {
+  SimTask& task = current();
+  task.deferrals_ += change;
+  check(task.deferrals_ >= 0, "cancellation was allowed again more often than it was deferred");
+}
+
+void Scheduler::finished(SimTask& task) {
+  idle_fibers_.push_back(task.fiber_);
+  task.fiber_ = nullptr;
+  --live_tasks_;
+  (task.all_previous_ == nullptr ? all_ : task.all_previous_->all_next_) = task.all_next_;
+  if (task.all_next_ != nullptr) task.all_next_->all_previous_ = task.all_previous_;
+  if (task.joiner_ != nullptr) wake(*task.joiner_, Wake::ready);
+}
+
+std::string Scheduler::blocked_tasks() const {
+  constexpr std::size_t shown = 10;
+  std::vector<const SimTask*> oldest_first;
+  for (const SimTask* task = all_; task != nullptr; task = task->all_next_) {
+    oldest_first.push_back(task);
+  }
+  std::string text;
+  for (std::size_t i = 0; i < oldest_first.size() && i < shown; ++i) {
+    const SimTask& task = *oldest_first[oldest_first.size() - 1 - i];
+    text += fmt::format("{}'{}' waits for {}", i == 0 ? "" : ", ", task.name_,
+                        blocked(task) ? task.waits_for_ : "nothing");
+  }
+  if (oldest_first.size() > shown) {
+    text += fmt::format(" and {} more", oldest_first.size() - shown);
+  }
+  return text;
+}
+
+// --- Scheduler: time ---
+
+bool Scheduler::something_due() const { return !ready_.empty() || next_event() <= now_; }
+
+void Scheduler::run_due() {
+  const std::int64_t now = now_.since_start().count_nanoseconds();
+  for (;;) {
+    const bool event_due = !heap_.empty() && heap_[0].at <= now;
+    if (event_due && (ready_.empty() || heap_[0].sequence < ready_.front().sequence)) {
+      Event& event = *heap_[0].event;
+      remove_at(0);
+      ++events_fired_;
+      event.fire();
+    } else if (!ready_.empty()) {
+      SimTask& task = *ready_.front().task;
+      ready_.pop_front();
+      ++task_switches_;
+      current_ = &task;
+      Fiber& fiber = *task.fiber_;
+      fiber.resume();
+      current_ = nullptr;
+      // A task that is not done blocks in a list of its own, so it still exists.
+      if (fiber.idle()) finished(task);
+    } else {
+      return;
+    }
+  }
+}
+
+void Scheduler::advance_to(TimePoint time) {
+  check(time >= now_ && ready_.empty(), "time moves forward once nothing is due");
+  now_ = time;
+}
+
+void Scheduler::schedule(Event& event, TimePoint at) {
+  check(!event.scheduled(), "an event was scheduled twice");
+  if (at < now_) at = now_;
+  heap_.push_back({});
+  sift_up(heap_.size() - 1,
+          {at.since_start().count_nanoseconds(), next_sequence_++, &event});
+}
+
+void Scheduler::unschedule(Event& event) {
+  check(event.scheduled(), "an event was taken back that is not scheduled");
+  remove_at(event.position_);
+}
+
+// A heap in which each entry has four children: as many comparisons as a binary one, half the levels.
+
+void Scheduler::remove_at(std::size_t position) {
+  heap_[position].event->position_ = Event::nowhere;
+  const HeapEntry last = heap_.back();
+  heap_.pop_back();
+  if (position == heap_.size()) return;
+  if (position > 0 && last < heap_[(position - 1) / 4]) {
+    sift_up(position, last);
+  } else {
+    sift_down(position, last);
+  }
+}
+
+void Scheduler::sift_up(std::size_t position, HeapEntry entry) {
+  while (position > 0) {
+    const std::size_t parent = (position - 1) / 4;
+    if (!(entry < heap_[parent])) break;
+    place(position, heap_[parent]);
+    position = parent;
+  }
+  place(position, entry);
+}
+
+void Scheduler::sift_down(std::size_t position, HeapEntry entry) {
+  for (;;) {
+    const std::size_t first = 4 * position + 1;
+    if (first >= heap_.size()) break;
+    std::size_t least = first;
+    for (std::size_t child = first + 1; child < first + 4 && child < heap_.size(); ++child) {
+      if (heap_[child] < heap_[least]) least = child;
+    }
+    if (!(heap_[least] < entry)) break;
+    place(position, heap_[least]);
+    position = least;
+  }
+  place(position, entry);
+}
+
+}  // namespace ferry

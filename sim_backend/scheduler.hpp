@@ -1,0 +1,200 @@
+// Tasks as fibers, and the queue of what happens next. Everything runs on one thread; what happens at
+// the same instant happens in the order in which it was asked for, so that runs repeat exactly.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/ports/executor.hpp"
+#include "sim_backend/fiber.hpp"
+#include "sim_backend/stacks.hpp"
+
+namespace ferry {
+
+class Scheduler;
+class WaitList;
+
+/// Something that happens at a point in time. It stays where it is while it is scheduled.
+class Event {
+ public:
+  Event() = default;
+  virtual ~Event() = default;
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  virtual void fire() = 0;
+  [[nodiscard]] bool scheduled() const { return position_ != nowhere; }
+
+ private:
+  friend class Scheduler;
+  static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
+  std::size_t position_ = nowhere;  // in the scheduler's heap
+};
+
+/// An event that calls a function.
+class CallbackEvent final : public Event {
+ public:
+  explicit CallbackEvent(std::function<void()> callback) : callback_(std::move(callback)) {}
+  void fire() override { callback_(); }
+
+ private:
+  std::function<void()> callback_;
+};
+
+enum class Cancellable : bool { no, yes };
+
+/// A task of the simulated world. Destruction joins.
+class SimTask final : public Task {
+ public:
+  ~SimTask() override;
+  void join() override;
+  void cancel() override;
+
+ private:
+  friend class Scheduler;
+  friend class WaitList;
+  struct Timer final : Event {
+    explicit Timer(SimTask& owner) : task(owner) {}
+    void fire() override;
+    SimTask& task;
+  };
+
+  SimTask(Scheduler& scheduler, std::string name);
+
+  Scheduler& scheduler_;
+  std::string name_;
+  Fiber* fiber_ = nullptr;
+  std::exception_ptr thrown_;
+  bool done_ = false;
+  bool cancelled_ = false;
+  int deferrals_ = 0;
+
+  // While blocked:
+  const char* waits_for_ = nullptr;
+  bool cancellable_ = false;
+  Wake wake_ = Wake::ready;
+  Timer timer_{*this};
+  WaitList* list_ = nullptr;
+  SimTask* previous_ = nullptr;
+  SimTask* next_ = nullptr;
+
+  SimTask* joiner_ = nullptr;  // who waits for this task to end
+  SimTask* all_previous_ = nullptr;
+  SimTask* all_next_ = nullptr;
+};
+
+/// Tasks in the order in which they began to wait.
+class WaitList {
+ public:
+  WaitList() = default;
+  WaitList(const WaitList&) = delete;
+  WaitList& operator=(const WaitList&) = delete;
+  [[nodiscard]] bool empty() const { return first_ == nullptr; }
+  [[nodiscard]] SimTask* first() const { return first_; }
+
+ private:
+  friend class Scheduler;
+  void append(SimTask& task);
+  void remove(SimTask& task);
+  SimTask* first_ = nullptr;
+  SimTask* last_ = nullptr;
+};
+
+class Scheduler {
+ public:
+  Scheduler() = default;
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  [[nodiscard]] TimePoint now() const { return now_; }
+
+  // --- For tasks and what they call ---
+
+  /// The body starts at the present instant, after what is due already.
+  [[nodiscard]] std::unique_ptr<SimTask> spawn(std::string name, std::function<void()> body);
+  /// Blocks the running task, in `list` if there is one, until `wake`, the deadline or (if allowed)
+  /// its cancellation. At once `cancelled` if it is cancelled already. `what` is for the message
+  /// about a deadlock.
+  Wake block(const char* what, TimePoint deadline, Cancellable cancellable, WaitList* list = nullptr);
+  /// Ends the wait of a blocked task.
+  void wake(SimTask& task, Wake why);
+  [[nodiscard]] static bool blocked(const SimTask& task) { return task.waits_for_ != nullptr; }
+  [[nodiscard]] SimTask& current() const;
+  /// Whether the caller runs in a task at all.
+  [[nodiscard]] bool in_task() const { return current_ != nullptr; }
+  [[nodiscard]] bool cancelled() const { return current().cancelled_; }
+  void defer_cancellation(int change);
+
+  /// `event` must not be scheduled; a time in the past counts as now.
+  void schedule(Event& event, TimePoint at);
+  void unschedule(Event& event);
+
+  // --- For whoever drives the world ---
+
+  /// Runs all that is due by now.
+  void run_due();
+  /// When the next event is due; `never()` if there is none.
+  [[nodiscard]] TimePoint next_event() const {
+    return heap_.empty() ? TimePoint::never() : TimePoint::at(Duration::nanoseconds(heap_[0].at));
+  }
+  /// Moves the clock forward, never beyond the next event.
+  void advance_to(TimePoint time);
+  [[nodiscard]] bool something_due() const;
+  [[nodiscard]] std::uint64_t live_tasks() const { return live_tasks_; }
+  /// "'a' waits for a task, 'b' waits for a condition and 3 more", for the message about a deadlock.
+  [[nodiscard]] std::string blocked_tasks() const;
+
+  [[nodiscard]] std::uint64_t tasks_spawned() const { return tasks_spawned_; }
+  [[nodiscard]] std::uint64_t task_switches() const { return task_switches_; }
+  [[nodiscard]] std::uint64_t events_fired() const { return events_fired_; }
+
+ private:
+  friend class SimTask;
+  struct HeapEntry {
+    std::int64_t at;
+    std::uint64_t sequence;
+    Event* event;
+    bool operator<(const HeapEntry& other) const {
+      return at < other.at || (at == other.at && sequence < other.sequence);
+    }
+  };
+  struct Ready {
+    std::uint64_t sequence;
+    SimTask* task;
+  };
+
+  void join(SimTask& task);
+  void cancel(SimTask& task);
+  void make_ready(SimTask& task);
+  void finished(SimTask& task);
+  void remove_at(std::size_t position);
+  void sift_up(std::size_t position, HeapEntry entry);
+  void sift_down(std::size_t position, HeapEntry entry);
+  void place(std::size_t position, const HeapEntry& entry) {
+    heap_[position] = entry;
+    entry.event->position_ = position;
+  }
+
+  TimePoint now_;
+  std::uint64_t next_sequence_ = 0;
+  std::vector<HeapEntry> heap_;
+  std::deque<Ready> ready_;
+  SimTask* current_ = nullptr;
+  SimTask* all_ = nullptr;  // tasks that have not ended, the newest first
+
+  StackPool stacks_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::vector<Fiber*> idle_fibers_;
+
+  std::uint64_t live_tasks_ = 0;
+  std::uint64_t tasks_spawned_ = 0;
+  std::uint64_t task_switches_ = 0;
+  std::uint64_t events_fired_ = 0;
+};
+
+}  // namespace ferry

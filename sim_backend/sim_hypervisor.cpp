@@ -1,0 +1,400 @@
+#include "sim_backend/sim_hypervisor.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "core/units/check.hpp"
+
+namespace ferry {
+namespace {
+
+std::size_t index(DeviceKind kind) { return static_cast<std::size_t>(kind); }
+
+bool has_device(const VmSpec& vm, DeviceKind kind) {
+  return kind == DeviceKind::virtual_function ? vm.virtual_function : vm.ivshmem > Bytes(0);
+}
+
+std::string speed(Bytes bytes, Duration time) {
+  const Bandwidth rate = bytes / time;
+  return fmt::format("{:.1f} MB/s", rate.to_bytes_per_second() / 1e6);
+}
+
+}  // namespace
+
+struct SimHypervisor::Transfer {
+  VmId vm;
+  Guest& guest;
+  Path path;
+  Duration latency;
+  const TransferOptions& options;
+  TransferObserver& observer;
+  TimePoint deadline;
+  GuestMemory memory;
+  std::optional<Flows::Stream> stream;  // once memory flows
+  Bytes sent;
+};
+
+SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
+                             const Platform& platform)
+    : scheduler_(scheduler),
+      flows_(flows),
+      instance_(instance),
+      platform_(platform),
+      control_free_(instance.hosts.size()),
+      places_(instance.hosts.size()) {
+  guests_.reserve(instance.vms.size());
+  for (const VmSpec& vm : instance.vms) {
+    const GuestMemory memory = guest_memory(vm.memory, vm.zero);
+    const Bytes working_set = std::min(vm.working_set, memory.total - memory.zero);
+    const Bandwidth rate = vm.idle_dirty_rate + vm.dirty_rate;
+    guests_.push_back({.host = vm.host,
+                       .devices = {},
+                       .running = true,
+                       .moving = false,
+                       .dirty = DirtyMeter(working_set, rate, scheduler.now()),
+                       .busy_rate = rate,
+                       .idle_rate = vm.idle_dirty_rate,
+                       .ranks_running = true});
+    const VmId id{static_cast<std::uint32_t>(guests_.size() - 1)};
+    for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
+      if (!has_device(vm, kind)) continue;
+      device(id, kind).state = DeviceState::attached;
+      use_place(id, kind, true);
+    }
+  }
+}
+
+// --- Control operations ---
+
+TimePoint SimHypervisor::control_done(HostId host, Duration cost) {
+  const Duration serial = cost * platform_.hypervisor.serial.value();
+  TimePoint& free = control_free_[host.index];
+  free = std::max(free, scheduler_.now()) + serial;
+  return free + (cost - serial);
+}
+
+Failure SimHypervisor::interrupted(FailureKind kind, VmId vm, const char* what) const {
+  const std::string& host = instance_.hosts[guests_[vm.index].host.index].name;
+  return {kind, fmt::format("{} of {} on {} {}", what, name(vm), host,
+                            kind == FailureKind::cancelled ? "was cancelled"
+                                                           : "did not end in time")};
+}
+
+Result<> SimHypervisor::sleep(TimePoint until, VmId vm, const char* what, TimePoint deadline) {
+  const Wake wake = scheduler_.block(what, std::min(until, deadline), Cancellable::yes);
+  if (wake == Wake::cancelled) {
+    return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));
+  }
+  if (until > deadline) return tl::unexpected(interrupted(FailureKind::timed_out, vm, what));
+  return {};
+}
+
+Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration cost,
+                                TimePoint deadline) {
+  return sleep(control_done(host, cost), vm, what, deadline);
+}
+
+SimHypervisor::Device& SimHypervisor::device(VmId vm, DeviceKind kind) {
+  return guests_[vm.index].devices[index(kind)];
+}
+
+SimHypervisor::DeviceState SimHypervisor::settle(VmId vm, DeviceKind kind) {
+  Device& settled = device(vm, kind);
+  if (settled.state == DeviceState::leaving && settled.gone_at <= scheduler_.now()) {
+    settled.state = DeviceState::absent;
+    use_place(vm, kind, false);
+  }
+  return settled.state;
+}
+
+void SimHypervisor::use_place(VmId vm, DeviceKind kind, bool used) {
+  Places& places = places_[guests_[vm.index].host.index];
+  if (kind == DeviceKind::virtual_function) {
+    places.virtual_functions_used += used ? 1U : -1U;
+  } else {
+    const Bytes size = instance_.vms[vm.index].ivshmem;
+    places.ivshmem_used = used ? places.ivshmem_used + size : places.ivshmem_used - size;
+  }
+}
+
+Result<> SimHypervisor::set_status(VmId vm, Phase phase, TimePoint deadline) {
+  const char* const what = phase == Phase::set_pre_migration ? "set_pre_migration"
+                                                             : "set_post_migration";
+  return control(guests_[vm.index].host, vm, what, platform_.hypervisor.set_status, deadline);
+}
+
+Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  const DeviceState state = settle(vm, kind);
+  if (state == DeviceState::absent) return {};
+  if (state == DeviceState::coming) {
+    return failure(FailureKind::refused,
+                   fmt::format("{} of {} is being attached", to_name(kind), name(vm)));
+  }
+  if (state == DeviceState::attached) {
+    Device& leaving = device(vm, kind);
+    leaving.state = DeviceState::leaving;
+    leaving.gone_at =
+        control_done(guests_[vm.index].host, kind == DeviceKind::virtual_function
+                                                 ? platform_.hypervisor.detach_vf
+                                                 : platform_.hypervisor.remove_ivshmem);
+  }
+  return await_detached(vm, kind, deadline);
+}
+
+Result<> SimHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadline) {
+  const DeviceState state = settle(vm, kind);
+  if (state == DeviceState::absent) return {};
+  if (state != DeviceState::leaving) {
+    return failure(FailureKind::refused,
+                   fmt::format("no detach of {} of {} is under way", to_name(kind), name(vm)));
+  }
+  const char* const what = kind == DeviceKind::virtual_function ? "detach_vf" : "remove_ivshmem";
+  Result<> waited = sleep(device(vm, kind).gone_at, vm, what, deadline);
+  if (waited) settle(vm, kind);
+  return waited;
+}
+
+Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (settle(vm, kind) == DeviceState::attached) return {};
+  if (Result<> allowed = check_attach(vm, kind); !allowed) return allowed;
+  const HypervisorCosts& costs = platform_.hypervisor;
+  const Duration cost = kind == DeviceKind::virtual_function
+                            ? costs.attach_vf.fixed +
+                                  costs.attach_vf.per_gib * instance_.vms[vm.index].memory.to_gibi()
+                            : costs.add_ivshmem;
+  const char* const what = kind == DeviceKind::virtual_function ? "attach_vf" : "add_ivshmem";
+  device(vm, kind).state = DeviceState::coming;
+  use_place(vm, kind, true);
+  Result<> done = control(guests_[vm.index].host, vm, what, cost, deadline);
+  device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
+  if (!done) use_place(vm, kind, false);
+  return done;
+}
+
+Result<> SimHypervisor::check_attach(VmId vm, DeviceKind kind) {
+  const Guest& guest = guests_[vm.index];
+  const VmSpec& spec = instance_.vms[vm.index];
+  const HostSpec& host = instance_.hosts[guest.host.index];
+  const Places& places = places_[guest.host.index];
+  const std::string_view device_name = to_name(kind);
+  std::string reason;
+  if (!has_device(spec, kind)) {
+    reason = fmt::format("{} has no {}", spec.name, device_name);
+  } else if (guest.moving) {
+    reason = fmt::format("{} is being moved; attach {} when it has arrived", spec.name, device_name);
+  } else if (device(vm, kind).state == DeviceState::leaving) {
+    reason = fmt::format("{} of {} is still being unplugged", device_name, spec.name);
+  } else if (device(vm, kind).state == DeviceState::coming) {
+    reason = fmt::format("{} of {} is being attached already", device_name, spec.name);
+  } else if (kind == DeviceKind::virtual_function &&
+             places.virtual_functions_used >= host.virtual_functions) {
+    reason = fmt::format("all {} virtual functions of {} are in use", host.virtual_functions,
+                         host.name);
+  } else if (kind == DeviceKind::ivshmem && places.ivshmem_used + spec.ivshmem > host.ivshmem) {
+    reason = fmt::format("{} has {} of ivshmem left and {} needs {}", host.name,
+                         to_text(host.ivshmem - places.ivshmem_used), spec.name,
+                         to_text(spec.ivshmem));
+  } else {
+    return {};
+  }
+  return failure(FailureKind::refused, std::move(reason));
+}
+
+VmInspection SimHypervisor::inspect(VmId vm) const {
+  const Guest& guest = guests_[vm.index];
+  const auto usable = [this](const Device& device) {
+    return device.state == DeviceState::attached ||
+           (device.state == DeviceState::leaving && device.gone_at > scheduler_.now());
+  };
+  return {.host = guest.host,
+          .running = guest.running,
+          .virtual_function = usable(guest.devices[index(DeviceKind::virtual_function)]),
+          .ivshmem = usable(guest.devices[index(DeviceKind::ivshmem)])};
+}
+
+// --- Guests ---
+
+void SimHypervisor::set_ranks_running(VmId vm, bool running) {
+  Guest& guest = guests_[vm.index];
+  guest.ranks_running = running;
+  if (guest.running) resume(guest);
+}
+
+void SimHypervisor::pause(Guest& guest) {
+  guest.running = false;
+  guest.dirty.set_rate(Bandwidth(), scheduler_.now());
+}
+
+void SimHypervisor::resume(Guest& guest) {
+  guest.running = true;
+  guest.dirty.set_rate(guest.ranks_running ? guest.busy_rate : guest.idle_rate, scheduler_.now());
+}
+
+// --- Moves ---
+
+Result<> SimHypervisor::check_move(VmId vm, HostId destination, const TransferOptions& options) {
+  const Guest& guest = guests_[vm.index];
+  if (guest.moving) {
+    return failure(FailureKind::refused, fmt::format("{} is being moved already", name(vm)));
+  }
+  if (destination == guest.host) {
+    return failure(FailureKind::refused, fmt::format("{} runs on {} already", name(vm),
+                                                     instance_.hosts[destination.index].name));
+  }
+  // The messages are libvirt's and QEMU's.
+  if (settle(vm, DeviceKind::virtual_function) != DeviceState::absent) {
+    return failure(FailureKind::refused,
+                   fmt::format("virtual_function of {} is attached: Requested operation is not valid: "
+                               "domain has assigned non-USB host devices",
+                               name(vm)));
+  }
+  if (settle(vm, DeviceKind::ivshmem) != DeviceState::absent) {
+    return failure(FailureKind::refused,
+                   fmt::format("ivshmem of {} is attached: Migration is disabled when using feature "
+                               "'peer mode' in device 'ivshmem'",
+                               name(vm)));
+  }
+  if (!flows_.network_for(options.transport)) {
+    return failure(FailureKind::refused,
+                   fmt::format("no network carries {}", to_name(options.transport)));
+  }
+  return {};
+}
+
+Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
+                                              const TransferOptions& options,
+                                              TransferObserver& observer, TimePoint deadline) {
+  if (Result<> allowed = check_move(vm, destination, options); !allowed) {
+    return tl::unexpected(std::move(allowed.error()));
+  }
+  Guest& guest = guests_[vm.index];
+  const VmSpec& spec = instance_.vms[vm.index];
+  const NetworkId network = *flows_.network_for(options.transport);
+  const bool pinned = options.transport == Transport::rdma && options.pin_all;
+  const StreamCosts& stream = platform_.streams[static_cast<std::size_t>(options.transport)];
+  Transfer transfer{.vm = vm,
+                    .guest = guest,
+                    .path = {.network = network,
+                             .from = guest.host,
+                             .to = destination,
+                             .limit = std::min(stream.bandwidth, options.bandwidth_limit)},
+                    .latency = flows_.latency(network, guest.host, destination),
+                    .options = options,
+                    .observer = observer,
+                    .deadline = deadline,
+                    .memory = guest_memory(spec.memory, spec.zero),
+                    .stream = std::nullopt,
+                    .sent = Bytes(0)};
+
+  guest.moving = true;
+  TimePoint prepared = control_done(destination, platform_.hypervisor.prepare);
+  if (pinned) prepared = prepared + platform_.hypervisor.pin_per_gib * spec.memory.to_gibi();
+  Result<> ready = sleep(prepared + transfer.latency, vm, "migration", deadline);
+  Result<TransferReport> moved = ready ? send_memory(transfer)
+                                       : Result<TransferReport>(tl::unexpected(ready.error()));
+  guest.moving = false;
+  if (!moved && !guest.running) resume(guest);
+  return moved;
+}
+
+Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) {
+  const FlowEnd end = transfer.stream->send(bytes, transfer.deadline);
+  transfer.sent += end.bytes;
+  switch (end.outcome) {
+    case FlowOutcome::done: break;
+    case FlowOutcome::timed_out:
+      return tl::unexpected(interrupted(FailureKind::timed_out, transfer.vm, "migration"));
+    case FlowOutcome::cancelled:
+      return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
+    case FlowOutcome::failed:
+      return failure(FailureKind::failed,
+                     fmt::format("the network to {} failed during the migration of {}",
+                                 instance_.hosts[transfer.path.to.index].name,
+                                 name(transfer.vm)));
+  }
+  if (share != nullptr) *share = end.rate;
+  return {};
+}
+
+Result<TransferReport> SimHypervisor::send_memory(Transfer& transfer) {
+  if (transfer.options.mode == MemoryMode::offline) {
+    const bool in_full = transfer.options.transport == Transport::rdma && transfer.options.pin_all;
+    pause(transfer.guest);
+    transfer.stream.emplace(flows_, transfer.path);
+    return switch_over(transfer, first_pass(transfer.memory, in_full), 1);
+  }
+  return send_live(transfer);
+}
+
+Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
+  const bool in_full = transfer.options.transport == Transport::rdma && transfer.options.pin_all;
+  const Bytes first = first_pass(transfer.memory, in_full);
+  const Path& path = transfer.path;
+  transfer.stream.emplace(flows_, path);
+  const std::uint32_t sharing = std::max(flows_.flows_out(path.network, path.from),
+                                         flows_.flows_in(path.network, path.to));
+  const Bandwidth expected =
+      std::min(path.limit, flows_.link_bandwidth(path.network) / sharing);
+  Precopy precopy(first, std::max(first, transfer.memory.total - transfer.memory.zero),
+                  transfer.options.downtime_limit, transfer.options.max_rounds, expected);
+  transfer.guest.dirty.take(scheduler_.now());  // dirty logging starts: all counts as dirty
+  for (;;) {
+    const TimePoint began = scheduler_.now();
+    for (Bytes part = precopy.next_part(); part > Bytes(0); part = precopy.next_part()) {
+      Bandwidth share;
+      if (Result<> sent = send(transfer, part, &share); !sent) {
+        return tl::unexpected(std::move(sent.error()));
+      }
+      precopy.part_done(part, share);
+    }
+    const Duration time = scheduler_.now() - began;
+    const Bytes dirtied = transfer.guest.dirty.take(scheduler_.now());
+    const Bytes sent = precopy.sent_in_round();
+    transfer.observer.round_done(
+        transfer.vm,
+        {.round = precopy.round(), .bytes = sent, .time = time, .dirty_bytes = dirtied});
+    switch (precopy.round_done(dirtied)) {
+      case Precopy::Then::next_round: break;
+      case Precopy::Then::stop_and_copy:
+        pause(transfer.guest);
+        return switch_over(transfer, precopy.pending(), precopy.round());
+      case Precopy::Then::give_up:
+        return failure(
+            FailureKind::failed,
+            fmt::format("pre-copy of {} has not converged after {} rounds: in the last one {} were "
+                        "sent and {} were dirtied",
+                        name(transfer.vm), transfer.options.max_rounds,
+                        speed(sent, time), speed(dirtied, time)));
+    }
+  }
+}
+
+Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest, int round) {
+  const TimePoint paused = scheduler_.now();
+  if (Result<> sent = send(transfer, rest, nullptr); !sent) {
+    return tl::unexpected(std::move(sent.error()));
+  }
+  transfer.observer.round_done(transfer.vm, {.round = round,
+                                             .bytes = rest,
+                                             .time = scheduler_.now() - paused,
+                                             .dirty_bytes = Bytes(0)});
+  transfer.stream.reset();
+  // The destination has all of it: there is no way back.
+  scheduler_.block("the switch-over",
+                   scheduler_.now() + transfer.latency + platform_.hypervisor.finish,
+                   Cancellable::no);
+  transfer.guest.host = transfer.path.to;
+  resume(transfer.guest);
+  const TransferReport report{
+      .downtime = scheduler_.now() - paused, .bytes = transfer.sent, .rounds = round};
+  if (platform_.hypervisor.clean_up > Duration::zero()) {
+    scheduler_.block("the clean-up after a migration",
+                     scheduler_.now() + platform_.hypervisor.clean_up, Cancellable::no);
+  }
+  return report;
+}
+
+}  // namespace ferry

@@ -1,0 +1,98 @@
+// The ports `Hypervisor` and `Processor` of the simulated world: hypervisors that cost what the platform
+// file says, and guests that dirty memory.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/ports/hypervisor.hpp"
+#include "core/ports/processor.hpp"
+#include "core/scenario/instance.hpp"
+#include "core/scenario/platform.hpp"
+#include "sim_backend/flows.hpp"
+#include "sim_backend/precopy.hpp"
+#include "sim_backend/scheduler.hpp"
+
+namespace ferry {
+
+/// Control operations (status, devices, preparing a destination) of a host: `serial` of each runs one
+/// at a time, first come first served; then the rest, beside others. What was asked of a host is done
+/// even if the caller gives up waiting, and keeps its place in the row; only a detach then still
+/// has an effect.
+///
+/// A move: refusals; prepare (the destination's host); with rdma and `pin_all` pinning; memory
+/// (`Precopy`); finish; clean_up. The path's latency is paid once before memory flows and once after
+/// the last byte. Until that last byte a deadline or cancellation leaves the guest running on its
+/// source; from then on the move completes, whatever the deadline says.
+class SimHypervisor final : public Hypervisor, public Processor {
+ public:
+  /// Guests start on the hosts of `instance`, with their devices, ranks running.
+  SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
+                const Platform& platform);
+
+  Result<> set_status(VmId vm, Phase phase, TimePoint deadline) override;
+  Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
+                                 TransferObserver& observer, TimePoint deadline) override;
+  [[nodiscard]] VmInspection inspect(VmId vm) const override;
+
+  void set_ranks_running(VmId vm, bool running) override;
+
+ private:
+  enum class DeviceState { absent, coming, attached, leaving };
+  struct Device {
+    DeviceState state = DeviceState::absent;
+    TimePoint gone_at;  // if leaving
+  };
+  struct Places {  // of a host
+    std::uint32_t virtual_functions_used = 0;
+    Bytes ivshmem_used;
+  };
+  struct Guest {
+    HostId host;
+    std::array<Device, 2> devices;  // by DeviceKind
+    bool running = true;
+    bool moving = false;
+    DirtyMeter dirty;
+    Bandwidth busy_rate;
+    Bandwidth idle_rate;
+    bool ranks_running = true;
+  };
+  struct Transfer;  // one move under way
+
+  /// When an operation of `cost` that is asked of `host` now will be done.
+  TimePoint control_done(HostId host, Duration cost);
+  /// Waits for it; `what` as in "WHAT of vm3 on host1 has not ended in time".
+  Result<> control(HostId host, VmId vm, const char* what, Duration cost, TimePoint deadline);
+  Result<> sleep(TimePoint until, VmId vm, const char* what, TimePoint deadline);
+  [[nodiscard]] Failure interrupted(FailureKind kind, VmId vm, const char* what) const;
+  [[nodiscard]] Device& device(VmId vm, DeviceKind kind);
+  [[nodiscard]] const std::string& name(VmId vm) const { return instance_.vms[vm.index].name; }
+  /// As it is now: takes note of a detach that has completed meanwhile.
+  DeviceState settle(VmId vm, DeviceKind kind);
+  /// What keeps the device from being attached where its VM is.
+  Result<> check_attach(VmId vm, DeviceKind kind);
+  void use_place(VmId vm, DeviceKind kind, bool used);
+  void pause(Guest& guest);
+  void resume(Guest& guest);
+
+  Result<> check_move(VmId vm, HostId destination, const TransferOptions& options);
+  Result<TransferReport> send_memory(Transfer& transfer);
+  Result<TransferReport> send_live(Transfer& transfer);
+  Result<> send(Transfer& transfer, Bytes bytes, Bandwidth* share);
+  Result<TransferReport> switch_over(Transfer& transfer, Bytes rest, int round);
+
+  Scheduler& scheduler_;
+  Flows& flows_;
+  const Instance& instance_;
+  const Platform& platform_;
+  std::vector<Guest> guests_;
+  std::vector<TimePoint> control_free_;  // by host: when its serial part is free again
+  std::vector<Places> places_;           // by host
+};
+
+}  // namespace ferry
