@@ -1,10 +1,10 @@
 #include "controller/cli/claims.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-
-#include <fmt/format.h>
 
 #include "core/units/check.hpp"
 #include "core/units/units.hpp"
@@ -107,7 +107,10 @@ std::string range_text(double low, double high, std::string_view metric) {
   return first == last ? first : fmt::format("{} to {}", first, last);
 }
 
-std::string percent_text(double share) { return fmt::format("{:.3g} %", share * 100); }
+/// Without the rounding errors of the share's arithmetic.
+std::string percent_text(double share) {
+  return fmt::format("{:.3g} %", std::round(share * 1e6) / 1e4);
+}
 
 std::string bounds_text(const Claim& claim) {
   const std::string_view metric = unit_metric(claim);
@@ -152,9 +155,10 @@ Finding find_value(const Claim& claim, const std::vector<Point>& points) {
   const double got = median(std::move(values));
   const double expect = claim.expect.value_or(0);
   const std::string_view metric = unit_metric(claim);
-  Finding finding{fmt::format("{} +- {}", value_text(expect, metric), percent_text(claim.tolerance)),
-                  value_text(got, metric),
-                  {}};
+  Finding finding{
+      fmt::format("{} +- {}", value_text(expect, metric), percent_text(claim.tolerance)),
+      value_text(got, metric),
+      {}};
   if (expect != 0) finding.got += fmt::format(" ({:+.1f} %)", (got / expect - 1) * 100);
   if (std::abs(got - expect) > claim.tolerance * std::abs(expect)) {
     finding.broken.push_back(fmt::format("{} is not within {} of {}", value_text(got, metric),
@@ -167,10 +171,10 @@ Finding find_value(const Claim& claim, const std::vector<Point>& points) {
 Finding find_ratio(const Claim& claim, const std::vector<Point>& points) {
   check(claim.values.size() == 2, "the reader accepts a ratio of two values only");
   const double expect = claim.expect.value_or(0);
-  Finding finding{fmt::format("{}{:.3g} +- {:.3g}", claim.best_over ? "at best " : "", expect,
-                              claim.tolerance),
-                  "",
-                  {}};
+  Finding finding{
+      fmt::format("{}{:.3g} +- {:.3g}", claim.best_over ? "at best " : "", expect, claim.tolerance),
+      "",
+      {}};
   struct Quotient {
     Where common;
     double value;
@@ -189,7 +193,8 @@ Finding find_ratio(const Claim& claim, const std::vector<Point>& points) {
   }
   if (quotients.empty()) {
     if (finding.broken.empty()) {
-      finding.broken.push_back(fmt::format("no cell pairs {} with {}", claim.values[0], claim.values[1]));
+      finding.broken.push_back(
+          fmt::format("no cell pairs {} with {}", claim.values[0], claim.values[1]));
     }
     return finding;
   }
@@ -251,10 +256,10 @@ Finding find_ascending(const Claim& claim, const std::vector<Point>& points) {
       if (point == nullptr) continue;  // an excepted cell
       got += (got.empty() ? "" : ", ") + value_text(point->value, metric);
       if (before != nullptr && point->value < before->value) {
-        finding.broken.push_back(fmt::format(
-            "{} at {} is less than {} at {}", value_text(point->value, metric),
-            settings_text(point->assignment), value_text(before->value, metric),
-            settings_text(before->assignment)));
+        finding.broken.push_back(
+            fmt::format("{} at {} is less than {} at {}", value_text(point->value, metric),
+                        settings_text(point->assignment), value_text(before->value, metric),
+                        settings_text(before->assignment)));
       }
       before = point;
     }
@@ -264,9 +269,8 @@ Finding find_ascending(const Claim& claim, const std::vector<Point>& points) {
 }
 
 Finding find_similar(const Claim& claim, const std::vector<Point>& points) {
-  Finding finding{fmt::format("largest at most {} above smallest", percent_text(claim.within)),
-                  "",
-                  {}};
+  Finding finding{
+      fmt::format("largest at most {} above smallest", percent_text(claim.within)), "", {}};
   double worst = 0;
   double low = points.front().value;
   double high = low;
@@ -283,20 +287,19 @@ Finding find_similar(const Claim& claim, const std::vector<Point>& points) {
       continue;
     }
     const std::string_view metric = unit_metric(claim);
-    finding.broken.push_back(fmt::format("{} at {} against {} at {}", value_text(to, metric),
-                                         settings_text((*largest)->assignment),
-                                         value_text(from, metric),
-                                         settings_text((*smallest)->assignment)));
+    finding.broken.push_back(fmt::format(
+        "{} at {} against {} at {}", value_text(to, metric), settings_text((*largest)->assignment),
+        value_text(from, metric), settings_text((*smallest)->assignment)));
     if (from > 0) worst = std::max(worst, to / from - 1);
   }
-  finding.got = fmt::format("{} (+{})", range_text(low, high, unit_metric(claim)), percent_text(worst));
+  finding.got =
+      fmt::format("{} (+{})", range_text(low, high, unit_metric(claim)), percent_text(worst));
   return finding;
 }
 
 Finding find_linear(const Claim& claim, const std::vector<Point>& points) {
-  Finding finding{fmt::format("off a line by at most {} of the mean", percent_text(claim.within)),
-                  "",
-                  {}};
+  Finding finding{
+      fmt::format("off a line by at most {} of the mean", percent_text(claim.within)), "", {}};
   double worst = 0;
   for (const Group& group : group_by_all_but(points, {claim.path})) {
     std::vector<std::pair<double, double>> pairs;
@@ -329,9 +332,9 @@ Finding find_linear(const Claim& claim, const std::vector<Point>& points) {
       const double share = mean_y != 0 ? residual / std::abs(mean_y) : (residual > 0 ? 1.0 : 0.0);
       worst = std::max(worst, share);
       if (share > claim.within) {
-        finding.broken.push_back(fmt::format("{}{}{} is off the line by {} of the mean",
-                                             value_text(y, unit_metric(claim)), " at x=",
-                                             fmt::format("{:.6g}", x), percent_text(share)));
+        finding.broken.push_back(fmt::format("{} at {:.6g} is off the line by {} of the mean",
+                                             value_text(y, unit_metric(claim)), x,
+                                             percent_text(share)));
       }
     }
   }
@@ -364,6 +367,12 @@ std::string_view to_name(Holds holds) {
     case Holds::not_reproduced: return "not reproduced";
   }
   return "?";
+}
+
+std::string Robustness::text() const {
+  std::string result = changes.empty() ? "yes" : fmt::format("no: {}", fmt::join(changes, ", "));
+  if (!not_tried.empty()) result += fmt::format("; not tried: {}", fmt::join(not_tried, ", "));
+  return result;
 }
 
 bool selects(const Claim& claim, const StudyCell& cell) {
@@ -446,7 +455,9 @@ std::string basis_of(const Claim& claim, const std::vector<SourcedConstant>& con
 }
 
 std::string value_text(double value, std::string_view metric) {
-  if (ends_with(metric, "_seconds")) return fmt::format("{:.4g} s", value);
+  if (ends_with(metric, "_seconds")) {
+    return std::abs(value) < 1e4 ? fmt::format("{:.4g} s", value) : fmt::format("{:.0f} s", value);
+  }
   if (metric == "bytes") {
     constexpr double gibi = 1U << 30U;
     constexpr double mebi = 1U << 20U;

@@ -38,14 +38,24 @@ struct ClaimVerdict {
   [[nodiscard]] bool met() const { return holds == Holds::yes; }
 };
 
+/// Whether a verdict stands when assumed constants have other values.
+struct Robustness {
+  std::vector<std::string> changes;    ///< what turns the verdict: "streams.rdma.bandwidth halved"
+  std::vector<std::string> not_tried;  ///< what could not be tried, with the reason in brackets
+
+  /// "yes", or "no: " and what turns it; behind it what was not tried.
+  [[nodiscard]] std::string text() const;
+};
+
 /// Whether a cell is among those that a claim speaks of.
 bool selects(const Claim& claim, const StudyCell& cell);
 
-/// `every_cell` looks at each cell; all other forms at medians over the repetitions of an assignment. A selected
-/// cell without a value breaks the claim.
+/// `every_cell` looks at each cell; all other forms at medians over the repetitions of an
+/// assignment. A selected cell without a value breaks the claim.
 ClaimVerdict evaluate(const Claim& claim, const std::vector<CellResult>& cells);
 
-/// `fitted` if a constant was fitted to the claim, `by construction` if its author says so, else `predicted`.
+/// `fitted` if a constant was fitted to the claim, `by construction` if its author says so, else
+/// `predicted`.
 std::string basis_of(const Claim& claim, const std::vector<SourcedConstant>& constants);
 
 /// A number as people write it, in the metric's unit: "2.412 s", "1.5 GiB", "0.802".

@@ -52,7 +52,9 @@ InterruptionHandler::~InterruptionHandler() {
   ::sigaction(SIGTERM, &old_terminate_, nullptr);
 }
 
-Interruption InterruptionHandler::level() { return static_cast<Interruption>(current_level.load()); }
+Interruption InterruptionHandler::level() {
+  return static_cast<Interruption>(current_level.load());
+}
 
 void leave_interruptions_to_the_parent(pid_t parent) {
   struct sigaction action {};

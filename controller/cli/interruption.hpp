@@ -9,8 +9,8 @@
 
 namespace ferry {
 
-/// While it lives, the first SIGINT raises the level to `start_nothing_new`, the second to `cancel`; a third ends
-/// the program at once. SIGTERM raises it to `cancel`. One at a time.
+/// While it lives, the first SIGINT raises the level to `start_nothing_new`, the second to
+/// `cancel`; a third ends the program at once. SIGTERM raises it to `cancel`. One at a time.
 class InterruptionHandler {
  public:
   InterruptionHandler();
@@ -26,8 +26,8 @@ class InterruptionHandler {
   struct sigaction old_terminate_ {};
 };
 
-/// In a forked worker: Ctrl-C is the parent's business, SIGTERM ends the worker, and so does the parent's death
-/// (at once, if it is dead already).
+/// In a forked worker: Ctrl-C is the parent's business, SIGTERM ends the worker, and so does the
+/// parent's death (at once, if it is dead already).
 void leave_interruptions_to_the_parent(pid_t parent);
 
 }  // namespace ferry

@@ -1,6 +1,7 @@
 #include "controller/cli/process_pool.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -14,8 +15,6 @@
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
-
-#include <fmt/format.h>
 
 #include "controller/cli/interruption.hpp"
 #include "core/units/check.hpp"
@@ -164,8 +163,7 @@ std::vector<std::optional<TaskEnd>> run_processes(
   Workers workers;
   std::size_t next = 0;
   for (;;) {
-    const Interruption level =
-        options.interruption ? options.interruption() : Interruption::none;
+    const Interruption level = options.interruption ? options.interruption() : Interruption::none;
     while (level == Interruption::none && next < tasks.size() &&
            workers.list.size() < options.jobs) {
       workers.list.push_back(start(next, tasks[next], options, workers.list));

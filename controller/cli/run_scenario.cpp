@@ -1,9 +1,9 @@
 #include "controller/cli/run_scenario.hpp"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <exception>
-
-#include <fmt/format.h>
 
 #include "controller/cli/worlds.hpp"
 #include "core/ports/world_error.hpp"
@@ -16,7 +16,8 @@ namespace {
 /// How often, in real time, a threads world looks at the interruption level.
 constexpr Duration watch_interval = Duration::milliseconds(50);
 
-/// Hands each new level to the session once; being told again would keep the session awake for ever.
+/// Hands each new level to the session once; being told again would keep the session awake for
+/// ever.
 class InterruptionRelay {
  public:
   InterruptionRelay(const RunOptions& options, Session& session)
@@ -101,9 +102,7 @@ class Execution {
 
 }  // namespace
 
-std::string_view to_name(WorldKind world) {
-  return world == WorldKind::sim ? "sim" : "threads";
-}
+std::string_view to_name(WorldKind world) { return world == WorldKind::sim ? "sim" : "threads"; }
 
 std::int64_t real_nanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -114,10 +113,10 @@ std::int64_t real_nanoseconds() {
 tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
     const LoadedScenario& loaded, const RunOptions& options) {
   if (options.world == WorldKind::sim && !simulation_is_built_in) {
-    return tl::unexpected(
-        RunError{ExitStatus::no_world,
-                 "this build has no simulated world (SimGrid was not there when it was configured); "
-                 "--on threads would be right"});
+    return tl::unexpected(RunError{
+        ExitStatus::no_world,
+        "this build has no simulated world (SimGrid was not there when it was configured); "
+        "--on threads would be right"});
   }
   auto outcome = std::make_unique<RunOutcome>();
   outcome->instance = expand(loaded.scenario);
@@ -133,7 +132,8 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
       execution.run_on_threads();
     }
   } catch (const WorldError& error) {
-    return tl::unexpected(RunError{ExitStatus::no_world, fmt::format("the world broke: {}", error.what())});
+    return tl::unexpected(
+        RunError{ExitStatus::no_world, fmt::format("the world broke: {}", error.what())});
   }
   outcome->accounts = account_moves(outcome->records);
   outcome->metrics = summarise(outcome->records, outcome->accounts);

@@ -7,9 +7,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
-
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "controller/cli/exit_status.hpp"
 #include "controller/plan.hpp"
@@ -54,8 +53,8 @@ struct RunError {
   std::string message;
 };
 
-/// Expands, plans and executes. Blocks until every move has ended. A simulated world can be run once per
-/// process. Errors: no plan (bad input), or a world that is not here or broke.
+/// Expands, plans and executes. Blocks until every move has ended. A simulated world can be run
+/// once per process. Errors: no plan (bad input), or a world that is not here or broke.
 tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
     const LoadedScenario& loaded, const RunOptions& options);
 

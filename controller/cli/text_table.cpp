@@ -60,8 +60,17 @@ void fit(std::vector<std::size_t>& widths, std::size_t width) {
 }  // namespace
 
 std::size_t text_width(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return !continues_character(c); }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return !continues_character(c); }));
+}
+
+std::string paragraph(std::string_view text, std::size_t indent, std::size_t width) {
+  std::string result;
+  for (const std::string& line : wrap(text, width - indent)) {
+    if (!result.empty()) result.append(indent, ' ');
+    result += line + '\n';
+  }
+  return result;
 }
 
 std::string text_table(const std::vector<TextColumn>& columns,

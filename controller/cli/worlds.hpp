@@ -1,4 +1,5 @@
-// The worlds that were built in. Which definition of `run_in_simulation` is linked says whether SimGrid is here.
+// The worlds that were built in. Which definition of `run_in_simulation` is linked says whether
+// SimGrid is here.
 #pragma once
 
 #include <functional>

@@ -1,0 +1,76 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "controller/cli/commands.hpp"
+#include "controller/cli/text_table.hpp"
+#include "controller/plan.hpp"
+#include "core/scenario/instance.hpp"
+
+namespace ferry {
+namespace {
+
+std::string plan_text(const LoadedScenario& loaded, const Instance& instance, const Plan& plan) {
+  std::vector<std::vector<std::string>> rows;
+  for (std::size_t wave = 0; wave < plan.waves.size(); ++wave) {
+    for (const std::size_t move : plan.waves[wave].moves) {
+      const PlannedMove& planned = plan.moves[move];
+      const MoveSpec& spec = instance.moves[move];
+      rows.push_back({fmt::to_string(wave + 1), instance.vms[spec.vm.index].name,
+                      instance.hosts[planned.from.index].name,
+                      instance.hosts[planned.to.index].name,
+                      std::string(to_name(spec.transfer.transport)),
+                      fmt::format("{:.3f}", plan.waves[wave].not_before.to_seconds()),
+                      fmt::format("{:.3f}", planned.predicted_total.to_seconds())});
+    }
+  }
+  const char* order = plan.order == Order::sequential ? "one after the other" : "as limits allow";
+  std::string text = fmt::format("{}: {} moves in {} waves, {}\n", loaded.scenario.name,
+                                 plan.moves.size(), plan.waves.size(), order);
+  if (rows.empty()) return text;
+  return text + "\n" +
+         text_table({{"wave", Align::right},
+                     {"vm"},
+                     {"from"},
+                     {"to"},
+                     {"transport"},
+                     {"not before (s)", Align::right},
+                     {"predicted total (s)", Align::right}},
+                    rows) +
+         "\nA predicted total is that of the move alone on an idle network.\n";
+}
+
+}  // namespace
+
+void add_plan(CLI::App& program, Invocation& invocation) {
+  struct Options {
+    std::string scenario;
+    SettingOptions settings;
+  };
+  CLI::App* command = program.add_subcommand(
+      "plan", "Show which VM would move where and when, and how long alone; nothing is touched");
+  auto options = std::make_shared<Options>();
+  command->add_option("scenario", options->scenario, "A scenario file")
+      ->type_name("SCENARIO")
+      ->required();
+  options->settings.add_to(*command);
+  command->footer("Example:\n  ferry plan sixteen-vms.yaml --set schedule.order=sequential");
+  command->callback([options, &invocation] {
+    invocation.action = [options] {
+      const auto settings = options->settings.settings();
+      if (!settings) {
+        return static_cast<int>(report_error(ExitStatus::bad_input, settings.error()));
+      }
+      const auto loaded = load_scenario(options->scenario, *settings);
+      if (!loaded) return static_cast<int>(report_bad_input(loaded.error()));
+      const Instance instance = expand(loaded->scenario);
+      const auto plan = make_plan(loaded->scenario, instance);
+      if (!plan) return static_cast<int>(report_bad_plan(options->scenario, plan.error()));
+      std::fputs(plan_text(*loaded, instance, *plan).c_str(), stdout);
+      return static_cast<int>(ExitStatus::done);
+    };
+  });
+}
+
+}  // namespace ferry

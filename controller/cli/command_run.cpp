@@ -1,0 +1,110 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "controller/cli/commands.hpp"
+#include "controller/cli/interruption.hpp"
+#include "controller/cli/progress.hpp"
+#include "controller/cli/run_output.hpp"
+#include "core/record/journal_file.hpp"
+
+namespace ferry {
+namespace {
+
+struct Options {
+  std::string scenario;
+  WorldOption world;
+  SettingOptions settings;
+  std::string out;
+  bool quiet = false;
+};
+
+ExitStatus run(const Options& options, const std::vector<std::string>& arguments) {
+  const std::int64_t began = real_nanoseconds();
+  const auto settings = options.settings.settings();
+  if (!settings) return report_error(ExitStatus::bad_input, settings.error());
+  const auto loaded = load_scenario(options.scenario, *settings);
+  if (!loaded) return report_bad_input(loaded.error());
+  const auto world = options.world.world();
+  if (!world) return world.error();
+  RunInformation information = describe_process(arguments, *world);
+  auto folder = make_run_folder(options.out, loaded->scenario.name);
+  if (!folder) return report_error(ExitStatus::bad_input, folder.error());
+
+  const InterruptionHandler handler;
+  RunOptions run_options;
+  run_options.world = *world;
+  run_options.speed = options.world.speed;
+  run_options.interruption = InterruptionHandler::level;
+  // A real world is changed step by step, so its journal must be on disk while it runs; a simulated
+  // one ends with this process, and its journal is written with the rest.
+  std::optional<JournalFile> journal;
+  if (*world == WorldKind::threads) {
+    journal.emplace(folder->partial() / "journal");
+    run_options.journal = &*journal;
+  }
+  tl::expected<std::unique_ptr<RunOutcome>, RunError> outcome;
+  {
+    ProgressDisplay display("migrations", options.quiet);
+    run_options.on_progress = [&display](const SessionProgress& progress) {
+      std::string note;
+      if (progress.started > progress.ended) {
+        note = fmt::format("{} under way", progress.started - progress.ended);
+      }
+      if (progress.failed > 0) {
+        note += fmt::format("{}{} failed", note.empty() ? "" : ", ", progress.failed);
+      }
+      display.show(progress.ended, progress.moves,
+                   fmt::format("{}{}at {:.1f} s", note, note.empty() ? "" : ", ",
+                               progress.now.to_seconds()));
+    };
+    outcome = run_scenario_in_memory(*loaded, run_options);
+  }
+  journal.reset();
+  if (!outcome) {
+    if (outcome.error().status == ExitStatus::bad_input) {
+      return report_bad_plan(options.scenario, outcome.error().message);
+    }
+    return report_error(outcome.error().status, outcome.error().message);
+  }
+  const std::filesystem::path path = folder->folder();
+  if (auto written =
+          write_run(std::move(*folder), *loaded, **outcome, std::move(information), began);
+      !written) {
+    return report_error(ExitStatus::no_world, written.error());
+  }
+  fmt::print("{}folder: {}\n", run_report(*loaded, **outcome, *world), path.string());
+  if ((*outcome)->interrupted) return ExitStatus::interrupted;
+  return (*outcome)->verdict.failed > 0 ? ExitStatus::failed : ExitStatus::done;
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, Invocation& invocation) {
+  CLI::App* command =
+      program.add_subcommand("run", "Execute a scenario once and write its run folder");
+  auto options = std::make_shared<Options>();
+  command->add_option("scenario", options->scenario, "A scenario file")
+      ->type_name("SCENARIO")
+      ->required();
+  options->world.add_to(*command);
+  options->settings.add_to(*command);
+  command->add_option("--out", options->out, "The run folder (default: runs/NAME-NNN)")
+      ->type_name("DIR");
+  command->add_flag("--quiet", options->quiet, "No progress");
+  command->footer(
+      "Exit status 1 if a migration did not complete, 130 after Ctrl-C: once, and nothing new is "
+      "started; twice, and what runs is rolled back.\n"
+      "Examples:\n"
+      "  ferry run sixteen-vms.yaml\n"
+      "  ferry run sixteen-vms.yaml --set migrations.leave.transport=tcp --out runs/tcp\n"
+      "  ferry run sixteen-vms.yaml --on threads --speed 10");
+  command->callback([options, &invocation] {
+    invocation.action = [options, &invocation] {
+      return static_cast<int>(run(*options, invocation.arguments));
+    };
+  });
+}
+
+}  // namespace ferry

@@ -1,0 +1,153 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <thread>
+
+#include "controller/cli/analysis.hpp"
+#include "controller/cli/commands.hpp"
+#include "controller/cli/interruption.hpp"
+#include "controller/cli/sweep.hpp"
+
+namespace ferry {
+namespace {
+
+struct Options {
+  std::string study;
+  WorldOption world;
+  SettingOptions settings;
+  std::string out;
+  std::size_t jobs = std::max(1U, std::thread::hardware_concurrency());
+  std::string cell_timeout = "1h";
+  bool resume = false;
+  bool list = false;
+  bool no_sensitivity = false;
+  bool no_plots = false;
+  bool quiet = false;
+};
+
+void print_failures(const SweepOutcome& outcome) {
+  constexpr std::size_t shown = 10;
+  std::size_t count = 0;
+  for (const CellResult& cell : outcome.cells) {
+    if (cell.outcome == "completed" || count++ >= shown) continue;
+    fmt::print("  {}: {}{}{}\n", cell.cell.name, cell.outcome, cell.reason.empty() ? "" : ": ",
+               cell.reason);
+  }
+  if (count > shown) fmt::print("  and {} more, see cells.csv\n", count - shown);
+}
+
+void draw_plots(const LoadedStudy& study, const SweepOutcome& outcome) {
+  if (study.study().plots.empty()) return;
+  std::string kinds;
+  for (const std::string& kind : study.study().plots) {
+    kinds += (kinds.empty() ? "" : ",") + kind;
+  }
+  std::fflush(stdout);
+  const auto status = run_analysis({"plot", outcome.folder.string(), "--kind", kinds});
+  // The figures of the study are there without their pictures, so this is no failure of the sweep.
+  if (!status) {
+    fmt::print(stderr, "ferry: no plots: {}\n", status.error());
+  } else if (*status != 0) {
+    fmt::print(stderr, "ferry: some plots could not be drawn; ferry plot {} draws them again\n",
+               outcome.folder.string());
+  }
+}
+
+ExitStatus sweep(const Options& options, const std::vector<std::string>& arguments) {
+  const auto settings = options.settings.settings();
+  if (!settings) return report_error(ExitStatus::bad_input, settings.error());
+  const auto timeout = parse_duration(options.cell_timeout);
+  if (!timeout || *timeout == Duration::zero()) {
+    return report_error(
+        ExitStatus::bad_input,
+        fmt::format("--cell-timeout: {}",
+                    timeout ? "0 leaves no time; 1h would be right" : timeout.error().message));
+  }
+  const auto study = load_study(options.study, *settings);
+  if (!study) return report_bad_input(study.error());
+  if (options.list) {
+    std::fputs(list_cells(*study).c_str(), stdout);
+    return ExitStatus::done;
+  }
+  const auto world = options.world.world();
+  if (!world) return world.error();
+
+  SweepOptions sweep_options;
+  sweep_options.file = options.study;
+  sweep_options.world = *world;
+  sweep_options.speed = options.world.speed;
+  sweep_options.jobs = options.jobs;
+  sweep_options.resume = options.resume;
+  sweep_options.out = options.out;
+  sweep_options.quiet = options.quiet;
+  sweep_options.sensitivity = !options.no_sensitivity;
+  sweep_options.cell_timeout = *timeout;
+  sweep_options.command = arguments;
+  tl::expected<SweepOutcome, RunError> outcome;
+  {
+    const InterruptionHandler handler;
+    outcome = run_sweep(*study, sweep_options);
+  }
+  if (!outcome) return report_error(outcome.error().status, outcome.error().message);
+
+  const std::size_t failed = outcome->failed_cells();
+  fmt::print("{}: {} cells, {} failed{}\n", study->study().name, outcome->cells.size(), failed,
+             outcome->kept > 0 ? fmt::format(", {} kept from before", outcome->kept) : "");
+  print_failures(*outcome);
+  if (!outcome->claims.empty()) {
+    fmt::print("\n{}\n{} of {} claims hold\n", claims_report(outcome->claims),
+               outcome->claims.size() - outcome->missed_claims(), outcome->claims.size());
+  }
+  fmt::print("folder: {}\n", outcome->folder.string());
+  if (outcome->interrupted) {
+    fmt::print("interrupted; go on with: ferry sweep {} --resume --out {}\n", options.study,
+               outcome->folder.string());
+    return ExitStatus::interrupted;
+  }
+  if (!options.no_plots) draw_plots(*study, *outcome);
+  return failed > 0 || outcome->missed_claims() > 0 ? ExitStatus::failed : ExitStatus::done;
+}
+
+}  // namespace
+
+void add_sweep(CLI::App& program, Invocation& invocation) {
+  CLI::App* command = program.add_subcommand(
+      "sweep", "Execute every cell of a study, judge its claims and draw its plots");
+  auto options = std::make_shared<Options>();
+  command->add_option("study", options->study, "A study file")->type_name("STUDY")->required();
+  options->world.add_to(*command);
+  options->settings.add_to(*command);
+  command->add_option("--out", options->out, "The study's folder (default: runs/NAME-NNN)")
+      ->type_name("DIR");
+  command->add_option("--jobs", options->jobs, "Cells at once (default: the processors)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024));
+  command
+      ->add_option("--cell-timeout", options->cell_timeout,
+                   "Real time after which a cell is given up (default 1h)")
+      ->type_name("TIME");
+  command->add_flag("--resume", options->resume,
+                    "Go on in the folder (without --out: the newest): complete cells are kept");
+  command->add_flag("--list", options->list, "List the cells and do nothing");
+  command->add_flag(
+      "--no-sensitivity", options->no_sensitivity,
+      "Do not re-run the claims' cells with each assumed constant halved and doubled");
+  command->add_flag("--no-plots", options->no_plots, "Do not draw the study's plots");
+  command->add_flag("--quiet", options->quiet, "No progress");
+  command->footer(
+      "Exit status 1 if a cell failed or a claim was missed, 130 after Ctrl-C: once, and running "
+      "cells finish; twice, and they are given up.\n"
+      "Examples:\n"
+      "  ferry sweep multi-vm.yaml --list\n"
+      "  ferry sweep multi-vm.yaml --jobs 8\n"
+      "  ferry sweep multi-vm.yaml --resume --out runs/multi-vm-001");
+  command->callback([options, &invocation] {
+    invocation.action = [options, &invocation] {
+      return static_cast<int>(sweep(*options, invocation.arguments));
+    };
+  });
+}
+
+}  // namespace ferry

@@ -1,0 +1,80 @@
+#include "controller/cli/commands.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "controller/cli/worlds.hpp"
+
+namespace ferry {
+
+void SettingOptions::add_to(CLI::App& command) {
+  command
+      .add_option("--set", texts,
+                  "Change a value of the file: vms.vm.count=8, migrations.leave.transport=rdma; "
+                  "* stands for every item. May be given several times.")
+      ->type_name("PATH=VALUE")
+      ->allow_extra_args(false);
+  command.add_option("--seed", seed, "Seed of everything random, instead of the file's")
+      ->type_name("N");
+}
+
+tl::expected<std::vector<Setting>, std::string> SettingOptions::settings() const {
+  std::vector<Setting> settings;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return tl::unexpected(
+          fmt::format("--set {}: is not PATH=VALUE; vms.vm.count=8 would be right", text));
+    }
+    settings.push_back({text.substr(0, equals), text.substr(equals + 1)});
+  }
+  if (seed) settings.push_back({"seed", fmt::to_string(*seed)});
+  return settings;
+}
+
+void WorldOption::add_to(CLI::App& command) {
+  command
+      .add_option(
+          "--on", name,
+          "The world: sim (simulated; the default), threads (a rehearsal on this machine in real "
+          "time, with a hypervisor that only takes the time it would need), hw (a cluster)")
+      ->type_name("WORLD")
+      ->check(CLI::IsMember({"sim", "threads", "hw"}));
+  command
+      .add_option("--speed", speed, "With --on threads: how much faster than real time (default 1)")
+      ->type_name("X")
+      ->check(CLI::Range(1e-3, 1e6));
+}
+
+tl::expected<WorldKind, ExitStatus> WorldOption::world() const {
+  if (name == "hw") {
+    return tl::unexpected(report_error(
+        ExitStatus::no_world,
+        "--on hw: this version has no libvirt backend; --on sim or --on threads would be right"));
+  }
+  if (name == "sim" && !simulation_is_built_in) {
+    return tl::unexpected(report_error(ExitStatus::no_world,
+                                       "--on sim: this build has no simulated world (SimGrid was "
+                                       "not there when it was configured); "
+                                       "--on threads would be right"));
+  }
+  return name == "sim" ? WorldKind::sim : WorldKind::threads;
+}
+
+ExitStatus report_bad_input(const Diagnostics& diagnostics) {
+  for (const Diagnostic& diagnostic : diagnostics) fmt::print(stderr, "{}\n", diagnostic.text());
+  return ExitStatus::bad_input;
+}
+
+ExitStatus report_bad_plan(const std::string& file, const std::string& text) {
+  fmt::print(stderr, "{}: {}\n", file, text);
+  return ExitStatus::bad_input;
+}
+
+ExitStatus report_error(ExitStatus status, const std::string& text) {
+  fmt::print(stderr, "ferry: {}\n", text);
+  return status;
+}
+
+}  // namespace ferry

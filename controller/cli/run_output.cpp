@@ -1,0 +1,177 @@
+#include "controller/cli/run_output.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <map>
+
+#include "controller/cli/text_table.hpp"
+#include "controller/cli/worlds.hpp"
+#include "core/scenario/document.hpp"
+
+namespace ferry {
+namespace {
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+  return name.data();
+}
+
+/// Of completed moves.
+struct Extent {
+  Duration sum;
+  Duration smallest = Duration::max();
+  Duration largest;
+  std::int64_t count = 0;
+
+  void add(Duration value) {
+    sum += value;
+    smallest = std::min(smallest, value);
+    largest = std::max(largest, value);
+    ++count;
+  }
+  [[nodiscard]] std::vector<std::string> row(std::string_view name) const {
+    const auto text = [](Duration time) { return fmt::format("{:.3f}", time.to_seconds()); };
+    return {std::string(name), text(Duration::nanoseconds(sum.count_nanoseconds() / count)),
+            text(smallest), text(largest)};
+  }
+};
+
+std::string outcome_counts(const std::vector<MoveRecord>& moves) {
+  std::map<Outcome, std::size_t> counts;
+  for (const MoveRecord& move : moves) ++counts[move.outcome];
+  std::string text;
+  for (const auto& [outcome, count] : counts) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, to_name(outcome));
+  }
+  return text;
+}
+
+}  // namespace
+
+RunInformation describe_process(const std::vector<std::string>& command, WorldKind world) {
+  RunInformation information;
+  information.world = to_name(world);
+  information.command = command;
+  information.host = host_name();
+  information.started_at = utc_now();
+  information.versions = {{"ferry", FERRY_VERSION}, {"compiler", __VERSION__}};
+  if (world == WorldKind::sim) {
+    information.versions.emplace_back("simgrid", simulation_engine_version);
+  }
+  return information;
+}
+
+tl::expected<void, std::string> write_run(NewFolder folder, const LoadedScenario& loaded,
+                                          const RunOutcome& outcome, RunInformation information,
+                                          std::int64_t began_nanoseconds) {
+  information.name = loaded.scenario.name;
+  information.seed = loaded.scenario.seed;
+  information.interrupted = outcome.interrupted;
+  const RunContents contents{outcome.records, outcome.instance, loaded.resolved,
+                             loaded.scenario.outputs.trace, outcome.journal};
+  if (auto written = write_run_files(folder, contents); !written) return written;
+  const std::int64_t now = real_nanoseconds();
+  const RunTimes times{Duration::nanoseconds(now - began_nanoseconds),
+                       Duration::nanoseconds(now - outcome.world_built_nanoseconds)};
+  if (auto written = folder.write("run.json", run_json(information, times)); !written) {
+    return written;
+  }
+  return folder.commit();
+}
+
+std::filesystem::path numbered_folder(const std::string& name, unsigned number) {
+  std::string safe = name;
+  std::replace(safe.begin(), safe.end(), '/', '-');
+  return std::filesystem::path("runs") / fmt::format("{}-{:03}", safe, number);
+}
+
+tl::expected<NewFolder, std::string> make_run_folder(const std::filesystem::path& wanted,
+                                                     const std::string& name) {
+  if (!wanted.empty()) {
+    // "runs/a/" is "runs/a"
+    return NewFolder::create(wanted.has_filename() ? wanted : wanted.parent_path());
+  }
+  for (unsigned number = 1;; ++number) {
+    const std::filesystem::path folder = numbered_folder(name, number);
+    std::filesystem::path partial = folder;
+    partial += ".partial";
+    std::error_code error;
+    const auto taken = [&] {
+      return std::filesystem::exists(folder, error) || std::filesystem::exists(partial, error);
+    };
+    if (taken()) continue;
+    auto made = NewFolder::create(folder);
+    if (made || !taken()) return made;  // else another process took the number meanwhile
+  }
+}
+
+std::string run_report(const LoadedScenario& loaded, const RunOutcome& outcome, WorldKind world) {
+  const std::vector<MoveRecord>& moves = outcome.records.moves();
+  std::string text =
+      fmt::format("{}: {} migration{} on {}, seed {}\n", loaded.scenario.name, moves.size(),
+                  moves.size() == 1 ? "" : "s", to_name(world), loaded.scenario.seed);
+  std::array<Extent, phase_count> phases;
+  Extent totals;
+  Extent downtimes;
+  Extent outages;
+  for (const MoveAccount& account : outcome.accounts) {
+    if (account.move->outcome != Outcome::completed) continue;
+    for (std::size_t i = 0; i < phase_count; ++i) phases[i].add(account.times[i]);
+    totals.add(account.total());
+    downtimes.add(account.move->transfer.downtime);
+    outages.add(account.move->outage);
+  }
+  if (totals.count > 0) {
+    std::vector<std::vector<std::string>> rows;
+    for (const Phase phase : all_phases) {
+      rows.push_back(phases[static_cast<std::size_t>(phase)].row(to_name(phase)));
+    }
+    rows.push_back(totals.row("total"));
+    rows.push_back(downtimes.row("downtime"));
+    rows.push_back(outages.row("outage"));
+    text += "\n" +
+            text_table(
+                {{"seconds"}, {"mean", Align::right}, {"min", Align::right}, {"max", Align::right}},
+                rows) +
+            "\n";
+  }
+  for (const Metric& metric : outcome.metrics) {
+    if (metric.name == "makespan_seconds" && !metric.value.empty()) {
+      text += fmt::format("makespan: {} s\n", metric.value.substr(0, metric.value.size() - 6));
+    }
+  }
+  if (!moves.empty()) text += fmt::format("outcomes: {}\n", outcome_counts(moves));
+
+  std::vector<const MoveRecord*> failures;
+  for (const MoveRecord& move : moves) {
+    if (move.outcome != Outcome::completed) failures.push_back(&move);
+  }
+  std::sort(failures.begin(), failures.end(), [&](const MoveRecord* a, const MoveRecord* b) {
+    return starts_before(*a, *b, outcome.instance);
+  });
+  constexpr std::size_t shown = 10;
+  for (std::size_t i = 0; i < std::min(shown, failures.size()); ++i) {
+    text += fmt::format("  {}: {}: {}\n", outcome.instance.vms[failures[i]->vm.index].name,
+                        to_name(failures[i]->outcome), failures[i]->reason);
+  }
+  if (failures.size() > shown) {
+    text += fmt::format("  and {} more, see migrations.csv\n", failures.size() - shown);
+  }
+  return text;
+}
+
+}  // namespace ferry
