@@ -274,13 +274,13 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
   const VmSpec& spec = instance_.vms[vm.index];
   const NetworkId network = *flows_.network_for(options.transport);
   const bool pinned = options.transport == Transport::rdma && options.pin_all;
-  const StreamCosts& stream = platform_.streams[static_cast<std::size_t>(options.transport)];
   Transfer transfer{.vm = vm,
                     .guest = guest,
                     .path = {.network = network,
                              .from = guest.host,
                              .to = destination,
-                             .limit = std::min(stream.bandwidth, options.bandwidth_limit)},
+                             .limit = std::min(stream_bandwidth(platform_, options),
+                                       options.bandwidth_limit)},
                     .latency = flows_.latency(network, guest.host, destination),
                     .options = options,
                     .observer = observer,

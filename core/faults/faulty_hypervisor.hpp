@@ -24,6 +24,7 @@ class FaultyHypervisor : public Hypervisor {
   Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
                                  TransferObserver& observer, TimePoint deadline) override;
+  [[nodiscard]] bool devices_at_once() const override { return inner_.devices_at_once(); }
   [[nodiscard]] VmInspection inspect(VmId vm) const override { return inner_.inspect(vm); }
 
  private:

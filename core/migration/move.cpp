@@ -101,15 +101,14 @@ Move::DeviceResults Move::both(const std::function<Result<>(DeviceKind)>& step) 
   const bool has_ivshmem = vm_.ivshmem != Bytes{};
   auto function_step = [&] { results.virtual_function = step(DeviceKind::virtual_function); };
   auto ivshmem_step = [&] { results.ivshmem = step(DeviceKind::ivshmem); };
-  if (has_function && has_ivshmem) {
+  if (has_function && has_ivshmem && context_.world.hypervisor.devices_at_once()) {
     // Cancelling this task must reach the one beside it, which waits on its own: each of them ends by
     // its deadline, and the caller acts on the cancellation when both have ended.
     TaskGroup beside(context_.world.executor);
     beside.run_beside(vm_.name, {ivshmem_step}, function_step);
-  } else if (has_function) {
-    function_step();
-  } else if (has_ivshmem) {
-    ivshmem_step();
+  } else {
+    if (has_function) function_step();
+    if (has_ivshmem && results.virtual_function) ivshmem_step();
   }
   return results;
 }

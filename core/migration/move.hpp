@@ -19,7 +19,8 @@ struct MoveEnd {
   std::optional<TimePoint> vf_gone;  ///< when the guest lost its virtual function
 };
 
-/// `detach_vf` and `remove_ivshmem` at once, `migration`, then `attach_vf` and `add_ivshmem` at once.
+/// `detach_vf` and `remove_ivshmem` (at once where the hypervisor allows), `migration`, then
+/// `attach_vf` and `add_ivshmem` likewise.
 /// Both hosts must be reserved. Cancellation counts until memory has arrived; after that, and on
 /// every way back, nothing is cut short. What each failure may lead to: `fault_table.hpp`.
 class Move {
@@ -45,6 +46,8 @@ class Move {
   Result<TransferReport> transfer(HostId destination);
   void settle(Outcome otherwise, const std::string& reason);
   void go_back(const std::string& reason);
+  /// One step for each device that the VM has: side by side where the hypervisor allows it, else one
+  /// after the other, and the second not at all if the first fails.
   [[nodiscard]] DeviceResults both(const std::function<Result<>(DeviceKind)>& step);
   void record(Phase phase, TimePoint start, bool completed);
 

@@ -8,10 +8,13 @@ namespace {
 
 constexpr Bytes zero_page_header{9};  // 8 bytes of offset and flags, 1 byte of content
 
-/// Two operations of one host of which a share runs one at a time.
-Duration side_by_side(Duration first, Duration second, Ratio serial) {
-  if (first == Duration::zero() || second == Duration::zero()) return first + second;
-  return std::max(first, first * serial.value() + second);
+/// Two operations of one host: beside each other but for the share that runs one at a time, or one
+/// after the other.
+Duration side_by_side(Duration first, Duration second, const HypervisorCosts& costs) {
+  if (!costs.devices_at_once || first == Duration::zero() || second == Duration::zero()) {
+    return first + second;
+  }
+  return std::max(first, first * costs.serial.value() + second);
 }
 
 }  // namespace
@@ -26,8 +29,7 @@ Bytes first_pass(const VmSpec& vm, const TransferOptions& options) {
 Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
                          const TransferOptions& options) {
   Bandwidth least =
-      std::min(platform.streams[static_cast<std::size_t>(options.transport)].bandwidth,
-               options.bandwidth_limit);
+      std::min(stream_bandwidth(platform, options), options.bandwidth_limit);
   for (const Network& network : instance.networks) {
     if (std::find(network.carries.begin(), network.carries.end(), options.transport) !=
         network.carries.end()) {
@@ -112,10 +114,10 @@ Duration predict_total(const Instance& instance, const Platform& platform, const
   const Duration none = Duration::zero();
   return costs.set_status + suspend +
          side_by_side(vm.virtual_function ? costs.detach_vf : none,
-                      has_ivshmem ? costs.remove_ivshmem : none, costs.serial) +
+                      has_ivshmem ? costs.remove_ivshmem : none, costs) +
          costs.prepare + pin + transfer.time + costs.finish + costs.clean_up +
          side_by_side(vm.virtual_function ? attach_vf : none,
-                      has_ivshmem ? costs.add_ivshmem : none, costs.serial) +
+                      has_ivshmem ? costs.add_ivshmem : none, costs) +
          costs.set_status + reactivate;
 }
 

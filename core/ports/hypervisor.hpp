@@ -67,6 +67,8 @@ class Hypervisor {
   virtual Result<TransferReport> migrate(VmId vm, HostId destination,
                                          const TransferOptions& options,
                                          TransferObserver& observer, TimePoint deadline) = 0;
+  /// Whether a VM's devices may be plugged and unplugged at the same time; else one after the other.
+  [[nodiscard]] virtual bool devices_at_once() const = 0;
   /// Never blocks.
   [[nodiscard]] virtual VmInspection inspect(VmId vm) const = 0;
 };

@@ -24,6 +24,9 @@ void describe(Visitor& v, HypervisorCosts& costs) {
              "After the switch-over until the migration call returns; no downtime.");
   v.required("serial", costs.serial, share,
              "Share of each control operation that a host does one at a time.");
+  v.optional("devices_at_once", costs.devices_at_once, YesOrNo{},
+             "Whether a VM's virtual function and IVShmem are plugged, and unplugged, at the same "
+             "time, or one after the other.");
   v.required("set_status", costs.set_status, any_time,
              "A change of a VM's status (set_pre_migration and set_post_migration).");
   v.required("detach_vf", costs.detach_vf, any_time,
@@ -41,6 +44,24 @@ void describe(Visitor& v, StreamCosts& costs) {
   v.about("One migration stream of a transport.");
   v.required("bandwidth", costs.bandwidth, moving_speed,
              "The most that one stream reaches on an idle path.");
+  v.unsupported({"cpu"});
+}
+
+/// The RDMA stream's keys, which two members of `Platform` hold.
+struct RdmaStream {
+  Bandwidth& bandwidth;
+  Bandwidth& unpinned_bandwidth;
+};
+
+template <class Visitor>
+void describe(Visitor& v, RdmaStream& stream) {
+  v.about("One RDMA migration stream.");
+  v.required("bandwidth", stream.bandwidth, moving_speed,
+             "The most that one stream reaches on an idle path, with pin_all.");
+  v.present_if(stream.unpinned_bandwidth > Bandwidth());
+  v.optional("unpinned_bandwidth", stream.unpinned_bandwidth, moving_speed,
+             "The same without pin_all, where memory is registered chunk by chunk; default: as with "
+             "it.");
   v.unsupported({"cpu"});
 }
 
@@ -104,8 +125,14 @@ void describe(Visitor& v, Platform& platform) {
             for (std::size_t i = 0; i < transport_count; ++i) {
               StreamCosts& costs = platform.streams[i];
               streams.present_if(costs.bandwidth > Bandwidth());
-              streams.optional(EnumWords<Transport>::words[i], costs, Mapping{},
-                               "One stream of this transport.");
+              if (i == static_cast<std::size_t>(Transport::rdma)) {
+                RdmaStream stream{costs.bandwidth, platform.rdma_unpinned_bandwidth};
+                streams.optional(EnumWords<Transport>::words[i], stream, Mapping{},
+                                 "One stream of this transport.");
+              } else {
+                streams.optional(EnumWords<Transport>::words[i], costs, Mapping{},
+                                 "One stream of this transport.");
+              }
             }
           });
   v.required("mpi", platform.mpi, Mapping{}, "Costs of the MPI runtime.");

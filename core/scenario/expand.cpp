@@ -208,10 +208,17 @@ class Expander {
       // product of three is below the number of hosts.
       std::uint64_t places = std::uint64_t{fly->groups} * fly->chassis * fly->routers;
       if (places < hosts) places *= fly->hosts_per_router;
-      if (places >= hosts) continue;
       Where where = list;
       where.push_back({{}, i});
       where.push_back({"topology"});
+      if (fly->groups > fly->routers) {
+        problems_.add(Problem::small_topology, where,
+                      fmt::format("this dragonfly has {} groups and {} routers in each chassis, and "
+                                  "the routers of a group's first chassis lead to the other groups, "
+                                  "one each; write at most as many groups as routers",
+                                  fly->groups, fly->routers));
+      }
+      if (places >= hosts) continue;
       problems_.add(Problem::small_topology, where,
                     fmt::format("this dragonfly has places for {} hosts, and there are {}; write "
                                 "more groups, chassis, routers or hosts_per_router",

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/ports/hypervisor.hpp"
 #include "core/ports/types.hpp"
 #include "core/units/units.hpp"
 
@@ -24,6 +25,8 @@ struct HypervisorCosts {
   Duration finish;      ///< from the last byte to the guest running there; part of the downtime
   Duration clean_up;    ///< after the switch-over until the call returns; not downtime
   Ratio serial;         ///< share of each control operation that a host runs one at a time
+  /// Whether a VM's two devices are plugged, and unplugged, at the same time.
+  bool devices_at_once = true;
   Duration set_status;  ///< a status change of a VM (set_pre_migration, set_post_migration)
   Duration detach_vf;
   AttachCost attach_vf;  ///< until the port is active
@@ -78,8 +81,19 @@ struct Platform {
   std::string description;
   HypervisorCosts hypervisor;
   std::array<StreamCosts, transport_count> streams;  ///< by Transport
+  /// Of an RDMA stream that registers memory as it goes (without pin_all); zero: as with pin_all.
+  Bandwidth rdma_unpinned_bandwidth;
   MpiCosts mpi;
   std::vector<Network> networks;
 };
+
+/// The most that one stream of a transfer reaches on an idle path, before links and limits.
+inline Bandwidth stream_bandwidth(const Platform& platform, const TransferOptions& options) {
+  const bool unpinned = options.transport == Transport::rdma && !options.pin_all;
+  if (unpinned && platform.rdma_unpinned_bandwidth > Bandwidth()) {
+    return platform.rdma_unpinned_bandwidth;
+  }
+  return platform.streams[static_cast<std::size_t>(options.transport)].bandwidth;
+}
 
 }  // namespace ferry

@@ -34,16 +34,15 @@ tl::unexpected<Failure> ended(Wake wake, const std::string& what) {
                                  : failure(FailureKind::timed_out, what + " passed its deadline");
 }
 
-/// The fastest that one stream of `transport` gets: no stream is faster than the link below it.
+/// The fastest that one stream gets: no stream is faster than the link below it.
 /// Streams do not share links here. Zero if no network carries it.
-Bandwidth stream_bandwidth(const Instance& instance, const Platform& platform,
-                           Transport transport) {
+Bandwidth path_bandwidth(const Instance& instance, const Platform& platform,
+                         const TransferOptions& options) {
   const std::vector<Network>& networks =
       instance.networks.empty() ? platform.networks : instance.networks;
   for (const Network& network : networks) {
-    if (std::ranges::find(network.carries, transport) == network.carries.end()) continue;
-    return std::min(platform.streams[static_cast<std::size_t>(transport)].bandwidth,
-                    network.link.bandwidth);
+    if (std::ranges::find(network.carries, options.transport) == network.carries.end()) continue;
+    return std::min(stream_bandwidth(platform, options), network.link.bandwidth);
   }
   return {};
 }
@@ -241,7 +240,7 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
     guest(vm).moving = true;
   }
   const Bandwidth bandwidth =
-      std::min(stream_bandwidth(instance_, platform_, options.transport), options.bandwidth_limit);
+      std::min(path_bandwidth(instance_, platform_, options), options.bandwidth_limit);
   check(bandwidth > Bandwidth() && !bandwidth.is_unlimited(), "a migration stream has a speed");
   Result<TransferReport> report = transfer(
       {vm, destination, options, observer, deadline, bandwidth, "migration of " + name(vm)});
@@ -264,7 +263,7 @@ Result<> FakeHypervisor::may_move(VmId vm, HostId destination,
   if (moved.host == destination) {
     return failure(FailureKind::refused, name(vm) + " is on " + name(destination) + " already");
   }
-  if (stream_bandwidth(instance_, platform_, options.transport) == Bandwidth()) {
+  if (path_bandwidth(instance_, platform_, options) == Bandwidth()) {
     return failure(FailureKind::refused,
                    "no network carries " + std::string(to_name(options.transport)));
   }

@@ -34,6 +34,9 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
                                  TransferObserver& observer, TimePoint deadline) override;
+  [[nodiscard]] bool devices_at_once() const override {
+    return platform_.hypervisor.devices_at_once;
+  }
   [[nodiscard]] VmInspection inspect(VmId vm) const override;
   void set_ranks_running(VmId vm, bool running) override;
 

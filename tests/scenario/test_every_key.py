@@ -206,6 +206,8 @@ CHANGES = {
     "platform.hypervisor.pin_per_gib": (None, override("hypervisor", "pin_per_gib", "700ms")),
     "platform.streams.tcp.bandwidth": (over_tcp, override("streams", "tcp", "bandwidth", "5Gbps")),
     "platform.streams.ipoib.bandwidth": (over_ipoib, override("streams", "ipoib", "bandwidth", "5Gbps")),
+    "platform.hypervisor.devices_at_once": (None, lambda s: s["platform"].update(hypervisor={"devices_at_once": True})),
+    "platform.streams.rdma.unpinned_bandwidth": (put("migrations.0.memory.pin_all", False), override("streams", "rdma", "unpinned_bandwidth", "5Gbps")),
     "platform.streams.rdma.bandwidth": (None, override("streams", "rdma", "bandwidth", "5Gbps")),
     "platform.mpi.notice": (None, override("mpi", "notice", "70ms")),
     "platform.mpi.drain_channel": (None, override("mpi", "drain_channel", "7ms")),

@@ -17,7 +17,8 @@ void add_platform(std::ostream& out, const Platform& platform) {
         platform.mpi.drain_channel, platform.mpi.reconnect_channel, platform.mpi.reactivate}) {
     out << to_text(cost) << ' ';
   }
-  out << to_text(h.serial);
+  out << to_text(h.serial) << ' ' << h.devices_at_once << ' '
+      << to_text(platform.rdma_unpinned_bandwidth);
   for (const StreamCosts& stream : platform.streams) out << ' ' << to_text(stream.bandwidth);
   out << '\n';
 }
