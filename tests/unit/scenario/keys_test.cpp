@@ -140,6 +140,7 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"faults.1.phase", "set_post_migration"},
       {"faults.1.vm", "vm1"},
       {"platform.hypervisor.devices_at_once", "false"},
+      {"cluster.networks.ethernet.topology.dragonfly.routers", "5"},
   };
   // Names and texts; what names the only thing there is; what only another key gives a meaning.
   const auto is_about = [](const std::string& path) {
