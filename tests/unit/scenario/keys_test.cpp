@@ -82,7 +82,7 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"cluster.hosts.host.count", "5"},
       {"cluster.networks.ethernet.topology.dragonfly.groups", "4"},
       {"cluster.networks.ethernet.topology.dragonfly.chassis", "4"},
-      {"cluster.networks.ethernet.topology.dragonfly.routers", "4"},
+      {"cluster.networks.ethernet.topology.dragonfly.routers", "5"},
       {"cluster.networks.ethernet.topology.dragonfly.hosts_per_router", "4"},
       {"cluster.networks.ethernet.carries", "[ipoib, tcp, rdma]"},
       {"cluster.networks.fabric.carries", "[rdma, ipoib]"},
@@ -140,7 +140,6 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"faults.1.phase", "set_post_migration"},
       {"faults.1.vm", "vm1"},
       {"platform.hypervisor.devices_at_once", "false"},
-      {"cluster.networks.ethernet.topology.dragonfly.routers", "5"},
   };
   // Names and texts; what names the only thing there is; what only another key gives a meaning.
   const auto is_about = [](const std::string& path) {
