@@ -51,6 +51,14 @@ struct Fiber::State {
   bool quit = false;
   bool started = false;
 
+  void start() {
+    started = true;
+    inside_note.create(stack.bottom, stack.size);
+    inside = boost::context::fiber(
+        std::allocator_arg, BorrowedStack{stack},
+        [this](boost::context::fiber&& caller) { return run(std::move(caller)); });
+  }
+
   boost::context::fiber run(boost::context::fiber&& caller) {
     outside = std::move(caller);
     inside_note.arrive(outside_note);
@@ -70,17 +78,12 @@ struct Fiber::State {
   }
 };
 
-Fiber::Fiber(const Stack& stack) : state_(std::make_unique<State>()) {
-  State* const state = state_.get();
-  state->stack = stack;
-  state->inside_note.create(stack.bottom, stack.size);
-  state->inside = boost::context::fiber(
-      std::allocator_arg, BorrowedStack{stack},
-      [state](boost::context::fiber&& caller) { return state->run(std::move(caller)); });
-}
+Fiber::Fiber(const Stack& stack) : state_(std::make_unique<State>()) { state_->stack = stack; }
 
 Fiber::~Fiber() {
-  if (state_->work == nullptr) {
+  if (!state_->started) return;
+  const Stack stack = state_->stack;
+  if (idle()) {
     state_->quit = true;
     resume();
     state_->inside_note.destroy();
@@ -89,6 +92,7 @@ Fiber::~Fiber() {
     static_cast<void>(new boost::context::fiber(std::move(state_->inside)));
     static_cast<void>(state_.release());
   }
+  sanitizers::forget_frames(stack.bottom, stack.size);
 }
 
 void Fiber::assign(std::function<void()> work) {
@@ -100,6 +104,7 @@ bool Fiber::idle() const { return state_->work == nullptr; }
 
 void Fiber::resume() {
   State& state = *state_;
+  if (!state.started) state.start();
   swap_exception_state(state.exceptions);
   state.outside_note.leave(state.inside_note);
   state.inside = std::move(state.inside).resume();

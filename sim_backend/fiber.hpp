@@ -8,9 +8,9 @@
 
 namespace ferry {
 
-/// Runs one piece of work after the other on one stack. All on the thread that made it; `resume` and
-/// `suspend` cost some ten nanoseconds. Each fiber has its own state of exceptions being handled, so
-/// that a wait inside a handler does not hand one fiber's exception to another.
+/// Runs one piece of work after the other on one stack. All on the thread that made it; `resume`
+/// and `suspend` cost some ten nanoseconds. Each fiber has its own state of exceptions being
+/// handled, so that a wait inside a handler does not hand one fiber's exception to another.
 class Fiber {
  public:
   explicit Fiber(const Stack& stack);

@@ -48,8 +48,8 @@ std::unique_ptr<s4u::Engine> make_engine(bool crosstraffic) {
       "ferry",
       "--log=root.threshold:error",
       "--cfg=debug/verbose-exit:0",
-      // Links share max-min fairly and give what they promise; no correction for TCP's headers and slow
-      // start, which `streams` of the platform file measures end to end.
+      // Links share max-min fairly and give what they promise; no correction for TCP's headers and
+      // slow start, which `streams` of the platform file measures end to end.
       "--cfg=network/model:CM02",
       fmt::format("--cfg=network/crosstraffic:{}", crosstraffic ? 1 : 0),
   };
@@ -65,7 +65,8 @@ std::int64_t engine_nanoseconds() { return std::llround(s4u::Engine::get_clock()
 }  // namespace
 
 struct Flows::Implementation {
-  /// `idle` -> (`waiting` ->) `under_way` -> `ended` -> `under_way` again at the same instant, or `idle`.
+  /// `idle` -> (`waiting` ->) `under_way` -> `ended` -> `under_way` again at the same instant, or
+  /// `idle`.
   enum class State {
     idle,
     waiting,    ///< for the engine's clock to come to ours
@@ -84,10 +85,11 @@ struct Flows::Implementation {
     std::function<void()> on_end;
   };
 
-  /// The engine asks its models for their next event, then moves its clock to the first of them. This
-  /// model stands first in that row and speaks for our tasks: asked, it runs what is due and answers
-  /// when the next of our events is. So tasks run inside the engine's step, without any switch
-  /// between engine actors, and what they start is there when the engine's other models are asked.
+  /// The engine asks its models for their next event, then moves its clock to the first of them.
+  /// This model stands first in that row and speaks for our tasks: asked, it runs what is due and
+  /// answers when the next of our events is. So tasks run inside the engine's step, without any
+  /// switch between engine actors, and what they start is there when the engine's other models are
+  /// asked.
   class LocalEvents final : public resource::Model {
    public:
     explicit LocalEvents(Implementation& owner) : resource::Model("ferry"), owner_(owner) {}
@@ -183,7 +185,8 @@ struct Flows::Implementation {
   }
 
   /// Gives a communication that has just sent its last byte another part, as if it had been part of
-  /// it from the start: what it shares with whom has not changed, so nothing has to be solved again.
+  /// it from the start: what it shares with whom has not changed, so nothing has to be solved
+  /// again.
   void extend(Flow& flow) {
     resource::Action& action = *flow.action;
     const auto bytes = static_cast<double>(flow.bytes.count());
@@ -191,7 +194,6 @@ struct Flows::Implementation {
     action.set_remains(bytes);
     action.set_state(resource::Action::State::STARTED);
     action.set_last_update();
-    action.set_last_value(flow.rate);
     network_model->get_action_heap().insert(&action, s4u::Engine::get_clock() + bytes / flow.rate,
                                             resource::ActionHeap::Type::normal);
     goes_on(flow);
@@ -260,8 +262,8 @@ struct Flows::Implementation {
 
   // --- Time ---
 
-  /// The engine's clock has moved and its models know what has ended; it has not yet dealt with those.
-  /// What tasks send right after an end goes on in the same communication, so they run now.
+  /// The engine's clock has moved and its models know what has ended; it has not yet dealt with
+  /// those. What tasks send right after an end goes on in the same communication, so they run now.
   void engine_advanced() {
     if (stopped) return;
     follow_engine();
@@ -297,8 +299,8 @@ struct Flows::Implementation {
     return TimePoint::at(Duration::nanoseconds(static_cast<std::int64_t>((clock + delta) * 1e9)));
   }
 
-  /// Runs our side as far as it can go without the engine; returns when the engine must come back to
-  /// us at the latest. `never()`: after its own next event, or if it has none, not at all.
+  /// Runs our side as far as it can go without the engine; returns when the engine must come back
+  /// to us at the latest. `never()`: after its own next event, or if it has none, not at all.
   TimePoint pump() {
     forgotten.clear();
     must_digest = false;
@@ -369,8 +371,8 @@ struct Flows::Implementation {
   std::uint64_t started = 0;
   std::uint64_t engine_changes = 0;  // flows begun and extended
   std::uint64_t engine_steps = 0;
-  /// A cancelled communication keeps its share until the engine has dealt with it, at the end of its
-  /// step: it must take one of no length before anything else.
+  /// A cancelled communication keeps its share until the engine has dealt with it, at the end of
+  /// its step: it must take one of no length before anything else.
   bool must_digest = false;
   bool stopped = false;
   std::exception_ptr broken;
@@ -426,7 +428,8 @@ FlowEnd Flows::Stream::send(Bytes bytes, TimePoint deadline) {
             Bandwidth::bytes_per_second(flow.rate)};
   }
   const Bytes left = flows.stop(flow);
-  return {wake == Wake::cancelled ? FlowOutcome::cancelled : FlowOutcome::timed_out, bytes - left, {}};
+  return {
+      wake == Wake::cancelled ? FlowOutcome::cancelled : FlowOutcome::timed_out, bytes - left, {}};
 }
 
 std::unique_ptr<Flows::Background> Flows::start(const Path& path, Bytes bytes,

@@ -20,7 +20,7 @@ using NetworkId = Id<struct NetworkTag>;
 struct Path {
   NetworkId network;
   HostId from;
-  HostId to;  ///< another host
+  HostId to;                                 ///< another host
   Bandwidth limit = Bandwidth::unlimited();  ///< a flow on it never gets more
 };
 
@@ -28,8 +28,9 @@ enum class FlowOutcome { done, timed_out, cancelled, failed };
 
 struct FlowEnd {
   FlowOutcome outcome = FlowOutcome::done;
-  Bytes bytes;     ///< transferred
-  Bandwidth rate;  ///< the flow's share when it ended; it is constant between changes of other flows
+  Bytes bytes;  ///< transferred
+  Bandwidth
+      rate;  ///< the flow's share when it ended; it is constant between changes of other flows
 };
 
 /// Networks and flows of one simulation. Latencies are not in here: a caller that pays one sleeps
@@ -52,9 +53,9 @@ class Flows {
   [[nodiscard]] std::uint32_t flows_out(NetworkId network, HostId host) const;
   [[nodiscard]] std::uint32_t flows_in(NetworkId network, HostId host) const;
 
-  /// Data that one task sends in parts. Parts that follow each other without a pause are one and the
-  /// same communication of the engine: the first costs it some microseconds, each more a fraction of
-  /// one, and other flows' shares do not change in between.
+  /// Data that one task sends in parts. Parts that follow each other without a pause are one and
+  /// the same communication of the engine: the first costs it some microseconds, each more a
+  /// fraction of one, and other flows' shares do not change in between.
   class Stream {
    public:
     Stream(Flows& flows, const Path& path);
@@ -83,8 +84,8 @@ class Flows {
     Flows& flows_;
     std::uint32_t slot_;
   };
-  /// `on_end` is called from outside any task once the last byte is through; it must not destroy the
-  /// `Background`.
+  /// `on_end` is called from outside any task once the last byte is through; it must not destroy
+  /// the `Background`.
   [[nodiscard]] std::unique_ptr<Background> start(const Path& path, Bytes bytes,
                                                   std::function<void()> on_end);
 

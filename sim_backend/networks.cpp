@@ -35,13 +35,13 @@ struct Builder {
 
   /// Callback for the topologies that make their own places, in the order of `id`.
   [[nodiscard]] s4u::ClusterCallbacks places(std::vector<s4u::Host*>& hosts) const {
-    return s4u::ClusterCallbacks([this, &hosts](s4u::NetZone* zone,
-                                                const std::vector<unsigned long>&, unsigned long) {
-      s4u::Host* const host = make_host(zone, hosts.size());
-      hosts.push_back(host);
-      return std::make_pair(host->get_netpoint(),
-                            static_cast<simgrid::kernel::routing::NetPoint*>(nullptr));
-    });
+    return s4u::ClusterCallbacks(
+        [this, &hosts](s4u::NetZone* zone, const std::vector<unsigned long>&, unsigned long) {
+          s4u::Host* const host = make_host(zone, hosts.size());
+          hosts.push_back(host);
+          return std::make_pair(host->get_netpoint(),
+                                static_cast<simgrid::kernel::routing::NetPoint*>(nullptr));
+        });
   }
 
   std::vector<s4u::Host*> operator()(const Star&) const {
@@ -66,11 +66,10 @@ struct Builder {
     const auto count = static_cast<std::uint32_t>(instance.hosts.size());
     const std::uint32_t leaves = (count + tree.hosts_per_leaf - 1) / tree.hosts_per_leaf;
     std::vector<s4u::Host*> hosts;
-    s4u::create_fatTree_zone(zone_name(), root,
-                             s4u::FatTreeParams(2, {tree.hosts_per_leaf, leaves}, {1, tree.spines},
-                                                {1, 1}),
-                             places(hosts), bandwidth(), no_latency,
-                             s4u::Link::SharingPolicy::SPLITDUPLEX)
+    s4u::create_fatTree_zone(
+        zone_name(), root,
+        s4u::FatTreeParams(2, {tree.hosts_per_leaf, leaves}, {1, tree.spines}, {1, 1}),
+        places(hosts), bandwidth(), no_latency, s4u::Link::SharingPolicy::SPLITDUPLEX)
         ->seal();
     hosts.resize(count);
     return hosts;
@@ -80,25 +79,27 @@ struct Builder {
     const std::uint64_t places_there =
         std::uint64_t{fly.groups} * fly.chassis * fly.routers * fly.hosts_per_router;
     if (places_there < instance.hosts.size()) {
-      throw WorldError(fmt::format(
-          "network '{}': its dragonfly has {} places for {} hosts; raise groups, chassis, routers or "
-          "hosts_per_router",
-          network.name, places_there, instance.hosts.size()));
+      throw WorldError(
+          fmt::format("network '{}': its dragonfly has {} places for {} hosts; raise groups, "
+                      "chassis, routers or "
+                      "hosts_per_router",
+                      network.name, places_there, instance.hosts.size()));
     }
     // The engine's routes reach group number g through router number g of a chassis (SimGrid 3.32,
     // measured: it crashes on the first flow to a group that has none).
     if (fly.groups > 1 && fly.groups > fly.routers) {
-      throw WorldError(fmt::format(
-          "network '{}': its dragonfly has {} groups but only {} routers in a chassis, and needs one "
-          "router of each chassis for each group; raise routers or lower groups",
-          network.name, fly.groups, fly.routers));
+      throw WorldError(
+          fmt::format("network '{}': its dragonfly has {} groups but only {} routers in a chassis, "
+                      "and needs one "
+                      "router of each chassis for each group; raise routers or lower groups",
+                      network.name, fly.groups, fly.routers));
     }
     std::vector<s4u::Host*> hosts;
-    s4u::create_dragonfly_zone(
-        zone_name(), root,
-        s4u::DragonflyParams({fly.groups, 1}, {fly.chassis, 1}, {fly.routers, 1},
-                             fly.hosts_per_router),
-        places(hosts), bandwidth(), no_latency, s4u::Link::SharingPolicy::SPLITDUPLEX)
+    s4u::create_dragonfly_zone(zone_name(), root,
+                               s4u::DragonflyParams({fly.groups, 1}, {fly.chassis, 1},
+                                                    {fly.routers, 1}, fly.hosts_per_router),
+                               places(hosts), bandwidth(), no_latency,
+                               s4u::Link::SharingPolicy::SPLITDUPLEX)
         ->seal();
     hosts.resize(instance.hosts.size());
     return hosts;

@@ -1,6 +1,6 @@
-// Live migration of memory as QEMU does it (migration/migration.c and ram.c, about 9.0): passes over
-// what is dirty while the guest runs, then a last one with the guest paused. Pure: it decides what to
-// send next; a world sends it and says how fast that went.
+// Live migration of memory as QEMU does it (migration/migration.c and ram.c, about 9.0): passes
+// over what is dirty while the guest runs, then a last one with the guest paused. Pure: it decides
+// what to send next; a world sends it and says how fast that went.
 #pragma once
 
 #include "core/ports/hypervisor.hpp"
@@ -20,8 +20,8 @@ GuestMemory guest_memory(Bytes total, Ratio zero);
 /// QEMU sends 8 bytes of header and 1 of content for a page of zeros.
 inline constexpr Bytes zero_page_cost = Bytes(9);
 
-/// Bytes of the first pass: all pages in full with `zero_pages_in_full` (RDMA with all memory pinned
-/// writes pages without looking at them), else zero pages at `zero_page_cost`.
+/// Bytes of the first pass: all pages in full with `zero_pages_in_full` (RDMA with all memory
+/// pinned writes pages without looking at them), else zero pages at `zero_page_cost`.
 Bytes first_pass(const GuestMemory& memory, bool zero_pages_in_full);
 
 /// What a guest dirties: rate x time since the last synchronisation, at most its working set.
@@ -45,16 +45,16 @@ class DirtyMeter {
 
 /// The rounds of one pre-copy.
 ///
-/// A round sends what is pending and ends as soon as less is left than can be sent within the downtime
-/// limit at the present bandwidth; what was dirtied meanwhile is added; if that is still less, the
-/// guest is paused and the rest is sent, else the next round begins.
+/// A round sends what is pending and ends as soon as less is left than can be sent within the
+/// downtime limit at the present bandwidth; what was dirtied meanwhile is added; if that is still
+/// less, the guest is paused and the rest is sent, else the next round begins.
 ///
 /// QEMU takes the bandwidth over the last 100 ms. Here it is the flow's share at the end of a part,
-/// which is the same unless flows began or ended within those 100 ms. A round is sent in as many parts
-/// as it takes to meet the threshold: one if the share at its end is what it was before. If the share
-/// has grown meanwhile, the round ends late, by at most the downtime limit times the growth; then less
-/// is left for the pause, and nothing else changes. QEMU looks every 50 ms; to be below the threshold
-/// and not at it, a round here sends `overshoot` of the threshold more.
+/// which is the same unless flows began or ended within those 100 ms. A round is sent in as many
+/// parts as it takes to meet the threshold: one if the share at its end is what it was before. If
+/// the share has grown meanwhile, the round ends late, by at most the downtime limit times the
+/// growth; then less is left for the pause, and nothing else changes. QEMU looks every 50 ms; to be
+/// below the threshold and not at it, a round here sends `overshoot` of the threshold more.
 class Precopy {
  public:
   static constexpr Ratio overshoot = Ratio(0.01);

@@ -19,6 +19,7 @@
 #endif
 
 #ifdef FERRY_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifdef FERRY_THREAD_SANITIZER
@@ -33,6 +34,13 @@ inline constexpr bool active =
 #else
     false;
 #endif
+
+/// Memory that held stacks goes back: what the sanitizer noted of their frames is void.
+inline void forget_frames([[maybe_unused]] const void* address, [[maybe_unused]] std::size_t size) {
+#ifdef FERRY_ADDRESS_SANITIZER
+  __asan_unpoison_memory_region(address, size);
+#endif
+}
 
 /// One per stack that is switched to or from.
 class StackNote {

@@ -184,8 +184,7 @@ void Scheduler::schedule(Event& event, TimePoint at) {
   check(!event.scheduled(), "an event was scheduled twice");
   if (at < now_) at = now_;
   heap_.push_back({});
-  sift_up(heap_.size() - 1,
-          {at.since_start().count_nanoseconds(), next_sequence_++, &event});
+  sift_up(heap_.size() - 1, {at.since_start().count_nanoseconds(), next_sequence_++, &event});
 }
 
 void Scheduler::unschedule(Event& event) {
@@ -193,7 +192,8 @@ void Scheduler::unschedule(Event& event) {
   remove_at(event.position_);
 }
 
-// A heap in which each entry has four children: as many comparisons as a binary one, half the levels.
+// A heap in which each entry has four children: as many comparisons as a binary one, half the
+// levels.
 
 void Scheduler::remove_at(std::size_t position) {
   heap_[position].event->position_ = Event::nowhere;

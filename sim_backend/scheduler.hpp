@@ -1,5 +1,5 @@
-// Tasks as fibers, and the queue of what happens next. Everything runs on one thread; what happens at
-// the same instant happens in the order in which it was asked for, so that runs repeat exactly.
+// Tasks as fibers, and the queue of what happens next. Everything runs on one thread; what happens
+// at the same instant happens in the order in which it was asked for, so that runs repeat exactly.
 #pragma once
 
 #include <cstdint>
@@ -120,7 +120,8 @@ class Scheduler {
   /// Blocks the running task, in `list` if there is one, until `wake`, the deadline or (if allowed)
   /// its cancellation. At once `cancelled` if it is cancelled already. `what` is for the message
   /// about a deadlock.
-  Wake block(const char* what, TimePoint deadline, Cancellable cancellable, WaitList* list = nullptr);
+  Wake block(const char* what, TimePoint deadline, Cancellable cancellable,
+             WaitList* list = nullptr);
   /// Ends the wait of a blocked task.
   void wake(SimTask& task, Wake why);
   [[nodiscard]] static bool blocked(const SimTask& task) { return task.waits_for_ != nullptr; }
@@ -146,7 +147,8 @@ class Scheduler {
   void advance_to(TimePoint time);
   [[nodiscard]] bool something_due() const;
   [[nodiscard]] std::uint64_t live_tasks() const { return live_tasks_; }
-  /// "'a' waits for a task, 'b' waits for a condition and 3 more", for the message about a deadlock.
+  /// "'a' waits for a task, 'b' waits for a condition and 3 more", for the message about a
+  /// deadlock.
   [[nodiscard]] std::string blocked_tasks() const;
 
   [[nodiscard]] std::uint64_t tasks_spawned() const { return tasks_spawned_; }

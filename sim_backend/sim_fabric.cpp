@@ -11,7 +11,8 @@
 
 namespace ferry {
 
-/// What an endpoint is to the fabric. Posted messages wait in `outgoing_` for the wire, then are on it
+/// What an endpoint is to the fabric. Posted messages wait in `outgoing_` for the wire, then are on
+/// it
 /// (`sent_`, in the order of posting), and end in the receiver's `arrived_`.
 class SimFabric::Port {
  public:
@@ -132,15 +133,13 @@ class SimFabric::Port {
     if (size >= large && there != host_) {
       on_flow_ = Sent{next.to, std::move(next.message), segment.overhead, now + segment.latency};
       flow_began_ = now;
-      flow_ = fabric_.flows_.start({.network = fabric_.network_,
-                                    .from = host_,
-                                    .to = there,
-                                    .limit = segment.bandwidth},
-                                   size, [this] { flow_done(); });
+      flow_ = fabric_.flows_.start(
+          {.network = fabric_.network_, .from = host_, .to = there, .limit = segment.bandwidth},
+          size, [this] { flow_done(); });
     } else {
       const Duration on_wire = size / segment.bandwidth;
-      send_off({next.to, std::move(next.message), segment.overhead,
-                now + on_wire + segment.latency});
+      send_off(
+          {next.to, std::move(next.message), segment.overhead, now + on_wire + segment.latency});
       fabric_.scheduler_.schedule(wire_free_, now + std::max(segment.gap, on_wire));
     }
   }

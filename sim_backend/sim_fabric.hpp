@@ -10,11 +10,12 @@
 
 namespace ferry {
 
-/// A message costs o + L + size/bandwidth + o of its sender's profile: the first o while `post` blocks,
-/// the last while `receive` does. An endpoint sends one message after the other, each at least the
-/// profile's gap after the last. Small messages, and all within a host, are events of our own; large
-/// ones to another host are flows on the network that carries rdma (else the first network), so that
-/// they share its links with migrations. What was posted arrives, though its sender be closed since.
+/// A message costs o + L + size/bandwidth + o of its sender's profile: the first o while `post`
+/// blocks, the last while `receive` does. An endpoint sends one message after the other, each at
+/// least the profile's gap after the last. Small messages, and all within a host, are events of our
+/// own; large ones to another host are flows on the network that carries rdma (else the first
+/// network), so that they share its links with migrations. What was posted arrives, though its
+/// sender be closed since.
 class SimFabric final : public Fabric {
  public:
   /// From here on a message to another host occupies links. Below it costs too little of them for

@@ -78,9 +78,9 @@ TimePoint SimHypervisor::control_done(HostId host, Duration cost) {
 
 Failure SimHypervisor::interrupted(FailureKind kind, VmId vm, const char* what) const {
   const std::string& host = instance_.hosts[guests_[vm.index].host.index].name;
-  return {kind, fmt::format("{} of {} on {} {}", what, name(vm), host,
-                            kind == FailureKind::cancelled ? "was cancelled"
-                                                           : "did not end in time")};
+  return {kind,
+          fmt::format("{} of {} on {} {}", what, name(vm), host,
+                      kind == FailureKind::cancelled ? "was cancelled" : "did not end in time")};
 }
 
 Result<> SimHypervisor::sleep(TimePoint until, VmId vm, const char* what, TimePoint deadline) {
@@ -121,8 +121,8 @@ void SimHypervisor::use_place(VmId vm, DeviceKind kind, bool used) {
 }
 
 Result<> SimHypervisor::set_status(VmId vm, Phase phase, TimePoint deadline) {
-  const char* const what = phase == Phase::set_pre_migration ? "set_pre_migration"
-                                                             : "set_post_migration";
+  const char* const what =
+      phase == Phase::set_pre_migration ? "set_pre_migration" : "set_post_migration";
   return control(guests_[vm.index].host, vm, what, platform_.hypervisor.set_status, deadline);
 }
 
@@ -184,19 +184,20 @@ Result<> SimHypervisor::check_attach(VmId vm, DeviceKind kind) {
   if (!has_device(spec, kind)) {
     reason = fmt::format("{} has no {}", spec.name, device_name);
   } else if (guest.moving) {
-    reason = fmt::format("{} is being moved; attach {} when it has arrived", spec.name, device_name);
+    reason =
+        fmt::format("{} is being moved; attach {} when it has arrived", spec.name, device_name);
   } else if (device(vm, kind).state == DeviceState::leaving) {
     reason = fmt::format("{} of {} is still being unplugged", device_name, spec.name);
   } else if (device(vm, kind).state == DeviceState::coming) {
     reason = fmt::format("{} of {} is being attached already", device_name, spec.name);
   } else if (kind == DeviceKind::virtual_function &&
              places.virtual_functions_used >= host.virtual_functions) {
-    reason = fmt::format("all {} virtual functions of {} are in use", host.virtual_functions,
-                         host.name);
+    reason =
+        fmt::format("all {} virtual functions of {} are in use", host.virtual_functions, host.name);
   } else if (kind == DeviceKind::ivshmem && places.ivshmem_used + spec.ivshmem > host.ivshmem) {
-    reason = fmt::format("{} has {} of ivshmem left and {} needs {}", host.name,
-                         to_text(host.ivshmem - places.ivshmem_used), spec.name,
-                         to_text(spec.ivshmem));
+    reason =
+        fmt::format("{} has {} of ivshmem left and {} needs {}", host.name,
+                    to_text(host.ivshmem - places.ivshmem_used), spec.name, to_text(spec.ivshmem));
   } else {
     return {};
   }
@@ -246,16 +247,18 @@ Result<> SimHypervisor::check_move(VmId vm, HostId destination, const TransferOp
   }
   // The messages are libvirt's and QEMU's.
   if (settle(vm, DeviceKind::virtual_function) != DeviceState::absent) {
-    return failure(FailureKind::refused,
-                   fmt::format("virtual_function of {} is attached: Requested operation is not valid: "
-                               "domain has assigned non-USB host devices",
-                               name(vm)));
+    return failure(
+        FailureKind::refused,
+        fmt::format("virtual_function of {} is attached: Requested operation is not valid: "
+                    "domain has assigned non-USB host devices",
+                    name(vm)));
   }
   if (settle(vm, DeviceKind::ivshmem) != DeviceState::absent) {
-    return failure(FailureKind::refused,
-                   fmt::format("ivshmem of {} is attached: Migration is disabled when using feature "
-                               "'peer mode' in device 'ivshmem'",
-                               name(vm)));
+    return failure(
+        FailureKind::refused,
+        fmt::format("ivshmem of {} is attached: Migration is disabled when using feature "
+                    "'peer mode' in device 'ivshmem'",
+                    name(vm)));
   }
   if (!flows_.network_for(options.transport)) {
     return failure(FailureKind::refused,
@@ -274,27 +277,27 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
   const VmSpec& spec = instance_.vms[vm.index];
   const NetworkId network = *flows_.network_for(options.transport);
   const bool pinned = options.transport == Transport::rdma && options.pin_all;
-  Transfer transfer{.vm = vm,
-                    .guest = guest,
-                    .path = {.network = network,
-                             .from = guest.host,
-                             .to = destination,
-                             .limit = std::min(stream_bandwidth(platform_, options),
-                                       options.bandwidth_limit)},
-                    .latency = flows_.latency(network, guest.host, destination),
-                    .options = options,
-                    .observer = observer,
-                    .deadline = deadline,
-                    .memory = guest_memory(spec.memory, spec.zero),
-                    .stream = std::nullopt,
-                    .sent = Bytes(0)};
+  Transfer transfer{
+      .vm = vm,
+      .guest = guest,
+      .path = {.network = network,
+               .from = guest.host,
+               .to = destination,
+               .limit = std::min(stream_bandwidth(platform_, options), options.bandwidth_limit)},
+      .latency = flows_.latency(network, guest.host, destination),
+      .options = options,
+      .observer = observer,
+      .deadline = deadline,
+      .memory = guest_memory(spec.memory, spec.zero),
+      .stream = std::nullopt,
+      .sent = Bytes(0)};
 
   guest.moving = true;
   TimePoint prepared = control_done(destination, platform_.hypervisor.prepare);
   if (pinned) prepared = prepared + platform_.hypervisor.pin_per_gib * spec.memory.to_gibi();
   Result<> ready = sleep(prepared + transfer.latency, vm, "migration", deadline);
-  Result<TransferReport> moved = ready ? send_memory(transfer)
-                                       : Result<TransferReport>(tl::unexpected(ready.error()));
+  Result<TransferReport> moved =
+      ready ? send_memory(transfer) : Result<TransferReport>(tl::unexpected(ready.error()));
   guest.moving = false;
   if (!moved && !guest.running) resume(guest);
   return moved;
@@ -312,8 +315,7 @@ Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) 
     case FlowOutcome::failed:
       return failure(FailureKind::failed,
                      fmt::format("the network to {} failed during the migration of {}",
-                                 instance_.hosts[transfer.path.to.index].name,
-                                 name(transfer.vm)));
+                                 instance_.hosts[transfer.path.to.index].name, name(transfer.vm)));
   }
   if (share != nullptr) *share = end.rate;
   return {};
@@ -334,10 +336,9 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
   const Bytes first = first_pass(transfer.memory, in_full);
   const Path& path = transfer.path;
   transfer.stream.emplace(flows_, path);
-  const std::uint32_t sharing = std::max(flows_.flows_out(path.network, path.from),
-                                         flows_.flows_in(path.network, path.to));
-  const Bandwidth expected =
-      std::min(path.limit, flows_.link_bandwidth(path.network) / sharing);
+  const std::uint32_t sharing =
+      std::max(flows_.flows_out(path.network, path.from), flows_.flows_in(path.network, path.to));
+  const Bandwidth expected = std::min(path.limit, flows_.link_bandwidth(path.network) / sharing);
   Precopy precopy(first, std::max(first, transfer.memory.total - transfer.memory.zero),
                   transfer.options.downtime_limit, transfer.options.max_rounds, expected);
   transfer.guest.dirty.take(scheduler_.now());  // dirty logging starts: all counts as dirty
@@ -366,8 +367,8 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
             FailureKind::failed,
             fmt::format("pre-copy of {} has not converged after {} rounds: in the last one {} were "
                         "sent and {} were dirtied",
-                        name(transfer.vm), transfer.options.max_rounds,
-                        speed(sent, time), speed(dirtied, time)));
+                        name(transfer.vm), transfer.options.max_rounds, speed(sent, time),
+                        speed(dirtied, time)));
     }
   }
 }
@@ -377,10 +378,9 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
   if (Result<> sent = send(transfer, rest, nullptr); !sent) {
     return tl::unexpected(std::move(sent.error()));
   }
-  transfer.observer.round_done(transfer.vm, {.round = round,
-                                             .bytes = rest,
-                                             .time = scheduler_.now() - paused,
-                                             .dirty_bytes = Bytes(0)});
+  transfer.observer.round_done(
+      transfer.vm,
+      {.round = round, .bytes = rest, .time = scheduler_.now() - paused, .dirty_bytes = Bytes(0)});
   transfer.stream.reset();
   // The destination has all of it: there is no way back.
   scheduler_.block("the switch-over",

@@ -1,5 +1,5 @@
-// The ports `Hypervisor` and `Processor` of the simulated world: hypervisors that cost what the platform
-// file says, and guests that dirty memory.
+// The ports `Hypervisor` and `Processor` of the simulated world: hypervisors that cost what the
+// platform file says, and guests that dirty memory.
 #pragma once
 
 #include <array>
@@ -17,15 +17,15 @@
 
 namespace ferry {
 
-/// Control operations (status, devices, preparing a destination) of a host: `serial` of each runs one
-/// at a time, first come first served; then the rest, beside others. What was asked of a host is done
-/// even if the caller gives up waiting, and keeps its place in the row; only a detach then still
-/// has an effect.
+/// Control operations (status, devices, preparing a destination) of a host: `serial` of each runs
+/// one at a time, first come first served; then the rest, beside others. What was asked of a host
+/// is done even if the caller gives up waiting, and keeps its place in the row; only a detach then
+/// still has an effect.
 ///
 /// A move: refusals; prepare (the destination's host); with rdma and `pin_all` pinning; memory
-/// (`Precopy`); finish; clean_up. The path's latency is paid once before memory flows and once after
-/// the last byte. Until that last byte a deadline or cancellation leaves the guest running on its
-/// source; from then on the move completes, whatever the deadline says.
+/// (`Precopy`); finish; clean_up. The path's latency is paid once before memory flows and once
+/// after the last byte. Until that last byte a deadline or cancellation leaves the guest running on
+/// its source; from then on the move completes, whatever the deadline says.
 class SimHypervisor final : public Hypervisor, public Processor {
  public:
   /// Guests start on the hosts of `instance`, with their devices, ranks running.

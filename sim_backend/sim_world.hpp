@@ -21,20 +21,20 @@ struct SimOptions {
 
 /// What a simulation did; for diagnostics and benchmarks.
 struct SimStatistics {
-  TimePoint end;                     ///< simulated time when the last task ended
-  std::uint64_t tasks = 0;           ///< spawned, the first one included
-  std::uint64_t task_switches = 0;   ///< times that a task was resumed
-  std::uint64_t local_events = 0;    ///< steps taken without the engine
-  std::uint64_t flows = 0;           ///< communications that shared links
-  std::uint64_t engine_steps = 0;    ///< advances of the engine's clock
+  TimePoint end;                    ///< simulated time when the last task ended
+  std::uint64_t tasks = 0;          ///< spawned, the first one included
+  std::uint64_t task_switches = 0;  ///< times that a task was resumed
+  std::uint64_t local_events = 0;   ///< steps taken without the engine
+  std::uint64_t flows = 0;          ///< communications that shared links
+  std::uint64_t engine_steps = 0;   ///< advances of the engine's clock
 };
 
 /// Builds the platform, runs `body` as the first task at time 0, and returns when it and every task
 /// spawned since have ended. Rethrows what `body` threw.
 ///
-/// One simulation per process: a second call is a programmer error (fork for more). Throws `WorldError`
-/// if tasks wait for each other with nothing left to happen (the message names them), or if the
-/// engine cannot build the platform.
+/// One simulation per process: a second call is a programmer error (fork for more). Throws
+/// `WorldError` if tasks wait for each other with nothing left to happen (the message names them),
+/// or if the engine cannot build the platform.
 SimStatistics run_simulated(const Instance& instance, const Platform& platform,
                             const SimOptions& options, const std::function<void(World&)>& body);
 

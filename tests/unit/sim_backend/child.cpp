@@ -24,13 +24,17 @@ std::string text_from_child(const std::function<std::string()>& body) {
     close(ends[0]);
     int status = 0;
     std::string text;
+    const auto failures = [] {
+      return testing::UnitTest::GetInstance()->current_test_info()->result()->total_part_count();
+    };
+    const int failures_before = failures();
     try {
       text = body();
     } catch (const std::exception& error) {
       text = error.what();
       status = 1;
     }
-    if (testing::Test::HasFailure()) status = 3;  // printed already
+    if (failures() != failures_before) status = 3;  // printed already
     for (std::size_t done = 0; done < text.size();) {
       const ssize_t written = write(ends[1], text.data() + done, text.size() - done);
       if (written <= 0) _exit(2);

@@ -1,5 +1,5 @@
-// What a simulation computed, out of the child process that it needs (an engine can be started once in
-// each).
+// What a simulation computed, out of the child process that it needs (an engine can be started once
+// in each).
 #pragma once
 
 #include <functional>

@@ -1,9 +1,10 @@
+#include "core/ports/fabric.hpp"
+
 #include <gtest/gtest.h>
 
 #include <memory>
 #include <vector>
 
-#include "core/ports/fabric.hpp"
 #include "sim_backend/sim_fabric.hpp"
 #include "tests/unit/sim_backend/child.hpp"
 
@@ -17,8 +18,8 @@ Duration us(std::int64_t value) { return Duration::microseconds(value); }
 /// o 1 us, L 5 us, 500 MB/s; from 64 KiB on L 20 us.
 TransportProfile profile(Duration gap = Duration::zero()) {
   const Bandwidth bandwidth = Bandwidth::bytes_per_second(5e8);
-  return {{{Bytes(0), us(5), us(1), gap, bandwidth},
-           {Bytes::kibi(64), us(20), us(1), gap, bandwidth}}};
+  return {
+      {{Bytes(0), us(5), us(1), gap, bandwidth}, {Bytes::kibi(64), us(20), us(1), gap, bandwidth}}};
 }
 
 void in_world(const std::function<void(World&)>& body) {
@@ -146,7 +147,8 @@ TEST(SimFabricTest, a_full_receiver_makes_senders_wait_and_a_deadline_ends_that)
   });
 }
 
-TEST(SimFabricTest, what_was_posted_arrives_though_the_sender_is_closed_and_not_at_a_closed_receiver) {
+TEST(SimFabricTest,
+     what_was_posted_arrives_though_the_sender_is_closed_and_not_at_a_closed_receiver) {
   in_world([](World& world) {
     auto receiver = world.fabric.open(HostId{1}, profile());
     const EndpointAddress address = receiver->address();

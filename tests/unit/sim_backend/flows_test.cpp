@@ -106,8 +106,7 @@ TEST(FlowsTest, parts_of_a_stream_take_as_long_as_one_flow_of_their_sum) {
   const auto others = [](Lab& lab) {
     std::vector<std::unique_ptr<Task>> tasks;
     for (std::uint32_t i = 0; i < 5; ++i) {
-      tasks.push_back(
-          lab.sender(0.3 * i, HostId{i % 2}, HostId{3}, 200'000'000 + 77'000'000U * i));
+      tasks.push_back(lab.sender(0.3 * i, HostId{i % 2}, HostId{3}, 200'000'000 + 77'000'000U * i));
     }
     return tasks;
   };
@@ -175,24 +174,23 @@ TEST(FlowsTest, a_deadline_stops_a_flow_and_says_how_far_it_came) {
 }
 
 TEST(FlowsTest, cancellation_stops_a_flow_at_once_although_our_clock_ran_ahead_of_the_engines) {
-  expect_near(
-      in_lab(star(3),
-             [](Lab& lab) {
-               const auto other = lab.sender(0, HostId{1}, HostId{2}, 2'000'000'000);
-               const auto victim = lab.executor.spawn("victim", [&lab] {
-                 Flows::Stream stream(lab.flows, {network, HostId{0}, HostId{2}});
-                 const FlowEnd end = stream.send(Bytes(5'000'000'000), never);
-                 EXPECT_EQ(end.outcome, FlowOutcome::cancelled);
-                 lab.noted.push_back(static_cast<double>(end.bytes.count()) * 1e-9);
-               });
-               // Many local events that the engine need not know of.
-               for (int i = 1; i <= 1000; ++i) lab.clock.sleep_until(at(0.001 * i));
-               victim->cancel();
-               victim->join();
-               lab.note();
-               other->join();
-             }),
-      {0.5, 1.0, 2.5}, 1e-6);
+  expect_near(in_lab(star(3),
+                     [](Lab& lab) {
+                       const auto other = lab.sender(0, HostId{1}, HostId{2}, 2'000'000'000);
+                       const auto victim = lab.executor.spawn("victim", [&lab] {
+                         Flows::Stream stream(lab.flows, {network, HostId{0}, HostId{2}});
+                         const FlowEnd end = stream.send(Bytes(5'000'000'000), never);
+                         EXPECT_EQ(end.outcome, FlowOutcome::cancelled);
+                         lab.noted.push_back(static_cast<double>(end.bytes.count()) * 1e-9);
+                       });
+                       // Many local events that the engine need not know of.
+                       for (int i = 1; i <= 1000; ++i) lab.clock.sleep_until(at(0.001 * i));
+                       victim->cancel();
+                       victim->join();
+                       lab.note();
+                       other->join();
+                     }),
+              {0.5, 1.0, 2.5}, 1e-6);
 }
 
 TEST(FlowsTest, flows_start_on_time_although_our_clock_ran_ahead_of_the_engines) {
@@ -221,10 +219,10 @@ TEST(FlowsTest, a_flow_in_the_background_tells_when_it_is_through_and_stops_when
   expect_near(in_lab(star(3),
                      [](Lab& lab) {
                        const Path path{network, HostId{0}, HostId{2}};
-                       const auto done = lab.flows.start(path, Bytes(1'000'000'000),
-                                                         [&lab] { lab.note(); });
-                       auto dropped = lab.flows.start(path, Bytes(9'000'000'000),
-                                                      [&lab] { lab.note(); });
+                       const auto done =
+                           lab.flows.start(path, Bytes(1'000'000'000), [&lab] { lab.note(); });
+                       auto dropped =
+                           lab.flows.start(path, Bytes(9'000'000'000), [&lab] { lab.note(); });
                        EXPECT_EQ(lab.flows.flows_out(network, HostId{0}), 2U);
                        EXPECT_EQ(lab.flows.flows_in(network, HostId{2}), 2U);
                        lab.clock.sleep_until(at(1));
@@ -247,12 +245,14 @@ Instance with_topology(std::uint32_t hosts, NetworkTopology topology) {
 TEST(TopologyTest, latency_is_the_sum_over_the_links_of_the_path) {
   const auto microseconds = [](const NetworkTopology& topology, std::uint32_t hosts,
                                std::uint32_t to) {
-    return in_lab(with_topology(hosts, topology), [=](Lab& lab) {
-             lab.noted.push_back(
-                 static_cast<double>(
-                     lab.flows.latency(network, HostId{0}, HostId{to}).count_nanoseconds()) /
-                 1000);
-           }).at(0);
+    return in_lab(with_topology(hosts, topology),
+                  [=](Lab& lab) {
+                    lab.noted.push_back(
+                        static_cast<double>(
+                            lab.flows.latency(network, HostId{0}, HostId{to}).count_nanoseconds()) /
+                        1000);
+                  })
+        .at(0);
   };
   EXPECT_EQ(microseconds(Star{}, 4, 3), 2);
   EXPECT_EQ(microseconds(Star{}, 4, 0), 0);
@@ -286,10 +286,10 @@ TEST(TopologyTest, every_pair_of_a_topology_with_spare_places_is_connected) {
     NetworkTopology topology;
     std::uint32_t hosts;
   };
-  for (const Case& c : {Case{FatTree{.hosts_per_leaf = 4, .spines = 3}, 10},
-                        Case{FatTree{.hosts_per_leaf = 16, .spines = 8}, 5},
-                        Case{Dragonfly{3, 2, 2, 2}, 20}, Case{Dragonfly{1, 1, 1, 8}, 5},
-                        Case{Dragonfly{4, 2, 2, 1}, 16}}) {
+  for (const Case& c :
+       {Case{FatTree{.hosts_per_leaf = 4, .spines = 3}, 10},
+        Case{FatTree{.hosts_per_leaf = 16, .spines = 8}, 5}, Case{Dragonfly{3, 2, 3, 2}, 35},
+        Case{Dragonfly{1, 1, 1, 8}, 5}, Case{Dragonfly{4, 1, 4, 1}, 16}}) {
     const auto ends = in_lab(with_topology(c.hosts, c.topology), [&](Lab& lab) {
       for (std::uint32_t from = 0; from < c.hosts; ++from) {
         for (std::uint32_t to = 0; to < c.hosts; ++to) {
@@ -317,13 +317,15 @@ TEST(TopologyTest, a_dragonfly_that_cannot_be_built_is_explained) {
       return "no error";
     });
   };
-  EXPECT_EQ(message({2, 1, 2, 2}, 9),
-            "network 'network': its dragonfly has 8 places for 9 hosts; raise groups, chassis, routers "
-            "or hosts_per_router");
-  EXPECT_EQ(message({5, 2, 2, 2}, 9),
-            "network 'network': its dragonfly has 5 groups but only 4 routers in each (chassis x "
-            "routers), and needs one router for each other group; raise chassis or routers");
-  EXPECT_EQ(message({4, 2, 2, 2}, 9), "no error");
+  EXPECT_EQ(
+      message({2, 1, 2, 2}, 9),
+      "network 'network': its dragonfly has 8 places for 9 hosts; raise groups, chassis, routers "
+      "or hosts_per_router");
+  EXPECT_EQ(
+      message({4, 2, 3, 2}, 9),
+      "network 'network': its dragonfly has 4 groups but only 3 routers in a chassis, and needs "
+      "one router of each chassis for each group; raise routers or lower groups");
+  EXPECT_EQ(message({4, 2, 4, 2}, 9), "no error");
 }
 
 TEST(TopologyTest, networks_do_not_disturb_each_other) {

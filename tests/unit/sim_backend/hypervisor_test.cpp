@@ -1,6 +1,4 @@
 // Closed forms of the simulated hypervisor: what a reader can work out by hand from the constants.
-#include "sim_backend/sim_hypervisor.hpp"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sim_backend/sim_hypervisor.hpp"
 #include "tests/unit/sim_backend/child.hpp"
 
 namespace ferry {
@@ -109,9 +108,9 @@ TEST(HypervisorModelTest, a_stream_is_no_faster_than_its_transport_and_the_users
   in_world(plain, [](World& world) {
     Moved moved = move(world, vm(0), host(1), {.transport = Transport::tcp});
     EXPECT_NEAR(moved.seconds, gib / 4e8, 1e-6);
-    moved = move(world, vm(0), host(0),
-                 {.transport = Transport::tcp,
-                  .bandwidth_limit = Bandwidth::bytes_per_second(1e8)});
+    moved =
+        move(world, vm(0), host(0),
+             {.transport = Transport::tcp, .bandwidth_limit = Bandwidth::bytes_per_second(1e8)});
     EXPECT_NEAR(moved.seconds, gib / 1e8, 1e-6);
     moved = move(world, vm(0), host(1), {.transport = Transport::ipoib});
     EXPECT_NEAR(moved.seconds, gib / link, 1e-6);
@@ -158,7 +157,8 @@ TEST(HypervisorModelTest, what_is_dirty_is_never_more_than_the_working_set) {
   });
 }
 
-TEST(HypervisorModelTest, two_vms_that_share_a_link_take_as_long_as_both_memories_and_end_together) {
+TEST(HypervisorModelTest,
+     two_vms_that_share_a_link_take_as_long_as_both_memories_and_end_together) {
   PlainWorld plain(3);
   plain.add_vm(host(0), Bytes::gibi(2));
   plain.add_vm(host(1), Bytes::gibi(2));
@@ -184,9 +184,10 @@ TEST(HypervisorModelTest, a_guest_that_dirties_faster_than_its_share_is_given_up
   spec.dirty_rate = Bandwidth::bytes_per_second(2e9);
   in_world(plain, [](World& world) {
     const Moved moved = move(world, vm(0), host(1), {.max_rounds = 4});
-    EXPECT_EQ(moved.reason,
-              "pre-copy of vm0 has not converged after 4 rounds: in the last one 1000.0 MB/s were sent "
-              "and 1000.0 MB/s were dirtied");
+    EXPECT_EQ(
+        moved.reason,
+        "pre-copy of vm0 has not converged after 4 rounds: in the last one 1000.0 MB/s were sent "
+        "and 1000.0 MB/s were dirtied");
     EXPECT_EQ(moved.reports.size(), 4U);
     EXPECT_EQ(world.hypervisor.inspect(vm(0)).host, host(0));
     EXPECT_TRUE(world.hypervisor.inspect(vm(0)).running);
@@ -315,13 +316,15 @@ TEST(HypervisorModelTest, devices_need_a_place_on_the_host_where_the_vm_is) {
   });
 }
 
-TEST(HypervisorModelTest, a_move_interrupted_before_the_switch_over_leaves_the_guest_on_its_source) {
+TEST(HypervisorModelTest,
+     a_move_interrupted_before_the_switch_over_leaves_the_guest_on_its_source) {
   struct Case {
     double deadline;
     const char* during;
     MemoryMode mode;
   };
-  // prepare until 0.5, memory until 2.65 (paused from 2.35 on), finish until 2.75, clean-up until 3.
+  // prepare until 0.5, memory until 2.65 (paused from 2.35 on), finish until 2.75, clean-up
+  // until 3.
   for (const Case& c : {Case{0.2, "prepare", MemoryMode::precopy},
                         Case{1.0, "the first round", MemoryMode::precopy},
                         Case{2.5, "stop-and-copy", MemoryMode::precopy},
@@ -334,15 +337,15 @@ TEST(HypervisorModelTest, a_move_interrupted_before_the_switch_over_leaves_the_g
     plain.add_vm(host(0), Bytes::gibi(2));
     in_world(plain, [&](World& world) {
       const TransferOptions options{.mode = c.mode};
-      Moved moved = move(world, vm(0), host(1), options, TimePoint::at(Duration::seconds(c.deadline)));
+      Moved moved =
+          move(world, vm(0), host(1), options, TimePoint::at(Duration::seconds(c.deadline)));
       EXPECT_EQ(moved.reason, "migration of vm0 on host0 did not end in time");
       EXPECT_NEAR(moved.seconds, c.deadline, 1e-9);
       EXPECT_EQ(world.hypervisor.inspect(vm(0)).host, host(0));
       EXPECT_TRUE(world.hypervisor.inspect(vm(0)).running);
 
-      const auto task = world.executor.spawn("to be cancelled", [&] {
-        moved = move(world, vm(0), host(1), options);
-      });
+      const auto task = world.executor.spawn("to be cancelled",
+                                             [&] { moved = move(world, vm(0), host(1), options); });
       world.clock.sleep_until(world.clock.now() + Duration::seconds(c.deadline));
       task->cancel();
       task->join();

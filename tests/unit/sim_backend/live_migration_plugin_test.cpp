@@ -1,13 +1,13 @@
-// The same VMs through SimGrid's own live-migration plugin: where the models coincide (no phases, no
-// costs of the hypervisor, its fixed downtime limit of 0.03 s, equal links and settings), total times
-// agree within 1 %.
+// The same VMs through SimGrid's own live-migration plugin: where the models coincide (no phases,
+// no costs of the hypervisor, its fixed downtime limit of 0.03 s, equal links and settings), total
+// times agree within 1 %.
 #include <gtest/gtest.h>
 #include <simgrid/plugins/live_migration.h>
-#include <simgrid/s4u.hpp>
-#include <simgrid/s4u/VirtualMachine.hpp>
 #include <simgrid/vm.h>
 
 #include <memory>
+#include <simgrid/s4u.hpp>
+#include <simgrid/s4u/VirtualMachine.hpp>
 #include <string>
 #include <vector>
 
@@ -37,8 +37,8 @@ struct Case {
 
 /// Total seconds of each VM.
 std::vector<double> with_plugin(const Case& c) {
-  std::vector<std::string> words = {"test", "--log=root.threshold:error", "--cfg=network/model:CM02",
-                                    "--cfg=network/crosstraffic:0"};
+  std::vector<std::string> words = {"test", "--log=root.threshold:error",
+                                    "--cfg=network/model:CM02", "--cfg=network/crosstraffic:0"};
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   int count = static_cast<int>(arguments.size());

@@ -73,7 +73,8 @@ TEST(DirtyMeterTest, integrates_over_changes_of_the_rate_up_to_the_working_set) 
   EXPECT_EQ(meter.dirty(at(61)), Bytes(50));  // starts again, at the rate that it had
 }
 
-TEST(PrecopyTest, memory_that_nobody_dirties_takes_one_round_and_the_pause_sends_the_downtime_limit) {
+TEST(PrecopyTest,
+     memory_that_nobody_dirties_takes_one_round_and_the_pause_sends_the_downtime_limit) {
   const Ran ran = run(precopy_of(2e9), 0, 2e9, constant);
   ASSERT_EQ(ran.rounds.size(), 1U);
   EXPECT_TRUE(ran.converged);

@@ -15,8 +15,8 @@ namespace {
 
 constexpr TimePoint never = TimePoint::never();
 
-/// All that happens to 64 VMs of different size that move at different times, some cancelled and some
-/// with a deadline, as text.
+/// All that happens to 64 VMs of different size that move at different times, some cancelled and
+/// some with a deadline, as text.
 std::string log_of_a_busy_world(bool crosstraffic) {
   PlainWorld plain(16);
   plain.instance.networks[0].topology = FatTree{.hosts_per_leaf = 4, .spines = 2};
@@ -101,12 +101,13 @@ TEST(SimWorldTest, tasks_that_wait_for_each_other_are_named) {
     }
     return "no error";
   });
-  EXPECT_EQ(message,
-            "the simulation stands still: nothing is left to happen, but 'first' waits for the end of "
-            "a task, 'waiter 0' waits for a condition, 'waiter 1' waits for a condition, 'waiter 2' "
-            "waits for a condition, 'waiter 3' waits for a condition, 'waiter 4' waits for a "
-            "condition, 'waiter 5' waits for a condition, 'waiter 6' waits for a condition, 'waiter "
-            "7' waits for a condition, 'waiter 8' waits for a condition and 3 more");
+  EXPECT_EQ(
+      message,
+      "the simulation stands still: nothing is left to happen, but 'first' waits for the end of "
+      "a task, 'waiter 0' waits for a condition, 'waiter 1' waits for a condition, 'waiter 2' "
+      "waits for a condition, 'waiter 3' waits for a condition, 'waiter 4' waits for a "
+      "condition, 'waiter 5' waits for a condition, 'waiter 6' waits for a condition, 'waiter "
+      "7' waits for a condition, 'waiter 8' waits for a condition and 3 more");
 }
 
 TEST(SimWorldTest, a_network_that_moves_nothing_stands_still_too) {
@@ -205,9 +206,8 @@ TEST(SimWorldTest, thousands_of_hosts_in_several_networks_are_built_and_used) {
       void round_done(VmId, const RoundReport&) override {}
     } silent;
     plain.simulate([&](World& world) {
-      EXPECT_TRUE(world.hypervisor.migrate(VmId{0}, HostId{4999},
-                                           {.transport = Transport::rdma, .pin_all = false}, silent,
-                                           never));
+      EXPECT_TRUE(world.hypervisor.migrate(
+          VmId{0}, HostId{4999}, {.transport = Transport::rdma, .pin_all = false}, silent, never));
       EXPECT_TRUE(world.hypervisor.migrate(VmId{0}, HostId{2500}, {}, silent, never));
     });
     return "";

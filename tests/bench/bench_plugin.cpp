@@ -1,0 +1,43 @@
+// Simulating migrations: ours (seven phases, records of every round) beside SimGrid's
+// live-migration plugin and beside plain S4U communications (memory only, both).
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "tests/bench/rotation.hpp"
+
+namespace {
+
+using namespace ferry::bench;
+
+void compare(std::uint32_t count, double dirty, bool with_plugin) {
+  const Rotation rotation = rotation_of(count, dirty);
+  const Measured ours = best_of(3, [&] { return rotate_with_ferry(rotation); });
+  const Measured bare = best_of(3, [&] { return rotate_with_bare_s4u(rotation); });
+  std::printf(
+      "%u VMs, %.0f MB/s dirtied: ours ends at %.3f s (%.0f flows), bare S4U at %.3f s (%.0f)",
+      count, dirty / 1e6, ours.figure, ours.count, bare.figure, bare.count);
+  const std::string load =
+      std::to_string(count) + "_vms_dirtying_" + std::to_string(std::lround(dirty / 1e6)) + "_MBs";
+  if (with_plugin) {
+    const Measured plugin = in_child([&] { return rotate_with_plugin(rotation); });
+    std::printf(", the plugin at %.3f s\n", plugin.figure);
+    report("simulate_" + load + "_against_plugin", ours.seconds, plugin.seconds, "s");
+  } else {
+    std::printf("\n");
+  }
+  report("simulate_" + load + "_against_bare_s4u", ours.seconds, bare.seconds, "s");
+}
+
+}  // namespace
+
+/// An argument: more VMs, without the plugin (10,000 take it many minutes).
+int main(int argc, char** argv) {
+  compare(100, 0, true);
+  compare(1'000, 0, true);
+  compare(1'000, 10e6, true);
+  compare(1'000, 60e6, true);
+  if (argc > 1) compare(static_cast<std::uint32_t>(std::strtoul(argv[1], nullptr, 10)), 0, false);
+  return 0;
+}

@@ -1,0 +1,35 @@
+// The load of `bench_plugin`: VMs with distinct memory that all move on by one host, on a star.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tests/bench/side_by_side.hpp"
+
+namespace ferry::bench {
+
+struct RotatingVm {
+  std::uint32_t from;
+  std::uint32_t to;
+  std::uint64_t memory_mebibytes;
+  double start_seconds;
+};
+
+struct Rotation {
+  std::uint32_t hosts;
+  double link_bytes_per_second;
+  double dirty_bytes_per_second;  ///< of each VM, while it runs; 0: none
+  std::vector<RotatingVm> vms;
+};
+
+/// `count` VMs, eight on each host, 1.5 to 2.5 GiB each and no two alike, starting within a second.
+Rotation rotation_of(std::uint32_t count, double dirty_bytes_per_second);
+
+/// Each figure: simulated seconds from the first start to the last end.
+Measured rotate_with_ferry(const Rotation& rotation);
+/// SimGrid's live-migration plugin: memory only, none of the other phases.
+Measured rotate_with_plugin(const Rotation& rotation);
+/// The rounds of a pre-copy as plain S4U communications, one actor for each VM.
+Measured rotate_with_bare_s4u(const Rotation& rotation);
+
+}  // namespace ferry::bench
