@@ -115,9 +115,9 @@ TEST_P(SessionInWorlds, a_progress_engine_notices_only_at_the_next_call) {
 
 TEST_P(SessionInWorlds, ranks_that_are_not_ready_in_time_roll_the_wave_back) {
   SessionCase session;
-  session.move(vm0, host3).timeouts.suspend = ms(100);
+  session.move(vm0, host3).timeouts.suspend = ms(1500);
   session.cluster.instance.jobs[0].strategy = Strategy::progress_engine;
-  session.cluster.instance.jobs[0].next_call = {Duration::seconds(2), Duration::zero()};
+  session.cluster.instance.jobs[0].next_call = {Duration::seconds(20), Duration::zero()};
   run_case(session, [&](World& world) {
     const SessionEnd end = run_session(world, session);
     EXPECT_EQ(end.only_move().outcome, Outcome::rolled_back);
