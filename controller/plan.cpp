@@ -35,7 +35,7 @@ std::vector<std::size_t> order_of_moves(const Instance& instance) {
 class Placement {
  public:
   explicit Placement(const Instance& instance)
-      : instance_(instance), inventory_(instance), planned_(instance.hosts.size(), 0) {
+      : inventory_(instance), planned_(instance.hosts.size(), 0) {
     for (const VmSpec& vm : instance.vms) {
       planned_[vm.host.index] += 1;
       where_.push_back(vm.host);
@@ -84,7 +84,6 @@ class Placement {
     return planned_[a.index] < planned_[b.index];
   }
 
-  const Instance& instance_;
   Inventory inventory_;
   std::vector<std::uint32_t> planned_;  ///< VMs by host
   std::vector<HostId> where_;           ///< by VM
