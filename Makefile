@@ -38,7 +38,7 @@ test-cpp: build ## unit, contract and scenario tests
 	@tail -n 4 build/ctest.log
 
 test-python: build ## command line, schema, architecture, analysis
-	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_BUILD=$(CURDIR)/$(BUILD) $(PYTHON) -m pytest -q tests
+	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q tests
 
 test-sanitizers: deps ## the same C++ tests under address, undefined-behaviour and thread sanitizers
 	@.ci/quietly asan cmake --preset asan

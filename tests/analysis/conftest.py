@@ -14,7 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "analysis")]
 import synthetic  # noqa: E402
 from ferry_analysis.__main__ import main  # noqa: E402
 
-TRANSPORT = "migrations.leave.transport"
+TRANSPORT = synthetic.TRANSPORT
 
 
 class Command:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+HERE = Path(__file__).resolve().parent
+TRANSPORT = "migrations.leave.transport"
 PHASES = (
     "set_pre_migration", "detach_vf", "remove_ivshmem", "migration",
     "attach_vf", "add_ivshmem", "set_post_migration",

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.text import Text
 
 import synthetic
-from conftest import HERE, TRANSPORT
+from synthetic import HERE, TRANSPORT
 from ferry_analysis import plot
 from ferry_analysis.load import PHASES, open_folder
 

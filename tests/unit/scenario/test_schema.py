@@ -36,7 +36,9 @@ def kind_of(content):
 
 @pytest.fixture(scope="session")
 def validators():
-    program = os.environ["FERRY_SCHEMA_DUMP"]
+    program = os.environ.get("FERRY_SCHEMA_DUMP")
+    if not program:
+        pytest.skip("FERRY_SCHEMA_DUMP does not name the program")
     found = {}
     for kind in ("scenario", "study", "platform"):
         schema = json.loads(subprocess.check_output([program, kind], text=True))
