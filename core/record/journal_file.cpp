@@ -73,8 +73,17 @@ std::uint32_t crc32(std::string_view text) {
 }
 
 std::string journal_line(std::uint64_t sequence, std::string_view record) {
-  const std::string guarded = fmt::format("{} {}", sequence, record);
-  return fmt::format("{} {:08x} {}\n", sequence, crc32(guarded), record);
+  std::string guarded = std::to_string(sequence);
+  const std::size_t digits = guarded.size();
+  guarded += ' ';
+  guarded += record;
+  std::uint32_t sum = crc32(guarded);
+  std::array<char, 9> word;
+  word[8] = ' ';
+  for (std::size_t i = 8; i-- > 0; sum >>= 4U) word[i] = "0123456789abcdef"[sum & 0xFU];
+  guarded.insert(digits + 1, word.data(), word.size());
+  guarded += '\n';
+  return guarded;
 }
 
 tl::expected<JournalContents, std::string> read_journal(std::string_view text) {

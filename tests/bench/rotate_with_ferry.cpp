@@ -1,41 +1,15 @@
-#include <memory>
 #include <string>
-#include <vector>
 
+#include "controller/session.hpp"
+#include "core/record/journal_file.hpp"
+#include "core/record/tables.hpp"
 #include "core/units/check.hpp"
 #include "sim_backend/sim_world.hpp"
 #include "tests/bench/rotation.hpp"
 
 namespace ferry::bench {
-namespace {
 
-class Rounds final : public TransferObserver {
- public:
-  void round_done(VmId, const RoundReport& round) override { rounds.push_back(round); }
-  std::vector<RoundReport> rounds;
-};
-
-/// All seven phases of one VM.
-void move(World& world, VmId vm, HostId to) {
-  constexpr TimePoint never = TimePoint::never();
-  Hypervisor& hypervisor = world.hypervisor;
-  const auto done = [](const auto& result) { check(result.has_value(), "every phase succeeds"); };
-  done(hypervisor.set_status(vm, Phase::set_pre_migration, never));
-  done(hypervisor.detach(vm, DeviceKind::virtual_function, never));
-  done(hypervisor.detach(vm, DeviceKind::ivshmem, never));
-  Rounds rounds;
-  const TransferOptions options{.transport = Transport::tcp,
-                                .mode = MemoryMode::precopy,
-                                .downtime_limit = Duration::milliseconds(30),
-                                .max_rounds = 1000};
-  done(hypervisor.migrate(vm, to, options, rounds, never));
-  done(hypervisor.attach(vm, DeviceKind::virtual_function, never));
-  done(hypervisor.attach(vm, DeviceKind::ivshmem, never));
-  done(hypervisor.set_status(vm, Phase::set_post_migration, never));
-}
-
-}  // namespace
-
+/// What `ferry run` does between a read scenario and its folder: plan, world, session, tables.
 Measured rotate_with_ferry(const Rotation& rotation) {
   Measured measured;
   measured.seconds = seconds_of([&] {
@@ -53,9 +27,19 @@ Measured rotate_with_ferry(const Rotation& rotation) {
       spec.host = HostId{vm.from};
       spec.memory = Bytes::mebi(vm.memory_mebibytes);
       spec.working_set = spec.memory * 0.9;
-      spec.dirty_rate = Bandwidth::bytes_per_second(rotation.dirty_bytes_per_second);
+      spec.idle_dirty_rate = Bandwidth::bytes_per_second(rotation.dirty_bytes_per_second);
       spec.ivshmem = Bytes::mebi(64);
+      MoveSpec move;
+      move.migration = "rotate";
+      move.vm = VmId{static_cast<std::uint32_t>(instance.vms.size())};
+      move.candidates = HostList({HostId{vm.to}});
+      move.at.at = Duration::seconds(vm.start_seconds);
+      move.transfer = {.transport = Transport::tcp,
+                       .mode = MemoryMode::precopy,
+                       .downtime_limit = Duration::milliseconds(30),
+                       .max_rounds = 1000};
       instance.vms.push_back(spec);
+      instance.moves.push_back(move);
     }
     const Bandwidth link = Bandwidth::bytes_per_second(rotation.link_bytes_per_second);
     instance.networks.push_back({.name = "ethernet",
@@ -76,18 +60,25 @@ Measured rotate_with_ferry(const Rotation& rotation) {
         .remove_ivshmem = Duration::milliseconds(50),
         .add_ivshmem = Duration::milliseconds(60),
         .pin_per_gib = Duration::zero()};
+    Scenario scenario;
+    scenario.platform = platform;
+    const auto plan = make_plan(scenario, instance);
+    check(plan.has_value(), "every VM has a place");
+    RunRecords records;
+    MemoryJournal journal;
     const SimStatistics statistics =
         run_simulated(instance, platform, SimOptions{}, [&](World& world) {
-          std::vector<std::unique_ptr<Task>> tasks;
-          for (std::uint32_t i = 0; i < rotation.vms.size(); ++i) {
-            tasks.push_back(world.executor.spawn(instance.vms[i].name, [&world, &rotation, i] {
-              const RotatingVm& vm = rotation.vms[i];
-              world.clock.sleep_until(TimePoint::at(Duration::seconds(vm.start_seconds)));
-              move(world, VmId{i}, HostId{vm.to});
-            }));
-          }
-          for (const auto& task : tasks) task->join();
+          Session(world, scenario, instance, *plan, journal, records, {}).run();
         });
+    const std::vector<MoveAccount> accounts = account_moves(records);
+    for (const MoveAccount& account : accounts) {
+      check(account.move->outcome == Outcome::completed, "every move completes");
+    }
+    const std::size_t written = spans_csv(records, instance).size() +
+                                rounds_csv(records, instance).size() +
+                                migrations_csv(accounts, instance).size() +
+                                summary_csv(summarise(records, accounts)).size();
+    check(written > 0, "the tables have rows");
     measured.figure = statistics.end.to_seconds();
     measured.count = static_cast<double>(statistics.flows);
   });
