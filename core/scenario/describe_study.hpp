@@ -83,7 +83,7 @@ void describe(Visitor& v, ClaimText& claim) {
   claim.id_node = v.peek("id");
   v.required("id", claim.id, ItemName{}, "The claim's name: C1.");
   v.required("text", claim.text, FreeText{1}, "What is claimed, in words.");
-  v.required("source", claim.source, FreeText{1}, "Who claims it, and where.");
+  v.optional("source", claim.source, FreeText{1}, "Who claims it, and where.");
   v.required("metric", claim.metric, OneOf{metric_words}, "The metric of summary.csv it is about.");
   v.optional("of", claim.of, OneOf{metric_words}, "Divide by this metric of the same cell.");
   claim.where =
