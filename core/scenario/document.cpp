@@ -120,7 +120,7 @@ void inline_platform(YamlNode& root, const std::filesystem::path& folder,
     give_up();
     return;
   }
-  const std::filesystem::path file = folder / file_node->text;
+  const std::filesystem::path file = (folder / file_node->text).lexically_normal();
   const auto known = platforms.find(file.string());
   const std::optional<std::string> text =
       known != platforms.end() ? known->second : read_file(file, file_node->place, path, report);

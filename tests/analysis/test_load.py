@@ -119,3 +119,9 @@ def test_a_study_without_cells_is_refused(transports):
     assert message(lambda: open_folder(transports).cells) == (
         f"{transports}/cells.csv: has no rows; at least one finished cell would be right"
     )
+
+
+def test_on_is_a_key_and_no_is_a_word(run):
+    text = (run / "resolved.yaml").read_text() + "\nextra: {on: host0, fail: no, trace: true}\n"
+    (run / "resolved.yaml").write_text(text)
+    assert open_folder(run).resolved["extra"] == {"on": "host0", "fail": "no", "trace": True}
