@@ -92,7 +92,7 @@ class Session::Impl {
   void open_what_can_open();
   bool can_open(const WaveState& wave);
   void open(std::size_t index);
-  void run_wave(std::size_t index, TimePoint opened, std::vector<WaveMove> moves);
+  void run_wave(std::size_t index, TimePoint opened, const std::vector<WaveMove>& moves);
   void close(std::size_t index, const std::vector<WaveMove>& moves,
              const std::vector<WaveMoveEnd>& ends);
   bool retries(std::size_t move, const WaveMoveEnd& end);
@@ -241,7 +241,8 @@ void Session::Impl::open(std::size_t index) {
       std::move(name), [this, index, now, moves = std::move(moves)] { run_wave(index, now, moves); });
 }
 
-void Session::Impl::run_wave(std::size_t index, TimePoint opened, std::vector<WaveMove> moves) {
+void Session::Impl::run_wave(std::size_t index, TimePoint opened,
+                             const std::vector<WaveMove>& moves) {
   Wave wave(context_, index + 1, opened, moves);
   {
     Lock lock(*mutex_);

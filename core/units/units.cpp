@@ -363,7 +363,7 @@ std::string to_text(Bandwidth value) {
   for (const std::string_view name : {"TB/s", "GB/s", "MB/s", "KB/s"}) {
     for (const SpeedUnit& unit : speed_units) {
       if (unit.name != name || speed < unit.bytes_per_second) continue;
-      const std::string text = fmt::format("{:.15g}{}", speed / unit.bytes_per_second, name);
+      std::string text = fmt::format("{:.15g}{}", speed / unit.bytes_per_second, name);
       const Parsed<Bandwidth> again = parse_bandwidth(text);
       if (again && *again == value) return text;
     }
@@ -372,7 +372,7 @@ std::string to_text(Bandwidth value) {
 }
 
 std::string to_text(Ratio value) {
-  const std::string percent = fmt::format("{:.15g}%", value.value() * 100);
+  std::string percent = fmt::format("{:.15g}%", value.value() * 100);
   const Parsed<Ratio> again = parse_ratio(percent);
   if (again && *again == value) return percent;
   return fmt::format("{}", value.value());
