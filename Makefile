@@ -35,7 +35,7 @@ test: build test-cpp test-python test-sanitizers test-fuzz ## everything that CI
 
 test-cpp: build ## unit, contract and scenario tests
 	ctest --preset both -j $(JOBS) --quiet --output-log build/ctest.log || { tail -n 200 build/ctest.log; exit 1; }
-	@grep -E 'tests passed|^Total Test' build/ctest.log; echo \"$$(grep -c '(Skipped)' build/ctest.log) skipped\"
+	@grep -E 'tests passed|^Total Test' build/ctest.log; echo "$$(grep -c '(Skipped)' build/ctest.log) skipped"
 
 test-python: build ## command line, schema, architecture, analysis
 	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q tests
@@ -44,11 +44,11 @@ test-sanitizers: deps ## the same C++ tests under address, undefined-behaviour a
 	@.ci/quietly asan cmake --preset asan
 	@.ci/quietly asan cmake --build --preset asan -j $(JOBS)
 	ctest --preset asan -j $(JOBS) --quiet --output-log build/ctest-asan.log || { tail -n 200 build/ctest-asan.log; exit 1; }
-	@grep -E 'tests passed|^Total Test' build/ctest-asan.log; echo \"$$(grep -c '(Skipped)' build/ctest-asan.log) skipped\"
+	@grep -E 'tests passed|^Total Test' build/ctest-asan.log; echo "$$(grep -c '(Skipped)' build/ctest-asan.log) skipped"
 	@.ci/quietly tsan cmake --preset tsan
 	@.ci/quietly tsan cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan -j $(JOBS) --quiet --output-log build/ctest-tsan.log || { tail -n 200 build/ctest-tsan.log; exit 1; }
-	@grep -E 'tests passed|^Total Test' build/ctest-tsan.log; echo \"$$(grep -c '(Skipped)' build/ctest-tsan.log) skipped\"
+	@grep -E 'tests passed|^Total Test' build/ctest-tsan.log; echo "$$(grep -c '(Skipped)' build/ctest-tsan.log) skipped"
 
 FUZZ_SECONDS ?= 40
 test-fuzz: deps ## a short run of every fuzz target
