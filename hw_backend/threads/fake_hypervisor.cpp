@@ -38,6 +38,10 @@ tl::unexpected<Failure> ended(Wake wake, const std::string& what) {
                                  : failure(FailureKind::timed_out, what + " passed its deadline");
 }
 
+tl::unexpected<Failure> ended_from_elsewhere(const std::string& what) {
+  return failure(FailureKind::failed, "the " + what + " was cancelled from elsewhere");
+}
+
 /// The fastest that one stream gets: no stream is faster than the link below it.
 /// Streams do not share links here. Zero if no network carries it.
 Bandwidth path_bandwidth(const Instance& instance, const Platform& platform,
@@ -247,7 +251,8 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
     if (Result<> allowed = may_move(vm, destination, options); !allowed) {
       return tl::unexpected(allowed.error());
     }
-    guest(vm).moving = true;
+    guest(vm).moving = guest(vm).may_abort = true;
+    guest(vm).aborted = false;
   }
   const Bandwidth bandwidth =
       std::min(path_bandwidth(instance_, platform_, options), options.bandwidth_limit);
@@ -268,7 +273,8 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
   if (!report) set_running(vm, true);  // where it was
   set_throttle(vm, Ratio(0));
   const Lock lock(*mutex_);
-  guest(vm).moving = false;
+  guest(vm).moving = guest(vm).may_abort = false;
+  guest(vm).changed->notify_all();
   return report;
 }
 
@@ -304,7 +310,7 @@ Result<TransferReport> FakeHypervisor::transfer(Move& move) {
   }
   if (move.pins_all()) {
     const Duration cost = costs.pin_per_gib * vm.memory.to_gibi();
-    if (Result<> done = pass(cost, "pinning for " + move.what, move.deadline); !done) {
+    if (Result<> done = pass_moving(move, cost); !done) {
       return tl::unexpected(done.error());
     }
   }
@@ -321,11 +327,9 @@ Result<TransferReport> FakeHypervisor::transfer(Move& move) {
       after = *sent;
     }
   }
-  if (after == After::post_copy) {
-    post_copy(move, report, pending);
-  } else if (Result<> done = stop_and_copy(move, report, pending); !done) {
-    return tl::unexpected(done.error());
-  }
+  const Result<> moved = after == After::post_copy ? post_copy(move, report, pending)
+                                                   : stop_and_copy(move, report, pending);
+  if (!moved) return tl::unexpected(moved.error());
   report.note = move.stalls.note();
   // The VM runs on its destination: nothing can be undone, so nobody may end this wait.
   const Uncancellable rest(executor_);
@@ -393,6 +397,7 @@ Result<FakeHypervisor::Round> FakeHypervisor::send_round(const Move& move, Bytes
     const Duration foreseen = time_to_switch_over(state).value_or(left / bandwidth);
     // At least a nanosecond: rounding must not make a loop without waiting of this one.
     const TimePoint next = now + std::max(foreseen, Duration::nanoseconds(1));
+    if (moved.aborted) return ended_from_elsewhere(move.what);
     if (now >= move.deadline) return ended(Wake::timed_out, move.what);
     // `ready` means that the ranks stopped or went on, so that the round is to be foreseen anew.
     const Wake wake = moved.changed->wait_until(*mutex_, std::min(next, move.deadline));
@@ -404,13 +409,14 @@ Result<> FakeHypervisor::stop_and_copy(const Move& move, TransferReport& report,
   const TimePoint start = clock_.now();
   const Bytes sent = move.compressor.on_network(pending);
   set_running(move.vm, false);
-  if (Result<> done = pass(sent / move.bandwidth(), move.what, move.deadline); !done) return done;
+  if (Result<> done = pass_moving(move, sent / move.bandwidth()); !done) return done;
   report.bytes += sent;
   ++report.rounds;
   const Duration time = clock_.now() - start;
-  if (Result<> done = pass(platform_.hypervisor.finish, move.what, move.deadline); !done) {
+  if (Result<> done = pass_moving(move, platform_.hypervisor.finish); !done) {
     return done;
   }
+  if (Result<> done = commit(move); !done) return done;
   arrive(move);
   report.downtime = clock_.now() - start;
   move.observer.round_done(move.vm, {report.rounds, sent, time, Bytes()});
@@ -418,7 +424,8 @@ Result<> FakeHypervisor::stop_and_copy(const Move& move, TransferReport& report,
 }
 
 /// The guest moves, then its memory. From the switch on there is no way back.
-void FakeHypervisor::post_copy(Move& move, TransferReport& report, Bytes pending) {
+Result<> FakeHypervisor::post_copy(Move& move, TransferReport& report, Bytes pending) {
+  if (Result<> done = commit(move); !done) return done;
   const Uncancellable rest(executor_);
   const TimePoint start = clock_.now();
   set_running(move.vm, false);
@@ -431,6 +438,15 @@ void FakeHypervisor::post_copy(Move& move, TransferReport& report, Bytes pending
   report.bytes += pending;
   ++report.rounds;
   move.observer.round_done(move.vm, {report.rounds, pending, clock_.now() - running, Bytes()});
+  return {};
+}
+
+/// From here on there is no way back, unless the move was cancelled from elsewhere before.
+Result<> FakeHypervisor::commit(const Move& move) {
+  const Lock lock(*mutex_);
+  if (guest(move.vm).aborted) return ended_from_elsewhere(move.what);
+  guest(move.vm).may_abort = false;
+  return {};
 }
 
 void FakeHypervisor::arrive(const Move& move) {
@@ -468,7 +484,36 @@ VmInspection FakeHypervisor::inspect(VmId vm) const {
     return state == DeviceState::attached || state == DeviceState::unplugging;
   };
   return {seen.host, seen.running, usable(DeviceKind::virtual_function),
-          usable(DeviceKind::ivshmem)};
+          usable(DeviceKind::ivshmem), seen.moving};
+}
+
+Result<> FakeHypervisor::await_settled(VmId vm, TimePoint deadline) {
+  const Lock lock(*mutex_);
+  const auto busy = [&seen = guest(vm)] {
+    return seen.moving || std::ranges::any_of(seen.devices, [](const Device& device) {
+             return device.state == DeviceState::plugging ||
+                    device.state == DeviceState::unplugging;
+           });
+  };
+  while (busy()) {
+    const Wake wake = guest(vm).changed->wait_until(*mutex_, deadline);
+    if (wake != Wake::ready && (wake == Wake::cancelled || busy())) {
+      return ended(wake, "what was asked of " + name(vm) + " earlier");
+    }
+  }
+  return {};
+}
+
+Result<> FakeHypervisor::cancel_migration(VmId vm) {
+  const Lock lock(*mutex_);
+  Guest& moved = guest(vm);
+  if (!moved.moving) return failure(FailureKind::refused, name(vm) + " is not migrating");
+  if (!moved.may_abort) {
+    return failure(FailureKind::refused, name(vm) + " has been switched over to its destination");
+  }
+  moved.aborted = true;
+  moved.changed->notify_all();
+  return {};
 }
 
 Result<> FakeHypervisor::control(HostId host, Duration cost, const std::string& what,
@@ -489,6 +534,21 @@ Result<> FakeHypervisor::pass(Duration cost, const std::string& what, TimePoint 
   const Wake wake = clock_.sleep_until(std::min(end, deadline));
   if (wake == Wake::cancelled || end > deadline) return ended(wake, what);
   return {};
+}
+
+Result<> FakeHypervisor::pass_moving(const Move& move, Duration cost) {
+  const TimePoint end = clock_.now() + cost;
+  const Lock lock(*mutex_);
+  const Guest& moved = guest(move.vm);
+  for (;;) {
+    if (moved.aborted) return ended_from_elsewhere(move.what);
+    const TimePoint now = clock_.now();
+    if (now >= std::min(end, move.deadline)) {
+      return end <= move.deadline ? Result<>{} : ended(Wake::timed_out, move.what);
+    }
+    const Wake wake = moved.changed->wait_until(*mutex_, std::min(end, move.deadline));
+    if (wake == Wake::cancelled) return ended(wake, move.what);
+  }
 }
 
 FakeHypervisor::Guest& FakeHypervisor::guest(VmId vm) {
