@@ -149,7 +149,7 @@ TEST(AutoConvergeModelTest, on_stall_begins_to_look_when_pre_copy_has_stalled) {
     const auto rate = [&](std::size_t i) {
       return count(moved.reports[i].dirty_bytes) / moved.reports[i].time.to_seconds();
     };
-    EXPECT_NEAR(rate(4), 4 * gib / (4 - left / gib) / gib * link, 0.01 * link);  // all of the set
+    EXPECT_NEAR(rate(4), 4 * gib / (4 * gib - left) * link, 0.001 * link);  // all of its set
     EXPECT_NEAR(rate(5), 0.96 * link, 0.001 * link);  // after two rounds: 20 % less
     EXPECT_TRUE(moved.reason.ends_with("; it did not converge in 3 rounds: throttled "
                                        "(auto_converge)"))
