@@ -9,7 +9,6 @@ determines keeps its value, source and kind.
 from __future__ import annotations
 
 import math
-import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -104,15 +103,16 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
 
 def report(calibration: Calibration) -> str:
     """The tables that the command prints."""
-    lines = [f"{'constant':<30} {'value':>12} {'95 % interval':>25} {'middle half':>25} {'moves':>6}"]
+    lines = [f"{'constant':<30} {'value':>12} {'95 % interval':>25} {'middle half':>25} {'from':>6}"]
     for fit in calibration.fits:
         lines.append(
             f"{fit.path:<30} {_text(fit.value, fit.unit):>12} "
             f"{_range(fit.low, fit.high, fit.unit):>25} "
             f"{_range(*fit.spread, fit.unit):>25} {fit.count:>6}"
         )
-        if fit.count < ENOUGH:
-            lines.append(f"  rests on {fit.count} only; at least {ENOUGH} would be better")
+    few = [fit.path for fit in calibration.fits if fit.count < ENOUGH]
+    if few:
+        lines.append(f"resting on fewer than {ENOUGH} observations: {', '.join(few)}")
     for path, why in calibration.untouched:
         lines.append(f"{path}: kept, {why}")
     lines += ["", "what the new constants give for the runs themselves (medians of totals)",
@@ -216,7 +216,7 @@ def _where(runs: Sequence[Run]) -> str:
     hosts = sorted({str(run.info.get("host") or "") for run in runs} - {""})
     worlds = sorted({run.world for run in runs} - {""})
     days = sorted({str(run.info.get("started_at") or "")[:10] for run in runs} - {""})
-    parts = [f"{len(runs)} runs", f"world {'/'.join(worlds)}"]
+    parts = [f"{len(runs)} run" + "s" * (len(runs) > 1), f"world {'/'.join(worlds)}"]
     if hosts:
         parts.append("on " + ", ".join(hosts))
     if days:
@@ -438,7 +438,7 @@ def _set(platform: dict[str, Any], fit: Fit, where: str) -> None:
         f", middle half {_range(*fit.spread, unit)}"
     constant["source"] = f"calibrated: {fit.how} of {fit.count} moves{middle} ({where})"
     if fit.kind == "fitted":
-        constant["source"] = f"calibrated: {fit.how}, {fit.count} runs ({where})"
+        constant["source"] = f"calibrated: {fit.how} ({where})"
     constant["kind"] = fit.kind
     if fit.kind == "fitted":
         constant["to"] = ["makespan"]
@@ -453,7 +453,7 @@ def _text(value: float, unit: str) -> str:
         return f"{100 * value:.4g}%"
     if unit == "B/s":
         return f"{value / 1e6:.6g}MB/s"
-    return f"{re.sub('e-0?', 'e-', format(value * 1e3, '.6g'))}ms"
+    return f"{format(round(value * 1e3, 6) + 0.0, '.6g')}ms"  # to the nanosecond; no -0
 
 
 def _range(low: float, high: float, unit: str) -> str:
