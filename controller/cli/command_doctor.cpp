@@ -76,9 +76,9 @@ std::string findings_text(const std::vector<ClusterFinding>& findings) {
   for (const ClusterFinding& finding : findings) {
     ++counts[static_cast<std::size_t>(finding.level)];
     rows.push_back({finding.subject, std::string(to_word(finding.level)), finding.text});
-    if (finding.level != Level::ok && !finding.fix.empty()) {
-      fixes += fmt::format("{}: {}\n", finding.subject, finding.fix);
-    }
+    if (finding.level == Level::ok || finding.fix.empty()) continue;
+    const std::string line = fmt::format("{}: {}\n", finding.subject, finding.fix);
+    if (fixes.find(line) == std::string::npos) fixes += line;
   }
   std::string text = text_table({{"check"}, {"result"}, {"what was found"}}, rows, 120);
   if (!fixes.empty()) text += "\nto put it right:\n" + fixes;
