@@ -9,6 +9,7 @@ from .problem import LabProblem
 from .processes import Process
 
 DIRTY_STATUS = "/run/dirty_memory.status"
+DIRTY_CONTROL = "/run/dirty_memory.control"
 
 
 def ask(domain, request: str, arguments: dict | None = None, seconds: int = 30):
@@ -51,7 +52,9 @@ def wait_for_agent(domain, seconds: float) -> None:
 
 
 def dirty_status(domain) -> dict[str, float]:
-    said = run(domain, f"echo status >/run/dirty_memory.control; usleep 100000; cat {DIRTY_STATUS}")
+    # The program renames a finished file into place.
+    said = run(domain, f"rm -f {DIRTY_STATUS}; echo status >{DIRTY_CONTROL};"
+                       f" until [ -e {DIRTY_STATUS} ]; do usleep 20000; done; cat {DIRTY_STATUS}")  # fmt: skip
     return {name: float(value) for name, value in (line.split() for line in said.splitlines())}
 
 

@@ -92,11 +92,11 @@ class Lab:
 
     def set_dirty_rate(self, vm: str, bytes_per_second: int) -> None:
         with self.domain(vm) as domain:
-            guest.run(domain, f"echo rate {int(bytes_per_second)} >/run/dirty_memory.control")
+            guest.run(domain, f"echo rate {int(bytes_per_second)} >{guest.DIRTY_CONTROL}")
 
     def dirty_status(self, vm: str) -> dict[str, float]:
-        """What the guest's program says: memory, nonzero_asked, written_before, region, working_set (bytes),
-        rate (bytes a second), dirtied (bytes) in the last `seconds`."""
+        """What the guest's program says, in bytes: nonzero_asked and nonzero of the VM's memory, of which written_before
+        it began; region that it wrote; working_set; dirtied in the last `seconds`, at a rate of so many a second."""
         with self.domain(vm) as domain:
             return guest.dirty_status(domain)
 

@@ -1,16 +1,17 @@
 /* Dirties guest memory as a scenario says: so much of it is not zero, a working set is written again
  * and again at a given rate. Runs in the lab's guests, started by their init; bytes everywhere.
  *
- *   dirty_memory --memory N --nonzero N --working-set N --rate N --control FIFO --status FILE
+ *   dirty_memory --nonzero N --working-set N --rate N --control FIFO --status FILE
  *
- * --memory is the VM's memory, --nonzero how much of it should hold something. The kernel and what runs
- * beside this program have written some already; the rest is written here, as far as there is room.
+ * --nonzero is how much of the VM's memory should hold something. The kernel and what runs beside this
+ * program have written some already; the rest is written here, as far as there is room.
  * Lines written to the control FIFO change things later: "rate N" (bytes of pages a second), "status".
  * The status file holds one "name value" a line; it is rewritten at start and after each command.
  *
  * The working set is swept page by page, so that r bytes a second dirty min(r t, working set) bytes in
  * t seconds. One word changes in a page: to a hypervisor that tracks pages that is a whole page.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,7 +30,7 @@ enum { page = 4096, tick_ms = 10, most_behind_ms = 200 };
 static const uint64_t reserve = 12u << 20;
 
 struct options {
-  uint64_t memory, nonzero, working_set, rate;
+  uint64_t nonzero, working_set, rate;
   const char *control, *status;
 };
 
@@ -56,6 +57,50 @@ static uint64_t free_memory(void) {
   return (uint64_t)kib << 10;
 }
 
+static int is_zero(const uint64_t *words) {
+  for (size_t i = 0; i < page / sizeof *words; ++i) {
+    if (words[i]) return 0;
+  }
+  return 1;
+}
+
+/* Counts the pages of one piece of physical memory that are not zero, in bytes. */
+static uint64_t nonzero_in(int core, uint64_t offset, uint64_t size) {
+  static uint64_t buffer[(256 << 10) / sizeof(uint64_t)];
+  uint64_t found = 0;
+  while (size >= page) {
+    const size_t wanted = size < sizeof buffer ? size / page * page : sizeof buffer;
+    const ssize_t got = pread(core, buffer, wanted, (off_t)offset);
+    if (got < page) fail("/proc/kcore");
+    for (ssize_t at = 0; at + page <= got; at += page) {
+      if (!is_zero(buffer + at / (ssize_t)sizeof *buffer)) found += page;
+    }
+    offset += (uint64_t)got / page * page;
+    size -= (uint64_t)got / page * page;
+  }
+  return found;
+}
+
+/* How much of the VM's memory is not zero, read from the kernel's map of all physical memory. It is in
+ * the lower part of the kernel's half of the addresses; the kernel's own image, mapped a second time
+ * near their end, and memory mapped piecemeal in between are not counted again. */
+static uint64_t nonzero_now(void) {
+  static const uint64_t end_of_direct_map = 0xffffc90000000000u; /* without randomised layout; see init */
+  const int core = open("/proc/kcore", O_RDONLY);
+  Elf64_Ehdr header;
+  uint64_t found = 0;
+  if (core < 0 || pread(core, &header, sizeof header, 0) != sizeof header) fail("/proc/kcore");
+  for (int i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr part;
+    if (pread(core, &part, sizeof part, (off_t)(header.e_phoff + (uint64_t)i * sizeof part)) != sizeof part) {
+      fail("/proc/kcore");
+    }
+    if (part.p_type == PT_LOAD && part.p_vaddr < end_of_direct_map) found += nonzero_in(core, part.p_offset, part.p_memsz);
+  }
+  close(core);
+  return found;
+}
+
 static double seconds_since(const struct timespec *then) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -80,7 +125,7 @@ static void fill(struct sweep *sweep) {
 static void prepare(const struct options *options, struct sweep *sweep) {
   const uint64_t unused = free_memory();
   const uint64_t room = unused > reserve ? unused - reserve : 0;
-  sweep->written_before = options->memory > unused ? options->memory - unused : 0;
+  sweep->written_before = nonzero_now();
   uint64_t bytes = options->nonzero > sweep->written_before ? options->nonzero - sweep->written_before : 0;
   if (bytes < options->working_set) bytes = options->working_set;
   if (bytes > room) bytes = room;
@@ -96,16 +141,16 @@ static void prepare(const struct options *options, struct sweep *sweep) {
 }
 
 static void write_status(const struct options *options, const struct sweep *sweep) {
+  const double seconds = seconds_since(&sweep->started); /* the count of pages below takes a while */
   char temporary[256];
   snprintf(temporary, sizeof temporary, "%s.new", options->status);
   FILE *file = fopen(temporary, "w");
   if (!file) fail(temporary);
-  fprintf(file, "memory %llu\nnonzero_asked %llu\nwritten_before %llu\nregion %llu\nworking_set %llu\nrate %llu\n",
-          (unsigned long long)options->memory, (unsigned long long)options->nonzero,
+  fprintf(file, "nonzero_asked %llu\nnonzero %llu\nwritten_before %llu\nregion %llu\nworking_set %llu\nrate %llu\n",
+          (unsigned long long)options->nonzero, (unsigned long long)nonzero_now(),
           (unsigned long long)sweep->written_before, (unsigned long long)sweep->region_bytes,
           (unsigned long long)sweep->working_set, (unsigned long long)options->rate);
-  fprintf(file, "dirtied %llu\nseconds %.3f\n", (unsigned long long)sweep->pages_written * page,
-          seconds_since(&sweep->started));
+  fprintf(file, "dirtied %llu\nseconds %.3f\n", (unsigned long long)sweep->pages_written * page, seconds);
   fclose(file);
   if (rename(temporary, options->status)) fail(options->status);
 }
@@ -143,8 +188,9 @@ static void run(struct options *options, struct sweep *sweep) {
   double due = 0; /* pages that should have been written and were not */
   double last = 0;
   for (;;) {
-    const int idle = options->rate == 0 || sweep->working_set == 0;
-    const int ready = poll(&control, 1, idle ? -1 : tick_ms);
+    /* Also with nothing to dirty: each return from here to user mode renews an emulated processor's
+     * TLB (kernel option pti=on; the lab's README says why it must be). */
+    const int ready = poll(&control, 1, tick_ms);
     if (ready < 0 && errno != EINTR) fail("poll");
     if (ready > 0) {
       char text[512];
@@ -158,7 +204,7 @@ static void run(struct options *options, struct sweep *sweep) {
       continue;
     }
     const double now = seconds_since(&sweep->started);
-    const double pages_per_second = (double)options->rate / page;
+    const double pages_per_second = sweep->working_set ? (double)options->rate / page : 0;
     due += (now - last) * pages_per_second;
     last = now;
     /* A guest that was stopped does not make up for it. */
@@ -173,8 +219,7 @@ int main(int count, char **arguments) {
   struct options options = {.control = "/run/dirty_memory.control", .status = "/run/dirty_memory.status"};
   for (int i = 1; i + 1 < count; i += 2) {
     const char *name = arguments[i], *value = arguments[i + 1];
-    if (!strcmp(name, "--memory")) options.memory = strtoull(value, NULL, 10);
-    else if (!strcmp(name, "--nonzero")) options.nonzero = strtoull(value, NULL, 10);
+    if (!strcmp(name, "--nonzero")) options.nonzero = strtoull(value, NULL, 10);
     else if (!strcmp(name, "--working-set")) options.working_set = strtoull(value, NULL, 10);
     else if (!strcmp(name, "--rate")) options.rate = strtoull(value, NULL, 10);
     else if (!strcmp(name, "--control")) options.control = value;
