@@ -29,6 +29,7 @@ from .processes import Process, wait_until
 
 STATE = "lab.json"
 CLUSTER = "cluster.yaml"
+LOG = "lab.log"
 # Management networks of labs: a /24 each, the number is also in the name of the link to the controller.
 NETWORKS = ipaddress.ip_network("10.77.0.0/16")
 HOSTS_MAX = 250
@@ -198,7 +199,7 @@ def up(folder: Path, hosts: list[HostPlan], vms: list[Vm]) -> Lab:
     guard = switch = None
     link = ""
     try:
-        guard, switch = _start_switch()
+        guard, switch = _start_switch(folder)
         link, network = _link_to(switch, folder)
         lab = Lab(folder, faster, switch, link, str(network), guard=guard)
         for bridge in ["mgmt", "data"]:
@@ -292,22 +293,24 @@ def _claim(folder: Path) -> None:
     _write_state(folder, {"starter": Process.of(os.getpid()).saved(), "remove_folder": is_new})
 
 
-def _start_switch() -> tuple[subprocess.Popen, Process]:
+def _start_switch(folder: Path) -> tuple[subprocess.Popen, Process]:
     """The lab's first process, in PID, network and IPC namespaces of its own."""
     script = (
         'read -r pid rest </proc/self/stat; echo "$pid"\n'
         'read -r word && [ "$word" = keep ] && exec env --ignore-signal=CHLD sleep infinity >/dev/null 2>&1\n'
     )
-    guard = subprocess.Popen(
-        ["unshare", "--fork", "--pid", "--net", "--ipc", "sh", "-c", script],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+    with open(folder / LOG, "wb") as log:
+        guard = subprocess.Popen(
+            ["unshare", "--fork", "--pid", "--net", "--ipc", "sh", "-c", script],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+        )  # fmt: skip
     try:
         switch = Process.of(int(guard.stdout.readline()))
     except (ValueError, ProcessLookupError):
         guard.stdin.close()
         guard.wait()
-        raise LabProblem("no namespaces: unshare failed (a container may forbid it)") from None
+        said = (folder / LOG).read_text().strip()
+        raise LabProblem(f"no namespaces (a container may forbid them): {said or 'unshare ended'}") from None
     run_ip(switch, "link", "set", "lo", "up")
     return guard, switch
 
@@ -350,7 +353,7 @@ def _end(folder: Path, switch: Process | None, link: str) -> None:
         if state is None:
             return
         _check_no_mounts(folder)
-        for name in ["hosts", CLUSTER]:
+        for name in ["hosts", CLUSTER, LOG]:
             path = folder / name
             if path.is_dir():
                 shutil.rmtree(path)
