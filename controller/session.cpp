@@ -323,7 +323,7 @@ void Session::Impl::give_up(std::size_t index, const std::string& reason) {
                     .to = host,
                     .start = state.started.value_or(now),
                     .end = now,
-                    .transfer = {},
+                    .transfer = TransferReport(),
                     .outage = state.outage,
                     .outcome = state.started ? Outcome::rolled_back : Outcome::not_started,
                     .reason = reason});

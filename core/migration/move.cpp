@@ -49,6 +49,7 @@ MoveEnd Move::run() {
   }
   end_.transfer = *moved;
   end_.host = to_;
+  end_.reason = moved->note;
 
   const DeviceResults back = restore_devices();
   if (!back.virtual_function || !back.ivshmem) {

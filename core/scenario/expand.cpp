@@ -612,6 +612,7 @@ class Expander {
     move.transfer.bandwidth_limit = migration.memory.bandwidth_limit;
     move.transfer.pin_all = migration.memory.pin_all;
     move.transfer.max_rounds = static_cast<int>(migration.memory.max_rounds);
+    move.transfer.on_stall = migration.memory.on_stall;
     move.timeouts = migration.timeouts;
     move.retry = migration.retry;
     return move;

@@ -92,8 +92,6 @@ struct StartTime {
   auto operator<=>(const StartTime&) const = default;
 };
 
-enum class OnStall { abort };
-
 struct MemoryOptions {
   MemoryMode mode = MemoryMode::precopy;
   Duration downtime_limit = Duration::milliseconds(300);
