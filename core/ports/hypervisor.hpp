@@ -56,6 +56,7 @@ struct VmInspection {
   bool running = false;
   bool virtual_function = false;  ///< attached and usable
   bool ivshmem = false;
+  bool moving = false;  ///< a migration of it is under way, whoever asked for it
 };
 
 class Hypervisor {
@@ -80,8 +81,18 @@ class Hypervisor {
                                          TransferObserver& observer, TimePoint deadline) = 0;
   /// Whether a VM's devices may be plugged and unplugged at the same time; else one after the other.
   [[nodiscard]] virtual bool devices_at_once() const = 0;
-  /// Never blocks.
+  /// May ask the hypervisor; blocks no longer than one call to it.
   [[nodiscard]] virtual VmInspection inspect(VmId vm) const = 0;
+
+  // What an earlier controller left at work.
+
+  /// Blocks until no migration, unplug or plug of `vm` is under way, however it ends. Cancels nothing.
+  /// At once if nothing is.
+  virtual Result<> await_settled(VmId vm, TimePoint deadline) = 0;
+  /// Asks for the end of a migration that is under way; `await_settled` then sees its end, and the VM
+  /// runs on its source host. `refused`, with nothing changed, if none is under way or the VM has been
+  /// switched over to its destination: then it arrives.
+  virtual Result<> cancel_migration(VmId vm) = 0;
 };
 
 }  // namespace ferry
