@@ -7,6 +7,7 @@
 #include "controller/cli/commands.hpp"
 #include "controller/cli/text_table.hpp"
 #include "controller/plan.hpp"
+#include "core/scenario/cluster_file.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/study.hpp"
 
@@ -92,6 +93,9 @@ Checked check_file(const std::string& file, const std::vector<Setting>& settings
     } else {
       checked.add(loaded.error());
     }
+  } else if (*kind == FileKind::cluster) {
+    const auto loaded = load_cluster(file);
+    if (!loaded) checked.add(loaded.error());
   } else {
     const auto loaded = load_scenario(file, settings);
     if (loaded) {
@@ -113,7 +117,7 @@ void add_check(CLI::App& program, Invocation& invocation) {
     SettingOptions settings;
   };
   CLI::App* command = program.add_subcommand(
-      "check", "Read scenario, study and platform files; print every error, or \"ok\"");
+      "check", "Read scenario, study, platform and cluster files; print every error, or \"ok\"");
   auto options = std::make_shared<Options>();
   command->add_option("files", options->files, "The files")->type_name("FILE")->required();
   command->add_flag("--sources", options->sources,

@@ -80,7 +80,7 @@ enum class Storage : std::uint8_t {
 
 /// The program that a rank is, in the guests.
 struct RankProgram {
-  std::string path;
+  std::string path;  ///< empty: there is none
   std::string user;
 };
 
@@ -94,7 +94,7 @@ struct ClusterFile {
   std::vector<ClusterHost> hosts;
   std::vector<ClusterVm> vms;
   Storage storage = Storage::shared;
-  std::optional<RankProgram> rank;
+  RankProgram rank;
   Restore restore = Restore::back;
 
   /// By the scenario's name of it; nothing if there is none.
@@ -102,9 +102,18 @@ struct ClusterFile {
   [[nodiscard]] const ClusterVm* vm(std::string_view name) const;
 };
 
+/// Where a key of the file stands; line and column from 1.
+struct ClusterPlace {
+  std::string path;  ///< `hosts`, `hosts.host0`
+  std::size_t line = 1;
+  std::size_t column = 1;
+};
+
 struct LoadedCluster {
   ClusterFile cluster;
-  std::string resolved;  ///< YAML with every default written out
+  std::string file;                  ///< as the user named it
+  std::vector<ClusterPlace> places;  ///< of `hosts`, `vms` and their items
+  std::string resolved;              ///< YAML with every default written out
 };
 
 Loaded<LoadedCluster> load_cluster(const std::filesystem::path& file);

@@ -314,6 +314,7 @@ Loaded<FileKind> detect_file_kind(const std::filesystem::path& file) {
   YamlNode root;
   if (!read_yaml_file(file, root, report)) return tl::unexpected<Diagnostics>(report.take());
   if (root.find("ferry_platform") != nullptr) return FileKind::platform;
+  if (root.find("ferry_cluster") != nullptr) return FileKind::cluster;
   if (root.find("study") != nullptr) return FileKind::study;
   return FileKind::scenario;
 }
