@@ -45,8 +45,17 @@ std::shared_ptr<Calls::Call> Calls::start_call(const std::string& what,
   return call;
 }
 
-Wake Calls::run_body(const std::string& what, TimePoint deadline, std::function<void()> body) {
-  const std::shared_ptr<Call> call = start_call(what, std::move(body));
+std::vector<Wake> Calls::run_bodies(const std::string& what, TimePoint deadline,
+                                    std::vector<std::function<void()>> bodies) {
+  std::vector<std::shared_ptr<Call>> calls;
+  for (std::function<void()>& body : bodies) calls.push_back(start_call(what, std::move(body)));
+  std::vector<Wake> wakes;
+  for (const std::shared_ptr<Call>& call : calls) wakes.push_back(wait_for(call, deadline));
+  forget_ended();
+  return wakes;
+}
+
+Wake Calls::wait_for(const std::shared_ptr<Call>& call, TimePoint deadline) {
   Wake wake = Wake::ready;
   {
     const Lock lock(*call->mutex);
@@ -58,7 +67,6 @@ Wake Calls::run_body(const std::string& what, TimePoint deadline, std::function<
       return Wake::ready;
     }
   }
-  forget_ended();
   const std::lock_guard guard(mutex_);
   left_behind_.push_back(call);
   return wake;

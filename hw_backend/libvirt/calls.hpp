@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/ports/executor.hpp"
 #include "core/ports/result.hpp"
@@ -35,11 +36,36 @@ class Calls {
   template <class T>
   Result<T> run(const std::string& what, TimePoint deadline, std::function<Result<T>()> body) {
     const auto result = std::make_shared<std::optional<Result<T>>>();
-    const Wake wake = run_body(what, deadline, [result, body = std::move(body)] {
-      result->emplace(body());
-    });
+    std::vector<std::function<void()>> wrapped;
+    wrapped.emplace_back([result, body = std::move(body)] { result->emplace(body()); });
+    const Wake wake = run_bodies(what, deadline, std::move(wrapped)).front();
     if (wake != Wake::ready) return tl::unexpected(ended_early(wake, what));
     return std::move(**result);
+  }
+
+  /// All of them at the same time; each has a result of its own.
+  template <class T>
+  std::vector<Result<T>> run_all(const std::string& what, TimePoint deadline,
+                                 std::vector<std::function<Result<T>()>> bodies) {
+    std::vector<std::shared_ptr<std::optional<Result<T>>>> results;
+    std::vector<std::function<void()>> wrapped;
+    for (auto& body : bodies) {
+      results.push_back(std::make_shared<std::optional<Result<T>>>());
+      wrapped.push_back([result = results.back(), body = std::move(body)] {
+        result->emplace(body());
+      });
+    }
+    const std::vector<Wake> wakes = run_bodies(what, deadline, std::move(wrapped));
+    std::vector<Result<T>> all;
+    all.reserve(results.size());
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (wakes[i] == Wake::ready) {
+        all.emplace_back(std::move(**results[i]));
+      } else {
+        all.emplace_back(tl::unexpect, ended_early(wakes[i], what));
+      }
+    }
+    return all;
   }
 
   /// Starts `body` in a thread and returns at once; it must own what it uses.
@@ -47,7 +73,9 @@ class Calls {
 
  private:
   struct Call;
-  Wake run_body(const std::string& what, TimePoint deadline, std::function<void()> body);
+  std::vector<Wake> run_bodies(const std::string& what, TimePoint deadline,
+                               std::vector<std::function<void()>> bodies);
+  Wake wait_for(const std::shared_ptr<Call>& call, TimePoint deadline);
   std::shared_ptr<Call> start_call(const std::string& what, std::function<void()> body);
   void forget_ended();
 

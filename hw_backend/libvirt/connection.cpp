@@ -80,7 +80,7 @@ Failure last_error(const std::string& what) {
 }
 
 Result<std::shared_ptr<Connection>> Connection::open(const std::string& uri) {
-  const std::shared_ptr<EventLoop> loop = EventLoop::running();  // before the connection
+  const EventLoopUser loop;  // before the connection, and with no gap to its own
   static std::array<int, 6> answered = {VIR_CRED_AUTHNAME,     VIR_CRED_PASSPHRASE,
                                         VIR_CRED_ECHOPROMPT,   VIR_CRED_NOECHOPROMPT,
                                         VIR_CRED_REALM,        VIR_CRED_USERNAME};

@@ -41,7 +41,7 @@ class Connection {
  private:
   explicit Connection(_virConnect* connection) : connection_(connection) {}
 
-  std::shared_ptr<EventLoop> loop_ = EventLoop::running();
+  EventLoopUser loop_;
   _virConnect* connection_;
   std::vector<int> callbacks_;
   bool watched_ = false;

@@ -1,9 +1,11 @@
 #include "hw_backend/libvirt/event_loop.hpp"
 
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 
 #include <atomic>
 #include <mutex>
+#include <thread>
 
 #include "core/ports/world_error.hpp"
 
@@ -22,36 +24,41 @@ void register_once() {
   });
 }
 
-std::atomic<bool> stopping = false;
+struct Loop {
+  std::mutex mutex;
+  int users = 0;
+  std::atomic<bool> stopping = false;
+  std::thread thread;
+};
+
+Loop& loop() {
+  static Loop the_loop;  // libvirt has one for each process
+  return the_loop;
+}
+
+void stop_from_within(int timer, void* /*opaque*/) {
+  virEventRemoveTimeout(timer);
+  loop().stopping = true;
+}
 
 }  // namespace
 
-std::shared_ptr<EventLoop> EventLoop::running() {
-  static std::mutex mutex;
-  static std::weak_ptr<EventLoop> current;
-  const std::lock_guard guard(mutex);
-  std::shared_ptr<EventLoop> loop = current.lock();
-  if (!loop) {
-    loop.reset(new EventLoop);
-    current = loop;
-  }
-  return loop;
-}
-
-EventLoop::EventLoop() {
+EventLoopUser::EventLoopUser() {
   register_once();
-  stopping = false;
-  thread_ = std::thread([] {
-    while (!stopping) virEventRunDefaultImpl();
+  const std::lock_guard guard(loop().mutex);
+  if (loop().users++ > 0) return;
+  loop().stopping = false;
+  loop().thread = std::thread([] {
+    while (!loop().stopping) virEventRunDefaultImpl();
   });
 }
 
-EventLoop::~EventLoop() {
-  // A timer of the loop: it wakes the loop, and what was to be released before it is released.
-  const int timer = virEventAddTimeout(
-      0, [](int id, void*) { virEventRemoveTimeout(id), stopping = true; }, nullptr, nullptr);
-  if (timer < 0) stopping = true;
-  thread_.join();
+EventLoopUser::~EventLoopUser() {
+  const std::lock_guard guard(loop().mutex);
+  if (--loop().users > 0) return;
+  // A timer wakes the loop, which then releases what closed connections left to it.
+  if (virEventAddTimeout(0, stop_from_within, nullptr, nullptr) < 0) loop().stopping = true;
+  loop().thread.join();
 }
 
 }  // namespace ferry

@@ -2,23 +2,16 @@
 // answered.
 #pragma once
 
-#include <memory>
-#include <thread>
-
 namespace ferry {
 
-class EventLoop {
+/// The loop runs as long as there is one of these. A process that has had one must not fork and go on
+/// with libvirt in the child.
+class EventLoopUser {
  public:
-  /// The loop of this process: started for its first user, stopped after its last. A process that has
-  /// used it must not fork and go on with libvirt in the child.
-  static std::shared_ptr<EventLoop> running();
-  ~EventLoop();
-  EventLoop(const EventLoop&) = delete;
-  EventLoop& operator=(const EventLoop&) = delete;
-
- private:
-  EventLoop();
-  std::thread thread_;
+  EventLoopUser();
+  ~EventLoopUser();
+  EventLoopUser(const EventLoopUser&) = delete;
+  EventLoopUser& operator=(const EventLoopUser&) = delete;
 };
 
 }  // namespace ferry
