@@ -300,7 +300,7 @@ Result<TransferReport> LiveMigration::arrived() {
         });
     statistics = kept.value_or(JobStatistics{});
   }
-  observer_.round_done(vm_, rounds_.finish(end, statistics));
+  observer_.round_done(vm_, rounds_.finish(end, statistics, switched_));
   return TransferReport{.downtime = statistics.downtime,
                         .bytes = rounds_.bytes(),
                         .rounds = rounds_.rounds(),

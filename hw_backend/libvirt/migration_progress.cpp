@@ -69,8 +69,11 @@ void RoundTracker::begin_again(TimePoint at) {
   iteration_ = 0;
 }
 
-RoundReport RoundTracker::finish(TimePoint at, const JobStatistics& statistics) {
-  return close_round(at, statistics, Bytes());
+RoundReport RoundTracker::finish(TimePoint at, const JobStatistics& statistics, bool postcopy) {
+  RoundReport report = close_round(at, statistics, Bytes());
+  // The event comes when the source has cleaned up as well; the stop-and-copy took the pause.
+  if (statistics.known && !postcopy) report.time = std::min(report.time, statistics.downtime);
+  return report;
 }
 
 }  // namespace ferry

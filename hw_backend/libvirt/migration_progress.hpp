@@ -37,8 +37,9 @@ class RoundTracker {
                                               const JobStatistics& statistics);
   /// The attempt was aborted; another one begins.
   void begin_again(TimePoint at);
-  /// The guest runs on the destination: the last round.
-  RoundReport finish(TimePoint at, const JobStatistics& statistics);
+  /// The guest runs on the destination and the source has cleaned up: the last round, which is the
+  /// stop-and-copy, or what was sent after the switch to `postcopy`.
+  RoundReport finish(TimePoint at, const JobStatistics& statistics, bool postcopy);
 
   /// Sums of what was reported.
   [[nodiscard]] Bytes bytes() const { return bytes_; }
