@@ -1,11 +1,12 @@
 #include "controller/session.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 #include <string>
 
-#include <fmt/format.h>
-
+#include "controller/admission.hpp"
 #include "controller/limits.hpp"
 #include "core/faults/faulty_hypervisor.hpp"
 #include "core/migration/timed_ranks.hpp"
@@ -14,12 +15,6 @@
 #include "core/units/check.hpp"
 
 namespace ferry {
-
-namespace {
-
-constexpr std::size_t no_wave = static_cast<std::size_t>(-1);
-
-}  // namespace
 
 class Session::Impl {
  public:
@@ -34,21 +29,21 @@ class Session::Impl {
         jobs_(world_, instance, scenario.platform.mpi, recorder),
         inventory_(instance),
         limiter_(instance, plan.limits),
+        admission_(instance, limiter_, inventory_,
+                   [this](std::size_t wave) { return needs_of(wave); }),
         mutex_(world.executor.make_mutex()),
         changed_(world.executor.make_condition()),
         epochs_(instance.jobs.size(), 0),
-        context_{world_,     instance,   jobs_,   recorder,
-                 journal,    inventory_, *mutex_, epochs_},
-        moves_(instance.moves.size()) {
+        context_{world_, instance, jobs_, recorder, journal, inventory_, *mutex_, epochs_},
+        moves_(instance.moves.size()),
+        queues_(instance.vms.size()) {
+    for (const VmSpec& vm : instance.vms) hosts_.push_back(vm.host);
     for (std::uint32_t i = 0; i < instance.vms.size(); ++i) {
       world_.processor.set_ranks_running(VmId{i}, !instance.vms[i].jobs.empty());
     }
-    for (const PlannedWave& wave : plan.waves) waves_.push_back({wave, State::pending, nullptr, {}});
-    for (std::size_t i = 0; i < waves_.size(); ++i) {
-      for (const std::size_t move : waves_[i].planned.moves) {
-        moves_[move].wave = i;
-        queue_of(move).push_back(move);
-      }
+    for (const PlannedWave& wave : plan.waves) {
+      add_wave(wave);
+      for (const std::size_t move : wave.moves) queue_of(move).push_back(move);
     }
     progress_.moves = moves_.size();
   }
@@ -68,7 +63,6 @@ class Session::Impl {
   };
 
   struct MoveState {
-    std::size_t wave = no_wave;
     std::uint32_t attempts = 0;
     std::optional<TimePoint> started;
     HostId from;
@@ -79,18 +73,18 @@ class Session::Impl {
 
   /// The moves of one VM that have not ended, in order.
   std::vector<std::size_t>& queue_of(std::size_t move) {
-    if (queues_.empty()) queues_.resize(instance_.vms.size());
     return queues_[instance_.moves[move].vm.index];
   }
   [[nodiscard]] const MoveSpec& spec(std::size_t move) const { return instance_.moves[move]; }
-  [[nodiscard]] HostId host_of(std::size_t move) const {
-    return world_.hypervisor.inspect(spec(move).vm).host;
-  }
+  [[nodiscard]] HostId host_of(std::size_t move) const { return hosts_[spec(move).vm.index]; }
 
   bool interrupted();
   void look_at_interruption();
   void open_what_can_open();
-  bool can_open(const WaveState& wave);
+  void add_wave(PlannedWave wave);
+  /// Offers the first pending wave of a sequential plan to `admission_`, once nothing runs.
+  void offer_next();
+  [[nodiscard]] std::vector<AdmissionMove> needs_of(std::size_t wave);
   void open(std::size_t index);
   void run_wave(std::size_t index, TimePoint opened, const std::vector<WaveMove>& moves);
   void close(std::size_t index, const std::vector<WaveMove>& moves,
@@ -112,6 +106,7 @@ class Session::Impl {
   TimedRanks jobs_;
   Inventory inventory_;
   Limiter limiter_;
+  Admission admission_;
   std::unique_ptr<Mutex> mutex_;
   std::unique_ptr<Condition> changed_;
   std::vector<std::uint64_t> epochs_;
@@ -120,8 +115,11 @@ class Session::Impl {
   std::vector<WaveState> waves_;
   std::vector<MoveState> moves_;
   std::vector<std::vector<std::size_t>> queues_;  ///< by VM
-  std::size_t first_pending_ = 0;                 ///< every wave before it is no longer pending
+  std::vector<HostId> hosts_;                     ///< by VM: where it is while no move of it runs
+  std::size_t pending_ = 0;                       ///< waves that have not opened
   std::size_t running_ = 0;
+  std::optional<std::size_t> offered_;  ///< of a sequential plan: the pending wave in `admission_`
+  std::size_t next_offer_ = 0;          ///< of a sequential plan: every wave before it was offered
   std::optional<TimePoint> last_opened_;
   Interruption level_ = Interruption::none;
   SessionProgress progress_;
@@ -137,10 +135,7 @@ void Session::Impl::run() {
         give_up_pending([](const WaveState&) { return "interrupted before it began"; });
       }
       open_what_can_open();
-      while (first_pending_ < waves_.size() && waves_[first_pending_].state != State::pending) {
-        ++first_pending_;
-      }
-      if (first_pending_ == waves_.size() && running_ == 0) break;
+      if (pending_ == 0 && running_ == 0) break;
       const TimePoint next = next_time();
       if (running_ == 0 && next == TimePoint::never()) {
         give_up_pending([this](const WaveState& wave) { return why_stuck(wave); });
@@ -180,46 +175,45 @@ void Session::Impl::poll_interruption() {
   changed_->notify_all();
 }
 
+void Session::Impl::add_wave(PlannedWave wave) {
+  if (plan_.order == Order::parallel) admission_.add(waves_.size(), wave.not_before);
+  waves_.push_back({std::move(wave), State::pending, nullptr, {}});
+  pending_ += 1;
+}
+
+void Session::Impl::offer_next() {
+  if (plan_.order != Order::sequential || offered_ || running_ > 0) return;
+  while (next_offer_ < waves_.size() && waves_[next_offer_].state != State::pending) ++next_offer_;
+  if (next_offer_ == waves_.size()) return;
+  offered_ = next_offer_++;
+  admission_.add(*offered_, waves_[*offered_].planned.not_before);
+}
+
+std::vector<AdmissionMove> Session::Impl::needs_of(std::size_t wave) {
+  std::vector<AdmissionMove> needs;
+  for (const std::size_t move : waves_[wave].planned.moves) {
+    needs.push_back({.move = move,
+                     .from = host_of(move),
+                     .to = plan_.moves[move].to,
+                     .its_turn = queue_of(move).front() == move});
+  }
+  return needs;
+}
+
 /// In order; a sequential plan never overtakes, a parallel one opens whatever can be opened.
 void Session::Impl::open_what_can_open() {
-  for (std::size_t i = first_pending_; i < waves_.size(); ++i) {
-    if (waves_[i].state != State::pending) continue;
-    if (plan_.order == Order::sequential && running_ > 0) return;
-    if (last_opened_ && world_.clock.now() < *last_opened_ + plan_.stagger) return;
-    if (can_open(waves_[i])) {
-      open(i);
-    } else if (plan_.order == Order::sequential) {
-      return;
-    }
+  for (;;) {
+    if (interrupted()) return;
+    offer_next();
+    const TimePoint now = world_.clock.now();
+    if (last_opened_ && now < *last_opened_ + plan_.stagger) return;
+    const std::optional<std::size_t> wave = admission_.next(now);
+    if (!wave) return;
+    open(*wave);
   }
 }
 
-bool Session::Impl::can_open(const WaveState& wave) {
-  if (world_.clock.now() < wave.planned.not_before) return false;
-  // Take the places one by one; give all back if one of them is missing.
-  std::vector<std::pair<std::size_t, HostId>> taken;
-  bool all = true;
-  for (const std::size_t move : wave.planned.moves) {
-    const HostId from = host_of(move);
-    const HostId to = plan_.moves[move].to;
-    if (queue_of(move).front() != move || !limiter_.admits(spec(move), from, to) ||
-        !inventory_.fits(spec(move).vm, to)) {
-      all = false;
-      break;
-    }
-    limiter_.take(spec(move), from, to);
-    inventory_.reserve(spec(move).vm, to);
-    taken.emplace_back(move, from);
-  }
-  if (all) return true;
-  for (const auto& [move, from] : taken) {
-    limiter_.give(spec(move), from, plan_.moves[move].to);
-    inventory_.release(spec(move).vm, plan_.moves[move].to);
-  }
-  return false;
-}
-
-/// The places of the wave are held: `can_open` took them.
+/// The places of the wave are held: `admission_` took them.
 void Session::Impl::open(std::size_t index) {
   WaveState& wave = waves_[index];
   std::vector<WaveMove> moves;
@@ -233,12 +227,15 @@ void Session::Impl::open(std::size_t index) {
     moves.push_back({move, state.from, state.to});
   }
   wave.state = State::running;
+  pending_ -= 1;
   running_ += 1;
+  offered_.reset();
   last_opened_ = now;
   report();
   std::string name = "wave of " + instance_.vms[spec(moves.front().move).vm.index].name;
-  wave.task = world_.executor.spawn(
-      std::move(name), [this, index, now, moves = std::move(moves)] { run_wave(index, now, moves); });
+  wave.task = world_.executor.spawn(std::move(name), [this, index, now, moves = std::move(moves)] {
+    run_wave(index, now, moves);
+  });
 }
 
 void Session::Impl::run_wave(std::size_t index, TimePoint opened,
@@ -268,6 +265,7 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
     const bool moved = end.host == moves[i].to;
     inventory_.release(vm, moved ? moves[i].from : moves[i].to);
     limiter_.give(spec(move), moves[i].from, moves[i].to);
+    hosts_[vm.index] = end.host;
 
     MoveState& state = moves_[move];
     if (!state.started) state.started = ends[i].started;
@@ -276,6 +274,7 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
     if (retries(move, ends[i])) {
       again.moves.push_back(move);
       again.not_before = std::max(again.not_before, ends[i].ended + spec(move).retry.wait);
+      admission_.move_ended(spec(move), moves[i].from, moves[i].to);
       continue;
     }
     MoveRecord record{.move = move,
@@ -290,8 +289,9 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
                       .reason = end.reason};
     record.transfer.bytes = state.bytes;
     end_move(move, record);
+    admission_.move_ended(spec(move), moves[i].from, moves[i].to);
   }
-  if (!again.moves.empty()) waves_.push_back({again, State::pending, nullptr, {}});
+  if (!again.moves.empty()) add_wave(std::move(again));
   report();
 }
 
@@ -312,6 +312,7 @@ void Session::Impl::end_move(std::size_t move, const MoveRecord& record) {
 void Session::Impl::give_up(std::size_t index, const std::string& reason) {
   WaveState& wave = waves_[index];
   wave.state = State::done;
+  pending_ -= 1;
   const TimePoint now = world_.clock.now();
   for (const std::size_t move : wave.planned.moves) {
     const MoveState& state = moves_[move];
@@ -335,7 +336,7 @@ void Session::Impl::give_up_pending(const std::function<std::string(const WaveSt
   bool progress = true;
   while (progress) {
     progress = false;
-    for (std::size_t i = first_pending_; i < waves_.size(); ++i) {
+    for (std::size_t i = 0; i < waves_.size(); ++i) {
       const WaveState& wave = waves_[i];
       if (wave.state != State::pending) continue;
       const bool its_turn =
@@ -366,17 +367,10 @@ std::string Session::Impl::why_stuck(const WaveState& wave) const {
 
 /// When a pending wave could open because time passes, not because something ends.
 TimePoint Session::Impl::next_time() const {
-  TimePoint next = TimePoint::never();
   const TimePoint now = world_.clock.now();
   const TimePoint staggered = last_opened_ ? *last_opened_ + plan_.stagger : now;
-  for (std::size_t i = first_pending_; i < waves_.size(); ++i) {
-    if (waves_[i].state != State::pending) continue;
-    if (plan_.order == Order::sequential && running_ > 0) return TimePoint::never();
-    const TimePoint opens = std::max(waves_[i].planned.not_before, staggered);
-    if (opens > now) next = std::min(next, opens);
-    if (plan_.order == Order::sequential) break;
-  }
-  return next;
+  if (admission_.has_candidates(now)) return staggered > now ? staggered : TimePoint::never();
+  return std::max(admission_.next_time(), staggered);
 }
 
 void Session::Impl::report() {
@@ -385,8 +379,8 @@ void Session::Impl::report() {
   options_.on_progress(progress_);
 }
 
-Session::Session(World& world, const Scenario& scenario, const Instance& instance,
-                 const Plan& plan, Journal& journal, Recorder& recorder, SessionOptions options)
+Session::Session(World& world, const Scenario& scenario, const Instance& instance, const Plan& plan,
+                 Journal& journal, Recorder& recorder, SessionOptions options)
     : impl_(std::make_unique<Impl>(world, scenario, instance, plan, journal, recorder,
                                    std::move(options))) {}
 

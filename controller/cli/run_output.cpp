@@ -160,8 +160,9 @@ std::string run_report(const LoadedScenario& loaded, const RunOutcome& outcome, 
   for (const MoveRecord& move : moves) {
     if (move.outcome != Outcome::completed) failures.push_back(&move);
   }
+  const NameOrder order(outcome.instance);
   std::sort(failures.begin(), failures.end(), [&](const MoveRecord* a, const MoveRecord* b) {
-    return starts_before(*a, *b, outcome.instance);
+    return starts_before(*a, *b, order);
   });
   constexpr std::size_t shown = 10;
   for (std::size_t i = 0; i < std::min(shown, failures.size()); ++i) {
