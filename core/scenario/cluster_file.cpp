@@ -82,6 +82,11 @@ Loaded<LoadedCluster> read(std::string_view text, std::uint32_t source, Report& 
   loaded.file = report.source_name(source);
   YamlNode root;
   if (parse_yaml(text, source, root, report)) {
+    if (root.is_map() && root.find("ferry_cluster") == nullptr && root.find("hosts") == nullptr) {
+      report.add(Problem::missing_version, root.place, "ferry_cluster",
+                 "this is no cluster file; one begins with `ferry_cluster: 1`");
+      return tl::unexpected<Diagnostics>(report.take());
+    }
     Reader reader(report);
     reader.read(root, loaded.cluster, Mapping{});
     if (report.empty()) check_items(root, loaded.cluster, report);

@@ -84,9 +84,10 @@ def test_every_key_is_documented(validators):
             walk(value, f"{path}.{key}")
         for part in schema.get("anyOf", []):
             walk(part, path)
-        for inner in ("items", "additionalProperties"):
-            if isinstance(schema.get(inner), dict):
-                walk(schema[inner], path)
+        if isinstance(schema.get("items"), dict):
+            walk(schema["items"], path)
+        if "propertyNames" in schema:  # items by name
+            walk(schema["additionalProperties"], path)
 
     for kind, validator in validators.items():
         schema = {key: value for key, value in validator.schema.items() if key != "$defs"}
