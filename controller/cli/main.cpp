@@ -61,6 +61,7 @@ int run(const std::vector<std::string>& arguments) {
   ferry::add_run(program, invocation);
   ferry::add_sweep(program, invocation);
   ferry::add_compare(program, invocation);
+  ferry::add_calibrate(program, invocation);
   ferry::add_plot(program, invocation);
   ferry::add_doctor(program, invocation);
   ferry::add_schema(program, invocation);
