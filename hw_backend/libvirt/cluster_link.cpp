@@ -61,12 +61,10 @@ void ClusterLink::start(VmId vm, HostId host, const std::string& what,
 std::vector<Result<DomainState>> ClusterLink::look_everywhere(VmId vm, TimePoint deadline) {
   const WaitingTime::Scope awaited(times_, vm, WaitingTime::Kind::awaited);
   times_.count_call(vm);
-  std::vector<std::function<Result<DomainState>()>> bodies;
-  for (const std::shared_ptr<HostConnections>& connections : connections_) {
-    bodies.push_back(
-        [connections, domain = domain(vm)] { return look_at(*connections, domain); });
-  }
-  return calls_.run_all<DomainState>("looking for " + name(vm), deadline, std::move(bodies));
+  return ask_all<DomainState>("looking for " + name(vm), deadline,
+                              [domain = domain(vm)](HostConnections& host, HostId) {
+                                return look_at(host, domain);
+                              });
 }
 
 Wake ClusterLink::next_event(VmId vm, DomainInbox& inbox, TimePoint deadline, DomainEvent& event) {
@@ -80,16 +78,13 @@ Wake ClusterLink::pause(VmId vm, TimePoint until) {
 }
 
 void ClusterLink::connect_all(TimePoint deadline) {
-  std::vector<std::function<Result<bool>()>> bodies;
-  for (const std::shared_ptr<HostConnections>& connections : connections_) {
-    bodies.push_back([connections]() -> Result<bool> {
-      const auto connection = connections->control();
-      if (!connection) return tl::unexpected(connection.error());
-      return true;
-    });
-  }
+  const auto connected = ask_all<bool>(
+      "connecting", deadline, [](HostConnections& host, HostId) -> Result<bool> {
+        const auto connection = host.control();
+        if (!connection) return tl::unexpected(connection.error());
+        return true;
+      });
   std::string missing;
-  const auto connected = calls_.run_all<bool>("connecting", deadline, std::move(bodies));
   for (std::size_t i = 0; i < connected.size(); ++i) {
     if (connected[i]) continue;
     const std::string& reason = connected[i].error().reason;

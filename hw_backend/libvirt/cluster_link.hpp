@@ -51,6 +51,19 @@ class ClusterLink {
                            return body(*connections);
                          });
   }
+  /// Asks every host the same, at the same time; the answers by HostId. Counted for nobody.
+  template <class T>
+  std::vector<Result<T>> ask_all(const std::string& what, TimePoint deadline,
+                                 const std::function<Result<T>(HostConnections&, HostId)>& body) {
+    std::vector<std::function<Result<T>()>> bodies;
+    for (std::uint32_t i = 0; i < connections_.size(); ++i) {
+      bodies.push_back([connections = connections_[i], i, body] {
+        return body(*connections, HostId{i});
+      });
+    }
+    return calls_.run_all<T>(what, deadline, std::move(bodies));
+  }
+
   /// Starts a call that nobody waits for; `body` tells of its end itself.
   void start(VmId vm, HostId host, const std::string& what,
              std::function<void(HostConnections&)> body);

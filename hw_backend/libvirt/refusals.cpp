@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "hw_backend/libvirt/host_facts.hpp"
 #include "hw_backend/libvirt/migration_parameters.hpp"
 
 namespace ferry {
@@ -12,11 +13,6 @@ namespace {
 using Refusal = std::optional<std::string>;
 
 constexpr LibvirtVersion first_with_zstd = 9'004'000;
-
-std::string version_text(LibvirtVersion version) {
-  return std::to_string(version / 1'000'000) + "." + std::to_string(version / 1'000 % 1'000) + "." +
-         std::to_string(version % 1'000);
-}
 
 Refusal refused_by_devices(const MoveFacts& facts) {
   for (const HostDeviceFacts& device : facts.domain.host_devices) {
