@@ -31,6 +31,14 @@ LoadedScenario scenario(const std::string& migrations) {
   return *loaded;
 }
 
+MoveRecord ended(std::size_t move, VmId vm, HostId where) {
+  MoveRecord record;
+  record.move = move;
+  record.vm = vm;
+  record.to = where;
+  return record;
+}
+
 const char* const out =
     "  - {name: out, vms: \"vm0,lone\", to: host2, at: 2s, transport: ipoib, "
     "memory: {max_rounds: 7}, timeouts: {detach: 9s}}\n";
@@ -45,12 +53,8 @@ TEST(WayBack, moves_each_vm_home_as_it_was_moved_away) {
   const LoadedScenario loaded = scenario(out);
   const Instance instance = expand(loaded.scenario);
   RunRecords records;
-  records.move({.move = 0, .vm = VmId{0}, .from = HostId{0}, .to = HostId{2}});
-  records.move({.move = 1,
-                .vm = VmId{3},
-                .from = HostId{0},
-                .to = HostId{0},
-                .outcome = Outcome::rolled_back});
+  records.move(ended(0, VmId{0}, HostId{2}));
+  records.move(ended(1, VmId{3}, HostId{0}));
   const auto back = way_back(loaded, instance, places_after(instance, records));
   ASSERT_TRUE(back);
   const Instance again = expand(back->scenario);
@@ -58,7 +62,7 @@ TEST(WayBack, moves_each_vm_home_as_it_was_moved_away) {
   const MoveSpec& move = again.moves[0];
   EXPECT_EQ(again.vms[move.vm.index].name, "vm0");
   EXPECT_EQ(again.vms[move.vm.index].host, HostId{2});
-  EXPECT_THAT(move.candidates, ElementsAre(HostId{0}));
+  EXPECT_THAT(std::vector<HostId>(move.candidates), ElementsAre(HostId{0}));
   EXPECT_EQ(move.at.at, Duration::zero());
   EXPECT_EQ(move.transfer.transport, Transport::ipoib);
   EXPECT_EQ(move.transfer.max_rounds, 7);
