@@ -293,6 +293,11 @@ class StructSchema {
     } else if constexpr (std::is_same_v<Rule, HostNames> || std::is_same_v<Rule, VmNames> ||
                          std::is_same_v<Rule, HostNamesOrAny>) {
       return {{"type", "string"}, {"minLength", 1}};
+    } else if constexpr (std::is_same_v<Rule, VmLists>) {
+      return {{"type", "array"},
+              {"items", {{"type", "string"}, {"minLength", 1}}},
+              {"minItems", rule.least},
+              {"maxItems", rule.most}};
     } else if constexpr (std::is_same_v<Rule, YesOrNo>) {
       return {{"type", "boolean"}};
     } else if constexpr (std::is_same_v<Rule, LibvirtUri>) {
