@@ -64,6 +64,11 @@ struct HostNames {};
 struct VmNames {};
 /// A reference to hosts, or `any`.
 struct HostNamesOrAny {};
+/// A list of references to VMs.
+struct VmLists {
+  std::size_t least = 1;
+  std::size_t most = 1000;
+};
 /// A time, or `never`.
 struct TimeOrNever {};
 /// `true` or `false`.
@@ -141,8 +146,8 @@ struct EnumWords<OnStall> {
 };
 template <>
 struct EnumWords<Order> {
-  static constexpr std::array<std::string_view, 2> words = {"sequential", "parallel"};
-  static constexpr std::array<std::string_view, 1> unsupported = {"planned"};
+  static constexpr std::array<std::string_view, 3> words = {"sequential", "parallel", "planned"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>
 struct EnumWords<Batch> {

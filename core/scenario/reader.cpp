@@ -446,6 +446,30 @@ void Reader::read(const YamlNode& node, std::optional<Reference>& out, HostNames
   out = std::move(reference_text);
 }
 
+void Reader::read(const YamlNode& node, std::optional<Reference>& out, HostNames rule) {
+  read(node, out.emplace(), rule);
+}
+void Reader::read(const YamlNode& node, std::vector<Reference>& out, VmLists rule) {
+  if (!node.is_list()) {
+    problem(Problem::wrong_type, node,
+            fmt::format("this is {}; write a list such as [vm0, vm1]", describe_node(node)));
+    return;
+  }
+  out.clear();
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    const At at(*this, {{}, i});
+    reference(node.items[i], out.emplace_back(), "\"vm[0-3]\"");
+  }
+  if (out.empty()) {
+    problem(Problem::empty_list, node, "the list is empty; write VMs such as [vm0, vm1]");
+  } else if (out.size() < rule.least || out.size() > rule.most) {
+    problem(Problem::out_of_range, node,
+            fmt::format("the list has {} items; write {}", out.size(),
+                        rule.least == rule.most ? fmt::format("{}", rule.least)
+                                                : fmt::format("at most {}", rule.most)));
+  }
+}
+
 void Reader::read(const YamlNode& node, StartTime& out, TimeOrNever /*rule*/) {
   if (node.is_scalar() && node.text == "never") {
     out = StartTime{true, Duration::zero()};

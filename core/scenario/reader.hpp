@@ -68,6 +68,8 @@ class Reader {
   void read(const YamlNode& node, Reference& out, HostNames rule);
   void read(const YamlNode& node, Reference& out, VmNames rule);
   void read(const YamlNode& node, std::optional<Reference>& out, HostNamesOrAny rule);
+  void read(const YamlNode& node, std::optional<Reference>& out, HostNames rule);
+  void read(const YamlNode& node, std::vector<Reference>& out, VmLists rule);
   void read(const YamlNode& node, StartTime& out, TimeOrNever rule);
   void read(const YamlNode& node, bool& out, YesOrNo rule);
   void read(const YamlNode& node, NetworkTopology& out);
@@ -113,6 +115,8 @@ class Reader {
       return "\"host[0-3]\"";
     } else if constexpr (std::is_same_v<Rule, VmNames>) {
       return "\"vm[0-3]\"";
+    } else if constexpr (std::is_same_v<Rule, VmLists>) {
+      return "[vm0, vm1]";
     } else if constexpr (std::is_same_v<Rule, Mapping>) {
       return "{...}";
     } else if constexpr (std::is_same_v<Rule, Between<std::uint32_t>>) {

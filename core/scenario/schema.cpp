@@ -261,7 +261,7 @@ class StructSchema {
   }
 
   [[nodiscard]] Json quantity(std::string_view name) const {
-    const Json sourced = reference_to(fmt::format("sourced_{}", name));
+    Json sourced = reference_to(fmt::format("sourced_{}", name));
     if (constants_ == Constants::sourced) return sourced;
     return {{"anyOf", {reference_to(name), sourced}}};
   }
@@ -293,6 +293,11 @@ class StructSchema {
     } else if constexpr (std::is_same_v<Rule, HostNames> || std::is_same_v<Rule, VmNames> ||
                          std::is_same_v<Rule, HostNamesOrAny>) {
       return {{"type", "string"}, {"minLength", 1}};
+    } else if constexpr (std::is_same_v<Rule, VmLists>) {
+      return {{"type", "array"},
+              {"items", {{"type", "string"}, {"minLength", 1}}},
+              {"minItems", rule.least},
+              {"maxItems", rule.most}};
     } else if constexpr (std::is_same_v<Rule, YesOrNo>) {
       return {{"type", "boolean"}};
     } else if constexpr (std::is_same_v<Rule, LibvirtUri>) {
@@ -332,7 +337,7 @@ class StructSchema {
   }
 
   static Json raw_schema(RawShape shape) {
-    const Json value = {{"type", {"string", "number", "boolean", "object", "array"}}};
+    Json value = {{"type", {"string", "number", "boolean", "object", "array"}}};
     const Json list = {{"type", "array"}, {"items", value}};
     const auto by_path = [](Json content) {
       return Json{{"type", "object"}, {"additionalProperties", std::move(content)}};
