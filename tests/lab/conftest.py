@@ -36,9 +36,9 @@ def vms_wanted():
     return int(os.environ.get("FERRY_LAB_VMS", "2"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(lab_is_possible, tmp_path_factory, vms_wanted):
-    """A lab of two hosts that the tests of a file share: each leaves it as it found it."""
+    """A lab of two hosts that tests share: each leaves it as it found it."""
     with labs.up(tmp_path_factory.mktemp("lab") / "shared", *plan(vms=vms_wanted)) as shared:
         yield shared
 

@@ -77,6 +77,8 @@ def _up(arguments) -> int:
     lab = labs.up(arguments.dir, hosts, vms)
     lab.keep()
     print(f"{len(hosts)} hosts, {len(vms)} guests, accelerator {lab.accelerator.name}: {lab.accelerator.reason}", file=sys.stderr)
+    for told in lab.off_the_mark():
+        print(f"lab: {told}", file=sys.stderr)
     print(lab.cluster_file)
     return 0
 

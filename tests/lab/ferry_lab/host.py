@@ -1,5 +1,6 @@
 """A host of the lab: namespaces with a root file system of their own, and a libvirtd in them."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -109,7 +110,10 @@ class Host:
                 self.first = Process.of(int(starter.stdout.readline()))
                 for bridge, letter in [("mgmt", "m"), ("data", "d")]:
                     port = f"{letter}{self.number}"
-                    self._in_switch("link", "add", port, "type", "veth", "peer", "name", bridge, "netns", self.first.pid)
+                    # A host that is switched on again has its old address: others may still have it in their tables.
+                    mac = f"52:54:00:fd:{ord(letter):02x}:{self.number:02x}"
+                    self._in_switch("link", "add", port, "type", "veth",
+                                    "peer", "name", bridge, "address", mac, "netns", self.first.pid)  # fmt: skip
                     self._in_switch("link", "set", port, "master", bridge, "up")
                 starter.stdin.write("go\n")
                 starter.stdin.flush()
@@ -126,6 +130,9 @@ class Host:
         if self.first:
             self.first.kill()
         self.first = None
+        for letter in "md":  # they would go by themselves, somewhat later
+            with contextlib.suppress(LabProblem):
+                self._in_switch("link", "del", f"{letter}{self.number}")
 
     # libvirtd.
 

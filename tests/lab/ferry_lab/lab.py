@@ -10,6 +10,7 @@ import ipaddress
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,9 @@ NETWORKS = ipaddress.ip_network("10.77.0.0/16")
 HOSTS_MAX = 250
 READY_SECONDS = 240
 STAND_INS = 8
+# By how much of a guest's memory its zero pages may miss what was asked before it is told.
+TOLERATED = 0.03
+_READY = re.compile(READY_MARKER + r" \S+ [0-9.]+ nonzero (?P<nonzero>[0-9]+)\s")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Lab:
     hosts: dict[str, Host] = field(default_factory=dict)
     vms: dict[str, Vm] = field(default_factory=dict)
     plans: dict[str, HostPlan] = field(default_factory=dict)
+    nonzero: dict[str, int] = field(default_factory=dict)  # bytes of each guest's memory when it got ready
     guard: subprocess.Popen | None = None  # the lab ends when its standard input does
 
     def __enter__(self) -> "Lab":
@@ -152,10 +157,21 @@ class Lab:
         connection = host.connect()
         try:
             domain = connection.createXML(domain_xml(vm, self.accelerator), 0)
-            wait_until(f"{vm.name} on {vm.host} is ready", READY_SECONDS, lambda: READY_MARKER in host.console(vm.name))
+            line = wait_until(f"{vm.name} on {vm.host} is ready", READY_SECONDS, lambda: _READY.search(host.console(vm.name)))
+            self.nonzero[vm.name] = int(line["nonzero"])
             guest.wait_for_agent(domain, READY_SECONDS)
         finally:
             connection.close()
+
+    def off_the_mark(self) -> list[str]:
+        """What to tell about guests that could not have as many zero pages as was asked, or as few."""
+        told = []
+        for vm in self.vms.values():
+            got = self.nonzero.get(vm.name, vm.nonzero)
+            if abs(got - vm.nonzero) > TOLERATED * vm.memory:
+                told.append(f"{vm.name}: {1 - got / vm.memory:.0%} of its memory is zero, not {vm.zero:.0%}: "
+                            f"{'its kernel alone writes more' if got > vm.nonzero else 'it needs room to run'}")  # fmt: skip
+        return told
 
     def _write_cluster_file(self) -> None:
         hosts = {
