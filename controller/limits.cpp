@@ -1,73 +1,87 @@
 #include "controller/limits.hpp"
 
-#include <algorithm>
-
 #include "core/units/check.hpp"
 
 namespace ferry {
+namespace {
+
+constexpr std::size_t cluster = 0;
+constexpr std::size_t out(std::size_t first, std::size_t index) { return first + 2 * index; }
+constexpr std::size_t in(std::size_t first, std::size_t index) { return first + 2 * index + 1; }
+
+}  // namespace
 
 Limiter::Limiter(const Instance& instance, const Limits& limits)
-    : limits_(limits), hosts_(instance.hosts.size()), network_of_transport_(transport_count, 0) {
+    : cluster_limited_(limits.cluster.has_value()),
+      out_limited_(limits.host_out.has_value()),
+      in_limited_(limits.host_in.has_value()),
+      links_limited_(limits.link.has_value()),
+      network_of_transport_(transport_count, 0) {
+  places_.push_back({0, limits.cluster.value_or(0)});
+  hosts_ = add_pairs(instance.hosts.size(), 0);
+  for (std::size_t i = 0; i < instance.hosts.size(); ++i) {
+    places_[out(hosts_, i)].limit = limits.host_out.value_or(0);
+    places_[in(hosts_, i)].limit = limits.host_in.value_or(0);
+  }
   for (std::size_t i = 0; i < instance.networks.size(); ++i) {
     const Network& network = instance.networks[i];
-    NetworkUse use;
-    use.hosts.resize(instance.hosts.size());
-    if (const auto* tree = std::get_if<FatTree>(&network.topology)) {
-      use.hosts_per_leaf = tree->hosts_per_leaf;
-      use.spines = tree->spines;
-      use.leaves.resize(instance.hosts.size() / tree->hosts_per_leaf + 1);
-    }
-    networks_.push_back(std::move(use));
     for (const Transport transport : network.carries) {
       network_of_transport_[static_cast<std::size_t>(transport)] = i;
     }
+    if (!limits.link) continue;
+    NetworkPlaces places;
+    places.hosts = add_pairs(instance.hosts.size(), *limits.link);
+    if (const auto* tree = std::get_if<FatTree>(&network.topology)) {
+      places.hosts_per_leaf = tree->hosts_per_leaf;
+      places.leaves = add_pairs(instance.hosts.size() / tree->hosts_per_leaf + 1,
+                                std::uint64_t{*limits.link} * tree->spines);
+    }
+    networks_.push_back(places);
   }
 }
 
-bool Limiter::admits(const MoveSpec& move, HostId from, HostId to) const {
-  auto below = [](std::uint32_t used, const Limit& limit, std::uint32_t factor = 1) {
-    return !limit || used < std::uint64_t{*limit} * factor;
-  };
-  if (!below(cluster_, limits_.cluster) || !below(hosts_[from.index].out, limits_.host_out) ||
-      !below(hosts_[to.index].in, limits_.host_in)) {
-    return false;
-  }
-  if (!limits_.link) return true;
-  const NetworkUse& network =
+std::size_t Limiter::add_pairs(std::size_t count, std::uint64_t limit) {
+  const std::size_t first = places_.size();
+  places_.resize(first + 2 * count, {0, limit});
+  return first;
+}
+
+Limiter::Places Limiter::places_of(const MoveSpec& move, HostId from, HostId to) const {
+  Places places;
+  if (cluster_limited_) places.add(cluster);
+  if (out_limited_) places.add(out(hosts_, from.index));
+  if (in_limited_) places.add(in(hosts_, to.index));
+  if (!links_limited_ || networks_.empty()) return places;
+  const NetworkPlaces& network =
       networks_[network_of_transport_[static_cast<std::size_t>(move.transfer.transport)]];
-  if (!below(network.hosts[from.index].out, limits_.link) ||
-      !below(network.hosts[to.index].in, limits_.link)) {
-    return false;
-  }
+  places.add(out(network.hosts, from.index));
+  places.add(in(network.hosts, to.index));
+  if (network.hosts_per_leaf == 0) return places;
   const std::uint32_t leaf_from = from.index / network.hosts_per_leaf;
   const std::uint32_t leaf_to = to.index / network.hosts_per_leaf;
-  return network.leaves.empty() || leaf_from == leaf_to ||
-         (below(network.leaves[leaf_from].out, limits_.link, network.spines) &&
-          below(network.leaves[leaf_to].in, limits_.link, network.spines));
+  if (leaf_from != leaf_to) {
+    places.add(out(network.leaves, leaf_from));
+    places.add(in(network.leaves, leaf_to));
+  }
+  return places;
 }
 
-void Limiter::take(const MoveSpec& move, HostId from, HostId to) { add(move, from, to, 1); }
+std::optional<std::size_t> Limiter::full_place(const MoveSpec& move, HostId from, HostId to) const {
+  for (const std::size_t place : places_of(move, from, to)) {
+    if (full(place)) return place;
+  }
+  return std::nullopt;
+}
+
+void Limiter::take(const MoveSpec& move, HostId from, HostId to) {
+  for (const std::size_t place : places_of(move, from, to)) places_[place].used += 1;
+}
 
 void Limiter::give(const MoveSpec& move, HostId from, HostId to) {
-  check(cluster_ > 0, "a place is given back only after it was taken");
-  add(move, from, to, static_cast<std::uint32_t>(-1));
-}
-
-void Limiter::add(const MoveSpec& move, HostId from, HostId to, std::uint32_t change) {
-  cluster_ += change;
-  hosts_[from.index].out += change;
-  hosts_[to.index].in += change;
-  if (networks_.empty()) return;
-  NetworkUse& network =
-      networks_[network_of_transport_[static_cast<std::size_t>(move.transfer.transport)]];
-  network.hosts[from.index].out += change;
-  network.hosts[to.index].in += change;
-  if (network.leaves.empty()) return;
-  const std::uint32_t leaf_from = from.index / network.hosts_per_leaf;
-  const std::uint32_t leaf_to = to.index / network.hosts_per_leaf;
-  if (leaf_from == leaf_to) return;
-  network.leaves[leaf_from].out += change;
-  network.leaves[leaf_to].in += change;
+  for (const std::size_t place : places_of(move, from, to)) {
+    check(places_[place].used > 0, "a place is given back only after it was taken");
+    places_[place].used -= 1;
+  }
 }
 
 }  // namespace ferry

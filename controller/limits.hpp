@@ -1,7 +1,10 @@
 // How many moves may run at once: in the cluster, out of and into a host, over a link.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/scenario/instance.hpp"
@@ -10,34 +13,65 @@ namespace ferry {
 
 /// Counts running moves against `schedule.limits`. A limit of 0 admits nothing.
 ///
-/// The `link` limit counts moves per direction of each host's link in the network that carries them;
-/// in a fat tree also per direction between a leaf and its spines, whose links count together
+/// What is limited are *places*, numbered from 0: the cluster, each host outwards and inwards, and
+/// with the `link` limit each direction of each host's link in the network that carries the move;
+/// in a fat tree also each direction between a leaf and its spines, whose links count together
 /// (limit x spines).
 class Limiter {
  public:
   Limiter(const Instance& instance, const Limits& limits);
 
-  [[nodiscard]] bool admits(const MoveSpec& move, HostId from, HostId to) const;
+  /// The limited places that one move takes: those that have a limit.
+  class Places {
+   public:
+    [[nodiscard]] const std::size_t* begin() const { return places_.data(); }
+    [[nodiscard]] const std::size_t* end() const { return places_.data() + count_; }
+
+   private:
+    friend Limiter;
+    void add(std::size_t place) { places_[count_++] = place; }
+    std::array<std::size_t, 7> places_{};  // cluster, two hosts, two links, two leaves
+    std::size_t count_ = 0;
+  };
+  [[nodiscard]] Places places_of(const MoveSpec& move, HostId from, HostId to) const;
+  /// Of all numbers that places have, also unlimited ones.
+  [[nodiscard]] std::size_t place_count() const { return places_.size(); }
+  /// Whether no further move may take the place.
+  [[nodiscard]] bool full(std::size_t place) const {
+    return places_[place].used >= places_[place].limit;
+  }
+
+  /// The first place of the move that is full; none: the move is admitted.
+  [[nodiscard]] std::optional<std::size_t> full_place(const MoveSpec& move, HostId from,
+                                                      HostId to) const;
+  [[nodiscard]] bool admits(const MoveSpec& move, HostId from, HostId to) const {
+    return !full_place(move, from, to).has_value();
+  }
   void take(const MoveSpec& move, HostId from, HostId to);
   void give(const MoveSpec& move, HostId from, HostId to);
 
  private:
-  struct Use {
-    std::uint32_t out = 0;
-    std::uint32_t in = 0;
+  struct Place {
+    std::uint64_t used = 0;
+    std::uint64_t limit = 0;
   };
-  struct NetworkUse {
-    std::vector<Use> hosts;
-    std::vector<Use> leaves;  ///< empty unless a fat tree
-    std::uint32_t hosts_per_leaf = 1;
-    std::uint32_t spines = 1;
+  /// Where the places of a network begin.
+  struct NetworkPlaces {
+    std::size_t hosts = 0;
+    std::size_t leaves = 0;
+    std::uint32_t hosts_per_leaf = 0;  ///< 0: no leaves
   };
-  void add(const MoveSpec& move, HostId from, HostId to, std::uint32_t change);
 
-  Limits limits_;
-  std::uint32_t cluster_ = 0;
-  std::vector<Use> hosts_;
-  std::vector<NetworkUse> networks_;
+  /// Makes `count` pairs of places, outwards and inwards; returns the number of the first.
+  std::size_t add_pairs(std::size_t count, std::uint64_t limit);
+
+  bool cluster_limited_;
+  bool out_limited_;
+  bool in_limited_;
+  bool links_limited_;
+  std::vector<Place> places_;
+  std::size_t hosts_ = 0;
+  std::vector<NetworkPlaces> networks_;
   std::vector<std::size_t> network_of_transport_;
 };
 

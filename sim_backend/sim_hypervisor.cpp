@@ -46,6 +46,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       control_free_(instance.hosts.size()),
       places_(instance.hosts.size()) {
   guests_.reserve(instance.vms.size());
+  settling_.resize(instance.vms.size());
   for (const VmSpec& vm : instance.vms) {
     const GuestMemory memory = guest_memory(vm.memory, vm.zero);
     const Bytes working_set = std::min(vm.working_set, memory.total - memory.zero);
@@ -54,6 +55,8 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
                        .devices = {},
                        .running = true,
                        .moving = false,
+                       .mover = nullptr,
+                       .aborted = false,
                        .dirty = DirtyMeter(working_set, rate, scheduler.now()),
                        .busy_rate = rate,
                        .idle_rate = vm.idle_dirty_rate,
@@ -171,6 +174,7 @@ Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
   Result<> done = control(guests_[vm.index].host, vm, what, cost, deadline);
   device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
   if (!done) use_place(vm, kind, false);
+  note_settled(vm);
   return done;
 }
 
@@ -213,7 +217,52 @@ VmInspection SimHypervisor::inspect(VmId vm) const {
   return {.host = guest.host,
           .running = guest.running,
           .virtual_function = usable(guest.devices[index(DeviceKind::virtual_function)]),
-          .ivshmem = usable(guest.devices[index(DeviceKind::ivshmem)])};
+          .ivshmem = usable(guest.devices[index(DeviceKind::ivshmem)]),
+          .moving = guest.moving};
+}
+
+// --- What an earlier controller left at work ---
+
+Result<> SimHypervisor::await_settled(VmId vm, TimePoint deadline) {
+  constexpr const char* what = "what was asked earlier";
+  for (;;) {
+    TimePoint gone = TimePoint::never();
+    bool busy = guests_[vm.index].moving;
+    for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
+      const DeviceState state = settle(vm, kind);
+      if (state == DeviceState::leaving) gone = std::min(gone, device(vm, kind).gone_at);
+      busy = busy || state == DeviceState::leaving || state == DeviceState::coming;
+    }
+    if (!busy) return {};
+    if (deadline <= scheduler_.now()) {
+      return tl::unexpected(interrupted(FailureKind::timed_out, vm, what));
+    }
+    std::unique_ptr<WaitList>& list = settling_[vm.index];
+    if (!list) list = std::make_unique<WaitList>();
+    if (scheduler_.block(what, std::min(gone, deadline), Cancellable::yes, list.get()) ==
+        Wake::cancelled) {
+      return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));
+    }
+  }
+}
+
+void SimHypervisor::note_settled(VmId vm) {
+  const std::unique_ptr<WaitList>& list = settling_[vm.index];
+  while (list && !list->empty()) scheduler_.wake(*list->first(), Wake::ready);
+}
+
+Result<> SimHypervisor::cancel_migration(VmId vm) {
+  Guest& guest = guests_[vm.index];
+  if (!guest.moving) {
+    return failure(FailureKind::refused, fmt::format("{} is not being moved", name(vm)));
+  }
+  if (guest.mover == nullptr) {
+    return failure(FailureKind::refused,
+                   fmt::format("{} has been switched over to its destination", name(vm)));
+  }
+  guest.aborted = true;
+  if (Scheduler::blocked(*guest.mover)) scheduler_.wake(*guest.mover, Wake::cancelled);
+  return {};
 }
 
 // --- Guests ---
@@ -293,17 +342,28 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
       .sent = Bytes(0)};
 
   guest.moving = true;
+  guest.mover = &scheduler_.current();
+  guest.aborted = false;
   TimePoint prepared = control_done(destination, platform_.hypervisor.prepare);
   if (pinned) prepared = prepared + platform_.hypervisor.pin_per_gib * spec.memory.to_gibi();
   Result<> ready = sleep(prepared + transfer.latency, vm, "migration", deadline);
   Result<TransferReport> moved =
       ready ? send_memory(transfer) : Result<TransferReport>(tl::unexpected(ready.error()));
   guest.moving = false;
+  guest.mover = nullptr;
   if (!moved && !guest.running) resume(guest);
+  note_settled(vm);
+  if (!moved && guest.aborted) {
+    return failure(FailureKind::failed,
+                   fmt::format("the migration of {} was cancelled from elsewhere", name(vm)));
+  }
   return moved;
 }
 
 Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) {
+  if (transfer.guest.aborted) {
+    return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
+  }
   const FlowEnd end = transfer.stream->send(bytes, transfer.deadline);
   transfer.sent += end.bytes;
   switch (end.outcome) {
@@ -382,7 +442,11 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
       transfer.vm,
       {.round = round, .bytes = rest, .time = scheduler_.now() - paused, .dirty_bytes = Bytes(0)});
   transfer.stream.reset();
+  if (transfer.guest.aborted) {
+    return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
+  }
   // The destination has all of it: there is no way back.
+  transfer.guest.mover = nullptr;
   scheduler_.block("the switch-over",
                    scheduler_.now() + transfer.latency + platform_.hypervisor.finish,
                    Cancellable::no);

@@ -42,6 +42,8 @@ class SimHypervisor final : public Hypervisor, public Processor {
     return platform_.hypervisor.devices_at_once;
   }
   [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  Result<> await_settled(VmId vm, TimePoint deadline) override;
+  Result<> cancel_migration(VmId vm) override;
 
   void set_ranks_running(VmId vm, bool running) override;
 
@@ -60,6 +62,8 @@ class SimHypervisor final : public Hypervisor, public Processor {
     std::array<Device, 2> devices;  // by DeviceKind
     bool running = true;
     bool moving = false;
+    SimTask* mover = nullptr;  // whose wait `cancel_migration` may end; none once it must arrive
+    bool aborted = false;      // the present or latest move, by `cancel_migration`
     DirtyMeter dirty;
     Bandwidth busy_rate;
     Bandwidth idle_rate;
@@ -93,7 +97,11 @@ class SimHypervisor final : public Hypervisor, public Processor {
   Flows& flows_;
   const Instance& instance_;
   const Platform& platform_;
+  /// Of a guest, that something which was under way has ended.
+  void note_settled(VmId vm);
+
   std::vector<Guest> guests_;
+  std::vector<std::unique_ptr<WaitList>> settling_;  // by guest; none until somebody waited
   std::vector<TimePoint> control_free_;  // by host: when its serial part is free again
   std::vector<Places> places_;           // by host
 };

@@ -1,4 +1,4 @@
-"""The command line: `python3 -m ferry_analysis plot|compare`."""
+"""The command line: `python3 -m ferry_analysis plot|compare|calibrate`."""
 
 from __future__ import annotations
 
@@ -68,6 +68,22 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--plot", action="store_true", help="draw the comparison as well")
     _add_output_options(compare)
     compare.set_defaults(command=_compare)
+    calibrate = commands.add_parser(
+        "calibrate", help="fit a platform file's constants to runs",
+        description="Fits the constants of a platform file that the runs determine, shows them "
+        "with their intervals and residuals, and writes a new platform file.",
+    )
+    calibrate.add_argument("runs", metavar="RUN", nargs="+", help="runs or studies")
+    calibrate.add_argument(
+        "--platform", metavar="IN.yaml", required=True, help="the platform file to start from"
+    )
+    calibrate.add_argument(
+        "--out", metavar="OUT.yaml", required=True, help="the platform file to write"
+    )
+    calibrate.add_argument(
+        "--ferry", metavar="PROGRAM", default="ferry", help="the program that simulates"
+    )
+    calibrate.set_defaults(command=_calibrate)
     return parser
 
 
@@ -122,6 +138,22 @@ def _compare(options: argparse.Namespace) -> int:
         )
         _print_paths(picture.save(out, formats, options.data))
     return DONE if comparison.agree else DIFFERS
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from . import calibrate
+
+    out = Path(options.out)
+    if out.exists():
+        raise InputError(
+            f"{out}: exists already, and nothing is ever overwritten; another --out would be right"
+        )
+    calibration = calibrate.calibrate(options.runs, Path(options.platform), options.ferry)
+    calibrate.write(calibration, out, f"Calibrated from {len(options.runs)} runs or studies, "
+                                      f"starting from {Path(options.platform).name}.")
+    print(calibrate.report(calibration))
+    print(out)
+    return DONE
 
 
 def _formats(text: str) -> list[str]:

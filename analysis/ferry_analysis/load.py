@@ -71,7 +71,7 @@ class Run:
     @cached_property
     def resolved(self) -> dict[str, Any]:
         """resolved.yaml: the scenario with every default filled in."""
-        return _read_yaml(self.path / "resolved.yaml", "the resolved scenario that ferry wrote")
+        return read_yaml_file(self.path / "resolved.yaml", "the resolved scenario that ferry wrote")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Study:
         path = self.path / "study.yaml"
         if not path.exists():
             return ()
-        plots = _read_yaml(path, "the study file").get("plots", [])
+        plots = read_yaml_file(path, "the study file").get("plots", [])
         if not isinstance(plots, list) or not all(isinstance(kind, str) for kind in plots):
             raise InputError(
                 f"{path}: plots: not a list of names; [breakdown, multi_vm] would be right"
@@ -301,7 +301,8 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(true|false)$"), ["t", "f"])
 
 
-def _read_yaml(path: Path, expected: str) -> dict[str, Any]:
+def read_yaml_file(path: Path, expected: str) -> dict[str, Any]:
+    """A YAML file that holds a mapping; `expected` says what it should be, for errors."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:

@@ -1,6 +1,7 @@
 // A hypervisor that fails or stalls where the scenario says so.
 #pragma once
 
+#include <list>
 #include <memory>
 #include <vector>
 
@@ -13,7 +14,8 @@ namespace ferry {
 
 /// A fault fires when its phase of its VM is asked of the inner hypervisor: `fail` answers `failed`
 /// without asking; `stall` (the first time only) starts the operation that much later, so that it
-/// may time out; an unplug that timed out still completes, see `await_detached`.
+/// may time out; an unplug that timed out still completes, see `await_detached`. An operation that
+/// stalls counts as under way: `inspect` and `await_settled` see it, `cancel_migration` ends it.
 class FaultyHypervisor : public Hypervisor {
  public:
   FaultyHypervisor(Hypervisor& inner, Clock& clock, Executor& executor, const Instance& instance);
@@ -25,7 +27,9 @@ class FaultyHypervisor : public Hypervisor {
   Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
                                  TransferObserver& observer, TimePoint deadline) override;
   [[nodiscard]] bool devices_at_once() const override { return inner_.devices_at_once(); }
-  [[nodiscard]] VmInspection inspect(VmId vm) const override { return inner_.inspect(vm); }
+  [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  Result<> await_settled(VmId vm, TimePoint deadline) override;
+  Result<> cancel_migration(VmId vm) override;
 
  private:
   struct Armed {
@@ -38,16 +42,29 @@ class FaultyHypervisor : public Hypervisor {
     DeviceKind kind;
     TimePoint begins;
   };
+  /// A call that has not returned and changes where a VM is or what it has.
+  struct UnderWay {
+    VmId vm;
+    Phase phase;
+    bool stalls = false;
+    bool aborted = false;
+  };
+  class Registered;
 
   /// Fails or waits as the faults for this phase say; a value means "go on with the operation".
-  Result<> strike(VmId vm, Phase phase, TimePoint deadline);
+  /// `operation`: none for one that changes only a status.
+  Result<> strike(VmId vm, Phase phase, TimePoint deadline, UnderWay* operation);
+  Result<> stall(VmId vm, Phase phase, Duration time, TimePoint deadline, UnderWay* operation);
+  [[nodiscard]] std::list<LateUnplug>::iterator find_late(VmId vm, DeviceKind kind);
 
   Hypervisor& inner_;
   Clock& clock_;
   const Instance& instance_;
   std::unique_ptr<Mutex> mutex_;
+  std::unique_ptr<Condition> changed_;  ///< of what is late or under way
   std::vector<Armed> armed_;
-  std::vector<LateUnplug> late_;
+  std::list<LateUnplug> late_;
+  std::list<UnderWay> under_way_;
 };
 
 }  // namespace ferry

@@ -2,6 +2,8 @@
 // device is gone, a port is active), not until the request was taken.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "core/ports/result.hpp"
@@ -17,10 +19,16 @@ struct TransferOptions {
   Duration downtime_limit = Duration::milliseconds(300);
   Bandwidth bandwidth_limit = Bandwidth::unlimited();
   bool pin_all = true;  ///< with rdma: register all guest memory first; zero pages are sent too
-  int max_rounds = 30;  ///< pre-copy that has not converged after so many rounds is stopped
+  int max_rounds = 30;  ///< pre-copy that has not converged after so many rounds has stalled
+  bool auto_converge = false;  ///< throttle the guest when it dirties too much, as QEMU does
+  Compression compression = Compression::none;
+  std::uint32_t streams = 1;  ///< above 1: so many channels of multifd
+  /// What happens when pre-copy stalls: the first time the first entry, and pre-copy has another
+  /// `max_rounds` rounds; and so on. `abort`, or the end of the list, ends the move.
+  std::vector<OnStall> on_stall = {OnStall::abort};
 };
 
-/// One pre-copy iteration, or the final stop-and-copy.
+/// One pre-copy iteration, the final stop-and-copy, or what post-copy sent after the switch-over.
 struct RoundReport {
   int round = 0;  ///< from 1
   Bytes bytes;    ///< sent in this round
@@ -29,9 +37,10 @@ struct RoundReport {
 };
 
 struct TransferReport {
-  Duration downtime;  ///< guest paused
-  Bytes bytes;        ///< sent in all rounds
-  int rounds = 0;     ///< the final stop-and-copy included
+  Duration downtime;      ///< guest paused
+  Bytes bytes;            ///< sent in all rounds
+  int rounds = 0;         ///< the final stop-and-copy included
+  std::string note = {};  ///< what was done about a pre-copy that stalled; empty: it did not
 };
 
 /// Told of rounds while a transfer runs; must not block.
@@ -47,6 +56,7 @@ struct VmInspection {
   bool running = false;
   bool virtual_function = false;  ///< attached and usable
   bool ivshmem = false;
+  bool moving = false;  ///< a migration of it is under way, whoever asked for it
 };
 
 class Hypervisor {
@@ -64,13 +74,25 @@ class Hypervisor {
   virtual Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) = 0;
   /// Moves the VM. `refused` while a device is attached that blocks migration. On any failure but
   /// `lost` the VM still runs on its source host. Cancellation aborts the move in the same way.
+  /// From the switch-over on there is no way back: neither cancellation nor the deadline ends the
+  /// move, also while post-copy still fetches memory from the source.
   virtual Result<TransferReport> migrate(VmId vm, HostId destination,
                                          const TransferOptions& options,
                                          TransferObserver& observer, TimePoint deadline) = 0;
   /// Whether a VM's devices may be plugged and unplugged at the same time; else one after the other.
   [[nodiscard]] virtual bool devices_at_once() const = 0;
-  /// Never blocks.
+  /// May ask the hypervisor; blocks no longer than one call to it.
   [[nodiscard]] virtual VmInspection inspect(VmId vm) const = 0;
+
+  // What an earlier controller left at work.
+
+  /// Blocks until no migration, unplug or plug of `vm` is under way, however it ends. Cancels nothing.
+  /// At once if nothing is.
+  virtual Result<> await_settled(VmId vm, TimePoint deadline) = 0;
+  /// Asks for the end of a migration that is under way; `await_settled` then sees its end, and the VM
+  /// runs on its source host. `refused`, with nothing changed, if none is under way or the VM has been
+  /// switched over to its destination: then it arrives.
+  virtual Result<> cancel_migration(VmId vm) = 0;
 };
 
 }  // namespace ferry

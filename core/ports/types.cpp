@@ -36,7 +36,27 @@ std::string_view to_name(Strategy strategy) {
 std::string_view to_name(MemoryMode mode) {
   switch (mode) {
     case MemoryMode::precopy: return "precopy";
+    case MemoryMode::postcopy: return "postcopy";
+    case MemoryMode::hybrid: return "hybrid";
     case MemoryMode::offline: return "offline";
+  }
+  return "?";
+}
+
+std::string_view to_name(Compression compression) {
+  switch (compression) {
+    case Compression::none: return "none";
+    case Compression::xbzrle: return "xbzrle";
+    case Compression::zstd: return "zstd";
+  }
+  return "?";
+}
+
+std::string_view to_name(OnStall action) {
+  switch (action) {
+    case OnStall::auto_converge: return "auto_converge";
+    case OnStall::postcopy: return "postcopy";
+    case OnStall::abort: return "abort";
   }
   return "?";
 }

@@ -45,9 +45,30 @@ std::string_view to_name(Transport transport);
 enum class Strategy : std::uint8_t { progress_engine, migration_thread, none };
 std::string_view to_name(Strategy strategy);
 
-/// How guest memory moves: while the guest runs, or with the guest stopped.
-enum class MemoryMode : std::uint8_t { precopy, offline };
+/// How guest memory moves.
+enum class MemoryMode : std::uint8_t {
+  precopy,   ///< while the guest runs on the source; then it pauses and the rest follows
+  offline,   ///< with the guest stopped
+  postcopy,  ///< the guest moves at once and its memory follows
+  hybrid,    ///< one round of pre-copy, then as postcopy
+};
 std::string_view to_name(MemoryMode mode);
+
+/// What is done to guest pages before they are sent.
+enum class Compression : std::uint8_t {
+  none,
+  xbzrle,  ///< a page that was sent before is sent as its difference, if it is in a cache
+  zstd,    ///< on the way through several streams
+};
+std::string_view to_name(Compression compression);
+
+/// What happens to a pre-copy that has stalled: that has done all its rounds and not converged.
+enum class OnStall : std::uint8_t {
+  abort,          ///< the move is aborted; the guest stays on its source
+  auto_converge,  ///< the guest is throttled
+  postcopy,       ///< the guest moves and the rest of its memory follows
+};
+std::string_view to_name(OnStall action);
 
 /// The devices that a VM gives up before it moves.
 enum class DeviceKind : std::uint8_t { virtual_function, ivshmem };

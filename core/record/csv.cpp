@@ -8,7 +8,8 @@ namespace ferry {
 
 void append_csv_field(std::string& text, std::string_view field, bool first) {
   if (!first) text += ',';
-  if (field.find_first_of(",\"\r\n") == std::string_view::npos) {
+  const auto needs_quotes = [](char c) { return c == ',' || c == '"' || c == '\r' || c == '\n'; };
+  if (std::none_of(field.begin(), field.end(), needs_quotes)) {
     text += field;
     return;
   }
@@ -18,6 +19,20 @@ void append_csv_field(std::string& text, std::string_view field, bool first) {
     text += c;
   }
   text += '"';
+}
+
+CsvText& CsvText::seconds(Duration time) {
+  if (!first_) text_ += ',';
+  first_ = false;
+  append_csv_seconds(text_, time);
+  return *this;
+}
+
+CsvText& CsvText::count(std::uint64_t count) {
+  if (!first_) text_ += ',';
+  first_ = false;
+  text_ += fmt::format_int(count).c_str();
+  return *this;
 }
 
 std::size_t CsvTable::column(std::string_view name) const {

@@ -1,11 +1,14 @@
 // Comma-separated values as RFC 4180 has them, with lines that end in a line feed.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
+
+#include "core/units/units.hpp"
 
 namespace ferry {
 
@@ -32,11 +35,30 @@ class CsvText {
     row<std::initializer_list<std::string_view>>(fields);
   }
 
+  // A row field by field, for tables of many rows.
+  CsvText& field(std::string_view field) {
+    append_csv_field(text_, field, first_);
+    first_ = false;
+    return *this;
+  }
+  /// Nine decimals, as `csv_seconds` has them.
+  CsvText& seconds(Duration time);
+  CsvText& seconds(TimePoint time) { return seconds(time.since_start()); }
+  CsvText& count(std::uint64_t count);
+  /// Or an empty field.
+  CsvText& seconds_if(bool there, Duration time) { return there ? seconds(time) : field({}); }
+  CsvText& count_if(bool there, std::uint64_t number) { return there ? count(number) : field({}); }
+  void end_row() {
+    text_ += '\n';
+    first_ = true;
+  }
+
   [[nodiscard]] const std::string& text() const { return text_; }
   [[nodiscard]] std::string take() { return std::move(text_); }
 
  private:
   std::string text_;
+  bool first_ = true;  ///< the next field is the first of its row
 };
 
 /// A table read back: every row has as many fields as the header.

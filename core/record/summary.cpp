@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <map>
 
-#include "core/record/natural_order.hpp"
-
 namespace ferry {
 namespace {
 
@@ -41,11 +39,9 @@ Metric seconds(std::string name, std::optional<Duration> value, std::string_view
 
 }  // namespace
 
-bool starts_before(const MoveRecord& a, const MoveRecord& b, const Instance& instance) {
+bool starts_before(const MoveRecord& a, const MoveRecord& b, const NameOrder& order) {
   if (a.start != b.start) return a.start < b.start;
-  if (a.vm != b.vm) {
-    return natural_less(instance.vms[a.vm.index].name, instance.vms[b.vm.index].name);
-  }
+  if (a.vm != b.vm) return order.of(a.vm) < order.of(b.vm);
   return std::pair(a.end, a.move) < std::pair(b.end, b.move);
 }
 
@@ -127,11 +123,12 @@ std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveA
 
 RunVerdict judge(const RunRecords& records, const Instance& instance) {
   RunVerdict verdict;
+  const NameOrder order(instance);
   const MoveRecord* first = nullptr;
   for (const MoveRecord& move : records.moves()) {
     if (move.outcome == Outcome::completed) continue;
     ++verdict.failed;
-    if (first == nullptr || starts_before(move, *first, instance)) first = &move;
+    if (first == nullptr || starts_before(move, *first, order)) first = &move;
   }
   if (first != nullptr) {
     verdict.outcome = first->outcome;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/record/name_order.hpp"
 #include "core/record/phase_times.hpp"
 #include "core/record/run_records.hpp"
 #include "core/scenario/instance.hpp"
@@ -31,7 +32,7 @@ struct MoveAccount {
 
 /// The order of moves in every output: by start, then by VM name (`vm2` before `vm10`), which does
 /// not depend on the order in which a file lists them.
-bool starts_before(const MoveRecord& a, const MoveRecord& b, const Instance& instance);
+bool starts_before(const MoveRecord& a, const MoveRecord& b, const NameOrder& order);
 
 /// One account for each move, in the order of the records. The accounts point into `records`. A
 /// span belongs to the last move of its VM that had started when the span started.

@@ -5,12 +5,10 @@
 #include <algorithm>
 
 #include "core/record/csv.hpp"
-#include "core/record/natural_order.hpp"
+#include "core/record/name_order.hpp"
 
 namespace ferry {
 namespace {
-
-std::string csv_seconds(TimePoint time) { return ferry::csv_seconds(time.since_start()); }
 
 const std::string& name_of(VmId vm, const Instance& instance) {
   return instance.vms[vm.index].name;
@@ -23,11 +21,9 @@ const std::string& name_of(JobId job, const Instance& instance) {
 }
 
 /// The jobs of a VM by name.
-std::vector<JobId> sorted_jobs(VmId vm, const Instance& instance) {
+std::vector<JobId> sorted_jobs(VmId vm, const Instance& instance, const NameOrder& order) {
   std::vector<JobId> jobs = instance.vms[vm.index].jobs;
-  std::sort(jobs.begin(), jobs.end(), [&](JobId a, JobId b) {
-    return natural_less(name_of(a, instance), name_of(b, instance));
-  });
+  std::sort(jobs.begin(), jobs.end(), [&](JobId a, JobId b) { return order.of(a) < order.of(b); });
   return jobs;
 }
 
@@ -48,31 +44,41 @@ Duration union_of_blocks(std::vector<std::pair<TimePoint, TimePoint>> blocks) {
 }  // namespace
 
 std::string spans_csv(const RunRecords& records, const Instance& instance) {
+  const NameOrder order(instance);
   std::vector<SpanRecord> spans = records.spans();
   std::stable_sort(spans.begin(), spans.end(), [&](const SpanRecord& a, const SpanRecord& b) {
     if (a.start != b.start) return a.start < b.start;
-    if (a.vm != b.vm) return natural_less(name_of(a.vm, instance), name_of(b.vm, instance));
+    if (a.vm != b.vm) return order.of(a.vm) < order.of(b.vm);
     return std::pair(a.phase, a.end) < std::pair(b.phase, b.end);
   });
   CsvText csv({"vm", "phase", "host", "start_seconds", "end_seconds", "outcome"});
   for (const SpanRecord& span : spans) {
-    csv.row({name_of(span.vm, instance), to_name(span.phase), name_of(span.host, instance),
-             csv_seconds(span.start), csv_seconds(span.end), to_name(span.outcome)});
+    csv.field(name_of(span.vm, instance))
+        .field(to_name(span.phase))
+        .field(name_of(span.host, instance))
+        .seconds(span.start)
+        .seconds(span.end)
+        .field(to_name(span.outcome))
+        .end_row();
   }
   return csv.take();
 }
 
 std::string rounds_csv(const RunRecords& records, const Instance& instance) {
   // The rounds of a VM stay in the order in which they ended, also over several moves.
+  const NameOrder order(instance);
   std::vector<RoundRecord> rounds = records.rounds();
   std::stable_sort(rounds.begin(), rounds.end(), [&](const RoundRecord& a, const RoundRecord& b) {
-    return a.vm != b.vm && natural_less(name_of(a.vm, instance), name_of(b.vm, instance));
+    return order.of(a.vm) < order.of(b.vm);
   });
   CsvText csv({"vm", "round", "bytes", "seconds", "dirty_bytes"});
   for (const RoundRecord& round : rounds) {
-    csv.row({name_of(round.vm, instance), fmt::to_string(round.report.round),
-             fmt::to_string(round.report.bytes.count()), csv_seconds(round.report.time),
-             fmt::to_string(round.report.dirty_bytes.count())});
+    csv.field(name_of(round.vm, instance))
+        .count(static_cast<std::uint64_t>(round.report.round))
+        .count(round.report.bytes.count())
+        .seconds(round.report.time)
+        .count(round.report.dirty_bytes.count())
+        .end_row();
   }
   return csv.take();
 }
@@ -96,19 +102,23 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
   for (const Phase phase : all_phases) header.push_back(fmt::format("{}_seconds", to_name(phase)));
   CsvText csv(header);
 
-  std::vector<const MoveAccount*> order;
-  for (const MoveAccount& account : accounts) order.push_back(&account);
-  std::stable_sort(order.begin(), order.end(), [&](const MoveAccount* a, const MoveAccount* b) {
-    return starts_before(*a->move, *b->move, instance);
+  const NameOrder order(instance);
+  std::vector<const MoveAccount*> rows;
+  rows.reserve(accounts.size());
+  for (const MoveAccount& account : accounts) rows.push_back(&account);
+  std::stable_sort(rows.begin(), rows.end(), [&](const MoveAccount* a, const MoveAccount* b) {
+    return starts_before(*a->move, *b->move, order);
   });
-  for (const MoveAccount* account : order) {
+  std::string jobs;
+  std::string strategies;
+  for (const MoveAccount* account : rows) {
     const MoveRecord& move = *account->move;
     const MoveSpec& spec = instance.moves[move.move];
     const bool started = move.outcome != Outcome::not_started;
     const bool transferred = started && move.transfer.rounds > 0;
-    std::string jobs;
-    std::string strategies;
-    for (const JobId job : sorted_jobs(move.vm, instance)) {
+    jobs.clear();
+    strategies.clear();
+    for (const JobId job : sorted_jobs(move.vm, instance, order)) {
       if (!jobs.empty()) {
         jobs += ';';
         strategies += ';';
@@ -116,25 +126,23 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
       jobs += name_of(job, instance);
       strategies += to_name(instance.jobs[job.index].strategy);
     }
-    std::vector<std::string> row = {spec.migration,
-                                    name_of(move.vm, instance),
-                                    name_of(move.from, instance),
-                                    name_of(move.to, instance),
-                                    jobs,
-                                    strategies,
-                                    std::string(to_name(spec.transfer.transport)),
-                                    "detach",
-                                    started ? csv_seconds(account->total()) : "",
-                                    transferred ? csv_seconds(move.transfer.downtime) : "",
-                                    started ? csv_seconds(move.outage) : "",
-                                    transferred || move.transfer.bytes > Bytes()
-                                        ? fmt::to_string(move.transfer.bytes.count())
-                                        : "",
-                                    transferred ? fmt::to_string(move.transfer.rounds) : "",
-                                    std::string(to_name(move.outcome)),
-                                    move.reason};
-    for (const Duration time : account->times) row.push_back(started ? csv_seconds(time) : "");
-    csv.row(row);
+    csv.field(spec.migration)
+        .field(name_of(move.vm, instance))
+        .field(name_of(move.from, instance))
+        .field(name_of(move.to, instance))
+        .field(jobs)
+        .field(strategies)
+        .field(to_name(spec.transfer.transport))
+        .field("detach")
+        .seconds_if(started, account->total())
+        .seconds_if(transferred, move.transfer.downtime)
+        .seconds_if(started, move.outage)
+        .count_if(transferred || move.transfer.bytes > Bytes(), move.transfer.bytes.count())
+        .count_if(transferred, static_cast<std::uint64_t>(move.transfer.rounds))
+        .field(to_name(move.outcome))
+        .field(move.reason);
+    for (const Duration time : account->times) csv.seconds_if(started, time);
+    csv.end_row();
   }
   return csv.take();
 }
@@ -144,14 +152,12 @@ std::string jobs_csv(const RunRecords& records, const Instance& instance) {
   for (const RankRecord& rank : records.ranks()) {
     blocks[rank.job.index].emplace_back(rank.blocked_from, rank.blocked_to);
   }
-  std::vector<std::size_t> order(instance.jobs.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return natural_less(instance.jobs[a].name, instance.jobs[b].name);
-  });
+  const NameOrder order(instance);
+  std::vector<std::size_t> in_order(instance.jobs.size());
+  for (std::uint32_t i = 0; i < in_order.size(); ++i) in_order[order.of(JobId{i})] = i;
   CsvText csv({"job", "strategy", "workload", "elapsed_seconds", "unmigrated_seconds",
                "exposed_seconds", "overlap", "messages", "bytes", "reason"});
-  for (const std::size_t i : order) {
+  for (const std::size_t i : in_order) {
     const JobSpec& job = instance.jobs[i];
     csv.row({job.name, to_name(job.strategy), "timed", "", "",
              csv_seconds(union_of_blocks(std::move(blocks[i]))), "", "", "",
@@ -161,17 +167,23 @@ std::string jobs_csv(const RunRecords& records, const Instance& instance) {
 }
 
 std::string ranks_csv(const RunRecords& records, const Instance& instance) {
+  const NameOrder order(instance);
   std::vector<RankRecord> ranks = records.ranks();
   std::stable_sort(ranks.begin(), ranks.end(), [&](const RankRecord& a, const RankRecord& b) {
     if (a.requested != b.requested) return a.requested < b.requested;
-    if (a.job != b.job) return natural_less(name_of(a.job, instance), name_of(b.job, instance));
+    if (a.job != b.job) return order.of(a.job) < order.of(b.job);
     return a.rank < b.rank;
   });
   CsvText csv({"job", "rank", "requested", "drained", "ready", "blocked_from", "blocked_to"});
   for (const RankRecord& rank : ranks) {
-    csv.row({name_of(rank.job, instance), fmt::to_string(rank.rank.index),
-             csv_seconds(rank.requested), csv_seconds(rank.drained), csv_seconds(rank.ready),
-             csv_seconds(rank.blocked_from), csv_seconds(rank.blocked_to)});
+    csv.field(name_of(rank.job, instance))
+        .count(rank.rank.index)
+        .seconds(rank.requested)
+        .seconds(rank.drained)
+        .seconds(rank.ready)
+        .seconds(rank.blocked_from)
+        .seconds(rank.blocked_to)
+        .end_row();
   }
   return csv.take();
 }

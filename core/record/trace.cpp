@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
-#include "core/record/natural_order.hpp"
+#include "core/record/name_order.hpp"
 
 namespace ferry {
 namespace {
@@ -15,9 +14,13 @@ std::string json_text(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string microseconds(Duration time) {
+/// By hand, as `append_csv_seconds`: a trace has two of these for every span.
+void append_microseconds(std::string& text, Duration time) {
   const std::int64_t ns = time.count_nanoseconds();
-  return fmt::format("{}.{:03}", ns / 1000, ns % 1000);
+  text += fmt::format_int(ns / 1000).c_str();
+  const auto rest = static_cast<unsigned>(ns % 1000);
+  text += {'.', static_cast<char>('0' + rest / 100), static_cast<char>('0' + rest / 10 % 10),
+           static_cast<char>('0' + rest % 10)};
 }
 
 /// The ends of the spans that are open in one track, outermost first.
@@ -34,15 +37,16 @@ bool place(Track& track, TimePoint start, TimePoint end) {
 }  // namespace
 
 std::string trace_json(const RunRecords& records, const Instance& instance) {
-  std::map<std::string_view, std::vector<SpanRecord>, NaturalLess> by_vm;
-  for (const SpanRecord& span : records.spans()) {
-    by_vm[instance.vms[span.vm.index].name].push_back(span);
-  }
-  std::map<HostId, std::string> hosts;  // quoted once
+  const NameOrder order(instance);
+  std::vector<std::vector<SpanRecord>> by_place(instance.vms.size());
+  for (const SpanRecord& span : records.spans()) by_place[order.of(span.vm)].push_back(span);
+  std::vector<std::string> hosts(instance.hosts.size());  // quoted once
   std::string text = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
   text += R"({"ph":"M","pid":1,"name":"process_name","args":{"name":"migrations"}})";
   std::size_t next_track = 1;
-  for (auto& [vm, spans] : by_vm) {
+  for (std::vector<SpanRecord>& spans : by_place) {
+    if (spans.empty()) continue;
+    const std::string& vm = instance.vms[spans.front().vm.index].name;
     std::stable_sort(spans.begin(), spans.end(), [](const SpanRecord& a, const SpanRecord& b) {
       if (a.start != b.start) return a.start < b.start;
       if (a.end != b.end) return a.end > b.end;  // the outer one first
@@ -55,7 +59,7 @@ std::string trace_json(const RunRecords& records, const Instance& instance) {
       while (i < tracks.size() && !place(tracks[i], span.start, span.end)) ++i;
       if (i == tracks.size()) {
         tracks.emplace_back(Track{span.end});
-        const std::string name = i == 0 ? std::string(vm) : fmt::format("{} (overlapping)", vm);
+        const std::string name = i == 0 ? vm : fmt::format("{} (overlapping)", vm);
         const std::size_t id = next_track++;
         fmt::format_to(std::back_inserter(text),
                        ",\n{{\"ph\":\"M\",\"pid\":1,\"tid\":{0},\"name\":\"thread_name\",\"args\":"
@@ -63,14 +67,21 @@ std::string trace_json(const RunRecords& records, const Instance& instance) {
                        "\"thread_sort_index\",\"args\":{{\"sort_index\":{0}}}}}",
                        id, json_text(name));
       }
-      std::string& host = hosts[span.host];
+      std::string& host = hosts[span.host.index];
       if (host.empty()) host = json_text(instance.hosts[span.host.index].name);
-      fmt::format_to(
-          std::back_inserter(text),
-          ",\n{{\"ph\":\"X\",\"pid\":1,\"tid\":{},\"cat\":\"phase\",\"name\":\"{}\",\"ts\":"
-          "{},\"dur\":{},\"args\":{{\"host\":{},\"outcome\":\"{}\"}}}}",
-          first_track + i, to_name(span.phase), microseconds(span.start.since_start()),
-          microseconds(span.end - span.start), host, to_name(span.outcome));
+      text += ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":";
+      text += fmt::format_int(first_track + i).c_str();
+      text += ",\"cat\":\"phase\",\"name\":\"";
+      text += to_name(span.phase);
+      text += "\",\"ts\":";
+      append_microseconds(text, span.start.since_start());
+      text += ",\"dur\":";
+      append_microseconds(text, span.end - span.start);
+      text += ",\"args\":{\"host\":";
+      text += host;
+      text += ",\"outcome\":\"";
+      text += to_name(span.outcome);
+      text += "\"}}";
     }
   }
   text += "\n]}\n";

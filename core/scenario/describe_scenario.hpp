@@ -146,8 +146,36 @@ template <class Visitor>
 void describe(Visitor& v, Migration& migration) {
   v.about("VMs that are to move.");
   v.required("name", migration.name, ItemName{}, "The migration's name.");
-  v.required("vms", migration.vms, VmNames{}, "The VMs.");
-  v.required("to", migration.to, HostNamesOrAny{}, "The hosts that they may go to.");
+  v.present_if(migration.evacuate.has_value());
+  const bool evacuates = v.optional_as(
+      "evacuate", migration.evacuate, HostNames{}, "none",
+      "Hosts that are emptied: the VMs that are there at the start go elsewhere, never to one of "
+      "these hosts.");
+  if (evacuates) {
+    v.present_if(!migration.vms.text.empty());
+    v.optional_as("vms", migration.vms, VmNames{}, "with evacuate, all",
+                  "The VMs; with evacuate, of these the ones that are on its hosts.");
+  } else {
+    v.required("vms", migration.vms, VmNames{}, "The VMs.");
+  }
+  v.present_if(migration.swap_with.has_value());
+  const bool swaps = v.optional_as(
+      "swap_with", migration.swap_with, HostNames{}, "none",
+      "Hosts that change places with the hosts of `vms`, one with one: `vms` go there, and all VMs "
+      "that are there at the start come here.");
+  if (evacuates || swaps) {
+    v.present_if(!migration.swap_with.has_value());
+    const bool goes = v.optional_as(
+        "to", migration.to, HostNamesOrAny{}, "with evacuate, any",
+        "The hosts that they may go to; required without evacuate and swap_with.");
+    if (migration.swap_with && (goes || migration.evacuate)) {
+      v.complain("swap_with", Problem::contradiction,
+                 "swap_with says both who goes and where to; leave out evacuate and to, or write "
+                 "evacuate and to without swap_with");
+    }
+  } else {
+    v.required("to", migration.to, HostNamesOrAny{}, "The hosts that they may go to.");
+  }
   v.optional("place", migration.place, Word{},
              "Which of the hosts: the emptiest, the fullest that fits, or one after the other.");
   v.required("at", migration.at, TimeOrNever{}, "When the migration is asked for.");
@@ -157,7 +185,7 @@ void describe(Visitor& v, Migration& migration) {
   v.optional("memory", migration.memory, Mapping{}, "How guest memory is moved.");
   v.optional("timeouts", migration.timeouts, Mapping{}, "When a step has failed.");
   v.optional("retry", migration.retry, Mapping{}, "Whether it is tried again.");
-  v.unsupported({"evacuate", "swap_with", "when"});
+  v.unsupported({"when"});
 }
 
 template <class Visitor>
@@ -173,11 +201,45 @@ void describe(Visitor& v, Limits& limits) {
 template <class Visitor>
 void describe(Visitor& v, Schedule& schedule) {
   v.about("The order of all migrations of the scenario.");
-  v.optional("order", schedule.order, Word{}, "One after the other, or side by side.");
+  v.optional("order", schedule.order, Word{}, "One after the other; side by side as the limits allow; or planned: the most loaded links "
+             "first, and no more at once than keep them busy.");
   v.optional("batch", schedule.batch, Word{},
              "What is suspended and moved together: each VM, each job's VMs, or all.");
   v.optional("limits", schedule.limits, Mapping{}, "How many move at once.");
   v.optional("stagger", schedule.stagger, any_time, "Least time between the starts of two waves.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, Constraint& constraint) {
+  v.about("Something that every order keeps; one key each.");
+  v.present_if(!constraint.before.empty());
+  int given = v.optional_as("before", constraint.before, VmLists{2, 2}, "none",
+                            "Two: the VMs that move first, and those that move when all of the "
+                            "first have arrived.")
+                  ? 1
+                  : 0;
+  v.present_if(!constraint.together.empty());
+  given += v.optional_as("together", constraint.together, VmLists{}, "none",
+                         "VMs that are moved in one wave, to one host.")
+               ? 1
+               : 0;
+  v.present_if(!constraint.apart.empty());
+  given += v.optional_as("apart", constraint.apart, VmLists{}, "none",
+                         "VMs of which never two are on one host, not even while they move.")
+               ? 1
+               : 0;
+  v.present_if(constraint.deadline > Duration::zero());
+  given += v.optional_as("deadline", constraint.deadline,
+                         Between{Duration::nanoseconds(1), limits::time}, "none",
+                         "From the first migration's `at` until the last move has ended; a plan "
+                         "that is predicted to take longer is refused.")
+               ? 1
+               : 0;
+  if (given != 1) {
+    v.complain("", Problem::contradiction,
+               "a constraint has one key: before, together, apart or deadline; write one item for "
+               "each");
+  }
 }
 
 template <class Visitor>
@@ -222,9 +284,9 @@ void describe(Visitor& v, Scenario& scenario) {
   v.list("jobs", scenario.jobs, Need::optional, 0, "The MPI jobs.");
   v.list("migrations", scenario.migrations, Need::optional, 0, "The VMs that move.");
   v.optional("schedule", scenario.schedule, Mapping{}, "The order of all migrations.");
+  v.list("constraints", scenario.constraints, Need::optional, 0, "What every order keeps.");
   v.list("faults", scenario.faults, Need::optional, 0, "What goes wrong.");
   v.optional("outputs", scenario.outputs, Mapping{}, "What is written.");
-  v.unsupported({"constraints"});
 }
 
 }  // namespace ferry

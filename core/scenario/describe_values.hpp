@@ -64,10 +64,31 @@ struct HostNames {};
 struct VmNames {};
 /// A reference to hosts, or `any`.
 struct HostNamesOrAny {};
+/// A list of references to VMs.
+struct VmLists {
+  std::size_t least = 1;
+  std::size_t most = 1000;
+};
 /// A time, or `never`.
 struct TimeOrNever {};
 /// `true` or `false`.
 struct YesOrNo {};
+/// How libvirt is reached: `qemu+tls://HOST/system`.
+struct LibvirtUri {};
+/// Where a host receives migrations: `SCHEME://HOST`, or `unix:///SOCKET` among the schemes.
+struct MigrationUri {
+  std::span<const std::string_view> schemes;
+};
+/// PCI functions: `0000:03:00.[1-7]`.
+struct PciNames {};
+/// A name that the user gave a domain's device: `ua-vf0`.
+struct DeviceAlias {};
+/// An absolute path.
+struct AbsolutePath {};
+/// A whole number in a member that may have none.
+struct MaybeNumber {
+  Between<std::uint32_t> bounds;
+};
 /// One word of the member's enumeration.
 struct Word {};
 /// A list of different words of the member's enumeration.
@@ -125,8 +146,8 @@ struct EnumWords<OnStall> {
 };
 template <>
 struct EnumWords<Order> {
-  static constexpr std::array<std::string_view, 2> words = {"sequential", "parallel"};
-  static constexpr std::array<std::string_view, 1> unsupported = {"planned"};
+  static constexpr std::array<std::string_view, 3> words = {"sequential", "parallel", "planned"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>
 struct EnumWords<Batch> {

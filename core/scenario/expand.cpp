@@ -132,6 +132,7 @@ class Expander {
     if (problems_.any()) return std::move(out_);
     expand_moves();
     expand_faults();
+    expand_constraints();
     return std::move(out_);
   }
 
@@ -280,10 +281,32 @@ class Expander {
     }
     for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
       const Migration& migration = scenario_.migrations[i];
-      migration_vms_.push_back(resolve(*vms_, "vms", migration.vms, at("migrations", i, "vms")));
+      migration_vms_.push_back(
+          migration.evacuate && migration.vms.text.empty()
+              ? std::optional<ItemRanges>(vms_->all())
+              : resolve(*vms_, "vms", migration.vms, at("migrations", i, "vms")));
+      const auto hosts_at = [&](const std::optional<Reference>& hosts, std::string_view key) {
+        return hosts ? resolve(*hosts_, host_list, *hosts, at("migrations", i, key))
+                     : std::optional<ItemRanges>();
+      };
+      evacuated_.push_back(hosts_at(migration.evacuate, "evacuate"));
+      swapped_with_.push_back(hosts_at(migration.swap_with, "swap_with"));
       migration_to_.push_back(
           migration.to ? resolve(*hosts_, host_list, *migration.to, at("migrations", i, "to"))
                        : std::optional<ItemRanges>(hosts_->all()));
+    }
+    for (std::size_t i = 0; i < scenario_.constraints.size(); ++i) {
+      const Constraint& constraint = scenario_.constraints[i];
+      std::vector<std::optional<ItemRanges>>& lists = constraint_vms_.emplace_back();
+      const auto add = [&](const std::vector<Reference>& list, std::string_view key) {
+        for (std::size_t k = 0; k < list.size(); ++k) {
+          lists.push_back(
+              resolve(*vms_, "vms", list[k], {{"constraints"}, {{}, i}, {key}, {{}, k}}));
+        }
+      };
+      add(constraint.before, "before");
+      add(constraint.together, "together");
+      add(constraint.apart, "apart");
     }
     for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
       fault_vms_.push_back(resolve(*vms_, "vms", scenario_.faults[i].vm, at("faults", i, "vm")));
@@ -314,8 +337,11 @@ class Expander {
     std::uint64_t candidates = 0;
     std::set<std::string_view> lists;
     for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
-      if (migration_vms_[i]) moves += migration_vms_[i]->size();
       const Migration& migration = scenario_.migrations[i];
+      // How many an evacuation or an exchange moves is known when the VMs are on their hosts.
+      if (migration_vms_[i] && !migration.evacuate && !migration.swap_with) {
+        moves += migration_vms_[i]->size();
+      }
       if (migration_to_[i] && lists.insert(migration.to ? migration.to->text : "").second) {
         candidates += migration_to_[i]->size();
       }
@@ -535,31 +561,121 @@ class Expander {
     }
   }
 
+  /// VMs that go to the same hosts.
+  struct Leg {
+    std::vector<std::uint32_t> vms;
+    HostList to;
+  };
+
+  [[nodiscard]] std::vector<std::uint32_t> vms_on(const std::vector<std::uint32_t>& vms,
+                                                  const std::vector<bool>& hosts) const {
+    std::vector<std::uint32_t> there;
+    for (const std::uint32_t vm : vms) {
+      if (hosts[out_.vms[vm].host.index]) there.push_back(vm);
+    }
+    return there;
+  }
+
+  /// The list of `to`, shared by the migrations that write the same.
+  HostList hosts_to(std::size_t migration) {
+    const Migration& entry = scenario_.migrations[migration];
+    // A reference has no line end in it.
+    std::string name = entry.to ? entry.to->text : "";
+    if (entry.evacuate) name += '\n' + entry.evacuate->text;
+    const auto found = host_lists_.find(name);
+    if (found != host_lists_.end()) return found->second;
+    std::vector<bool> left_out(out_.hosts.size(), false);
+    if (entry.evacuate) {
+      for (const std::uint32_t host : evacuated_[migration]->items()) left_out[host] = true;
+    }
+    std::vector<HostId> hosts;
+    for (const std::uint32_t host : migration_to_[migration]->items()) {
+      if (!left_out[host]) hosts.push_back(HostId{host});
+    }
+    return host_lists_.emplace(name, HostList(std::move(hosts))).first->second;
+  }
+
+  std::vector<Leg> legs_of(std::size_t migration) {
+    const std::vector<std::uint32_t> vms = migration_vms_[migration]->items();
+    if (swapped_with_[migration]) return swap_legs(migration, vms);
+    if (!evacuated_[migration]) return {{vms, hosts_to(migration)}};
+    std::vector<bool> emptied(out_.hosts.size(), false);
+    for (const std::uint32_t host : evacuated_[migration]->items()) emptied[host] = true;
+    return {{vms_on(vms, emptied), hosts_to(migration)}};
+  }
+
+  /// The hosts of `vms`, in the order of their VMs, change places with those of `swap_with`.
+  std::vector<Leg> swap_legs(std::size_t migration, const std::vector<std::uint32_t>& vms) {
+    std::vector<std::uint32_t> here;
+    std::vector<bool> seen(out_.hosts.size(), false);
+    for (const std::uint32_t vm : vms) {
+      const std::uint32_t host = out_.vms[vm].host.index;
+      if (!seen[host]) here.push_back(host);
+      seen[host] = true;
+    }
+    const std::vector<std::uint32_t> there = swapped_with_[migration]->items();
+    const Where where = at("migrations", migration, "swap_with");
+    for (const std::uint32_t host : there) {
+      if (!seen[host]) continue;
+      problems_.add(Problem::contradiction, where,
+                    fmt::format("{} would change places with itself: VMs of this migration are on "
+                                "it; write other hosts",
+                                out_.hosts[host].name));
+      return {};
+    }
+    if (here.size() != there.size()) {
+      problems_.add(Problem::contradiction, where,
+                    fmt::format("the VMs of this migration are on {} hosts, and {} are to change "
+                                "places with them; write as many",
+                                here.size(), there.size()));
+      return {};
+    }
+    std::vector<std::uint32_t> all(out_.vms.size());
+    for (std::uint32_t vm = 0; vm < all.size(); ++vm) all[vm] = vm;
+    std::vector<Leg> legs;
+    for (std::size_t i = 0; i < here.size(); ++i) {
+      std::vector<bool> only_here(out_.hosts.size(), false);
+      std::vector<bool> only_there = only_here;
+      only_here[here[i]] = true;
+      only_there[there[i]] = true;
+      legs.push_back({vms_on(vms, only_here), {HostId{there[i]}}});
+      legs.push_back({vms_on(all, only_there), {HostId{here[i]}}});
+    }
+    return legs;
+  }
+
+  /// The key that says where a migration's VMs go.
+  [[nodiscard]] std::string_view destination_key(std::size_t migration) const {
+    const Migration& entry = scenario_.migrations[migration];
+    if (entry.swap_with) return "swap_with";
+    return entry.evacuate && !entry.to ? "evacuate" : "to";
+  }
+
   void expand_moves() {
-    std::map<std::string_view, HostList> lists;  // by the text of `to`; "" is any
     moved_.assign(out_.vms.size(), false);
     struct Planned {
       std::uint32_t vm;
       StartTime at;
       std::size_t migration;
+      std::optional<HostId> only;  ///< the one host that it may go to
     };
     std::vector<Planned> planned;
     for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
       const Migration& migration = scenario_.migrations[i];
-      const std::string_view to = migration.to ? std::string_view(migration.to->text) : "";
-      auto list = lists.find(to);
-      if (list == lists.end()) {
-        std::vector<HostId> hosts;
-        hosts.reserve(migration_to_[i]->size());
-        for (const std::uint32_t host : migration_to_[i]->items()) hosts.push_back(HostId{host});
-        list = lists.emplace(to, HostList(std::move(hosts))).first;
-      }
-      const std::vector<std::uint32_t> vms = migration_vms_[i]->items();
-      has_destination(i, vms, list->second);
-      for (const std::uint32_t vm : vms) {
-        moved_[vm] = true;
-        planned.push_back({vm, migration.at, i});
-        if (!migration.at.never) out_.moves.push_back(to_move(migration, VmId{vm}, list->second));
+      for (const Leg& leg : legs_of(i)) {
+        if (planned.size() + leg.vms.size() > limits::moves) {
+          problems_.add(Problem::too_many, {{"migrations"}},
+                        fmt::format("{} moves in all; write at most {}",
+                                    planned.size() + leg.vms.size(), limits::moves));
+          return;
+        }
+        has_destination(i, leg.vms, leg.to);
+        const auto only = leg.to.size() == 1 ? std::optional(leg.to[0]) : std::nullopt;
+        for (const std::uint32_t vm : leg.vms) {
+          moved_[vm] = true;
+          planned.push_back({vm, migration.at, i, only});
+          if (!migration.at.never) out_.moves.push_back(to_move(migration, VmId{vm}, leg.to));
+        }
       }
     }
     std::stable_sort(planned.begin(), planned.end(), [](const Planned& a, const Planned& b) {
@@ -572,8 +688,7 @@ class Expander {
       const bool first_of_vm = k == 0 || planned[k - 1].vm != move.vm;
       const Migration& migration = scenario_.migrations[move.migration];
       if (first_of_vm) {
-        const ItemRanges& to = *migration_to_[move.migration];
-        if (to.size() == 1 && to.ranges().front().first == out_.vms[move.vm].host.index) {
+        if (move.only == out_.vms[move.vm].host) {
           const auto [found, is_new] = stay.emplace(move.migration, std::pair{move.vm, 0});
           if (!is_new) ++found->second.second;
         }
@@ -592,7 +707,8 @@ class Expander {
     }
     for (const auto& [migration, first] : stay) {
       const auto& [vm, more] = first;
-      problems_.add(Problem::stays_in_place, at("migrations", migration, "to"),
+      problems_.add(Problem::stays_in_place,
+                    at("migrations", migration, destination_key(migration)),
                     fmt::format("{} is on {} already{}; write another host", out_.vms[vm].name,
                                 out_.hosts[out_.vms[vm].host.index].name,
                                 more > 0 ? fmt::format(" (likewise {} more)", more) : ""));
@@ -612,6 +728,7 @@ class Expander {
     move.transfer.bandwidth_limit = migration.memory.bandwidth_limit;
     move.transfer.pin_all = migration.memory.pin_all;
     move.transfer.max_rounds = static_cast<int>(migration.memory.max_rounds);
+    move.transfer.on_stall = migration.memory.on_stall;
     move.timeouts = migration.timeouts;
     move.retry = migration.retry;
     return move;
@@ -627,9 +744,17 @@ class Expander {
       kinds.insert(room);
       together.add(room);
     }
-    const Where where = at("migrations", migration, "to");
-    const std::string to =
-        scenario_.migrations[migration].to ? scenario_.migrations[migration].to->text : "any";
+    if (vms.empty()) return;
+    const Where where = at("migrations", migration, destination_key(migration));
+    const Migration& entry = scenario_.migrations[migration];
+    if (candidates.empty()) {
+      problems_.add(Problem::no_destination, where,
+                    "the hosts that are emptied are all that the VMs could go to; write others");
+      return;
+    }
+    const std::string to = entry.swap_with ? out_.hosts[candidates[0].index].name
+                           : entry.to      ? entry.to->text
+                                           : "any";
     Room needed;
     // Of a group only the memory differs between VMs: the largest stands for all.
     std::map<std::size_t, std::uint32_t> largest;
@@ -693,6 +818,49 @@ class Expander {
     }
   }
 
+  void expand_constraints() {
+    for (std::size_t i = 0; i < scenario_.constraints.size(); ++i) {
+      const Constraint& constraint = scenario_.constraints[i];
+      ConstraintSpec& spec = out_.constraints.emplace_back();
+      spec.deadline = constraint.deadline;
+      const std::vector<std::optional<ItemRanges>>& lists = constraint_vms_[i];
+      const auto add = [&](std::vector<VmId>& vms, const ItemRanges& items) {
+        for (const std::uint32_t vm : items.items()) vms.push_back(VmId{vm});
+      };
+      std::string_view key = "deadline";
+      if (!constraint.before.empty()) {
+        key = "before";
+        spec.kind = ConstraintSpec::Kind::before;
+        add(spec.vms, *lists[0]);
+        add(spec.then, *lists[1]);
+      } else if (lists.empty()) {
+        spec.kind = ConstraintSpec::Kind::deadline;
+      } else {
+        const bool together = !constraint.together.empty();
+        key = together ? "together" : "apart";
+        spec.kind = together ? ConstraintSpec::Kind::together : ConstraintSpec::Kind::apart;
+        for (const auto& list : lists) add(spec.vms, *list);
+      }
+      check_constraint(at("constraints", i, key), key, spec);
+    }
+  }
+
+  void check_constraint(const Where& where, std::string_view key, const ConstraintSpec& spec) {
+    if (spec.kind == ConstraintSpec::Kind::deadline) return;
+    std::vector<VmId> all = spec.vms;
+    all.insert(all.end(), spec.then.begin(), spec.then.end());
+    std::sort(all.begin(), all.end());
+    const auto twice = std::adjacent_find(all.begin(), all.end());
+    if (twice != all.end()) {
+      problems_.add(Problem::named_twice, where,
+                    fmt::format("{} is named twice; write it once", out_.vms[twice->index].name));
+    } else if (all.size() < 2) {
+      problems_.add(Problem::contradiction, where,
+                    fmt::format("{} is alone here; {} takes at least two VMs",
+                                out_.vms[all.front().index].name, key));
+    }
+  }
+
   const Scenario& scenario_;
   ScenarioProblems& problems_;
   Instance out_;
@@ -702,6 +870,10 @@ class Expander {
   std::vector<std::optional<ItemRanges>> job_vms_;
   std::vector<std::optional<ItemRanges>> migration_vms_;
   std::vector<std::optional<ItemRanges>> migration_to_;
+  std::vector<std::optional<ItemRanges>> evacuated_;
+  std::vector<std::optional<ItemRanges>> swapped_with_;
+  std::vector<std::vector<std::optional<ItemRanges>>> constraint_vms_;
+  std::map<std::string, HostList> host_lists_;  ///< by the texts of `to` and `evacuate`
   std::vector<std::optional<ItemRanges>> fault_vms_;
   std::vector<bool> moved_;
 };

@@ -90,11 +90,20 @@ struct FaultSpec {
   Duration stall;
 };
 
+/// A constraint with its VMs, each once.
+struct ConstraintSpec {
+  enum class Kind { before, together, apart, deadline } kind = Kind::before;
+  std::vector<VmId> vms;   ///< with `before`: those that move first
+  std::vector<VmId> then;  ///< with `before`: those that move after them
+  Duration deadline;
+};
+
 struct Instance {
   std::vector<HostSpec> hosts;
   std::vector<VmSpec> vms;
   std::vector<JobSpec> jobs;
   std::vector<MoveSpec> moves;  ///< of all migrations that are not `at: never`
+  std::vector<ConstraintSpec> constraints;
   std::vector<FaultSpec> faults;
   std::vector<Network> networks;  ///< the cluster's, or the platform's
 };

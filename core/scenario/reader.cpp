@@ -381,6 +381,15 @@ void Reader::read(const YamlNode& node, std::string& out, ItemName /*rule*/) {
   out = *text;
 }
 
+bool Reader::expect_item_name(const YamlEntry& entry) {
+  if (is_item_name(entry.key)) return true;
+  problem(Problem::bad_name, entry.key_place,
+          fmt::format("{} cannot be a name; write a letter, then letters, digits, '_' or '-', {} "
+                      "at most",
+                      in_quotes(entry.key), longest_name));
+  return false;
+}
+
 void Reader::read(const YamlNode& node, std::string& out, TitleName /*rule*/) {
   const std::string* text = scalar(node, "a name");
   if (text == nullptr) return;
@@ -435,6 +444,30 @@ void Reader::read(const YamlNode& node, std::optional<Reference>& out, HostNames
   Reference reference_text;
   reference(node, reference_text, "\"host[0-3]\", or any");
   out = std::move(reference_text);
+}
+
+void Reader::read(const YamlNode& node, std::optional<Reference>& out, HostNames rule) {
+  read(node, out.emplace(), rule);
+}
+void Reader::read(const YamlNode& node, std::vector<Reference>& out, VmLists rule) {
+  if (!node.is_list()) {
+    problem(Problem::wrong_type, node,
+            fmt::format("this is {}; write a list such as [vm0, vm1]", describe_node(node)));
+    return;
+  }
+  out.clear();
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    const At at(*this, {{}, i});
+    reference(node.items[i], out.emplace_back(), "\"vm[0-3]\"");
+  }
+  if (out.empty()) {
+    problem(Problem::empty_list, node, "the list is empty; write VMs such as [vm0, vm1]");
+  } else if (out.size() < rule.least || out.size() > rule.most) {
+    problem(Problem::out_of_range, node,
+            fmt::format("the list has {} items; write {}", out.size(),
+                        rule.least == rule.most ? fmt::format("{}", rule.least)
+                                                : fmt::format("at most {}", rule.most)));
+  }
 }
 
 void Reader::read(const YamlNode& node, StartTime& out, TimeOrNever /*rule*/) {
@@ -561,6 +594,10 @@ const YamlEntry* StructReader::take(std::string_view key) {
   return nullptr;
 }
 
+std::string StructReader::named_example(std::string_view name) {
+  return fmt::format("{{{}: {{...}}}}", name);
+}
+
 bool StructReader::is_empty(const YamlEntry& entry) {
   if (!entry.value.is_null()) return false;
   reader_.problem(
@@ -651,7 +688,7 @@ void StructReader::finish() {
                     fmt::format("this key is required and missing; add `{}: {}`", missing.key,
                                 missing.example));
   }
-  if (!missing_.empty()) return;
+  if (!missing_.empty() || !meant.empty()) return;
   for (Complaint& complaint : complaints_) {
     const YamlEntry* entry = complaint.key.empty() ? nullptr : node_.find(complaint.key);
     if (entry == nullptr) {

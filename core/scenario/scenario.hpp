@@ -92,8 +92,6 @@ struct StartTime {
   auto operator<=>(const StartTime&) const = default;
 };
 
-enum class OnStall { abort };
-
 struct MemoryOptions {
   MemoryMode mode = MemoryMode::precopy;
   Duration downtime_limit = Duration::milliseconds(300);
@@ -118,7 +116,13 @@ struct Retry {
 
 struct Migration {
   std::string name;
-  Reference vms;
+  Reference vms;  ///< empty with `evacuate`: all VMs
+  /// Hosts that are emptied: of `vms`, those that are there at the start go to `to`, never to one
+  /// of these.
+  std::optional<Reference> evacuate;
+  /// Hosts that change places with the hosts of `vms`, one with one: `vms` go there, and all VMs
+  /// that are there at the start come here.
+  std::optional<Reference> swap_with;
   std::optional<Reference> to;  ///< none: `any`
   Place place = Place::spread;
   StartTime at;
@@ -128,7 +132,7 @@ struct Migration {
   Retry retry;
 };
 
-enum class Order { sequential, parallel };
+enum class Order { sequential, parallel, planned };
 enum class Batch { vm, job, all };
 
 /// No value: `unlimited`.
@@ -146,6 +150,15 @@ struct Schedule {
   Batch batch = Batch::vm;
   Limits limits;
   Duration stagger;  ///< least time between the starts of two waves
+};
+
+/// One of `{before: [a, b]}`, `{together: [a, b]}`, `{apart: [a, b]}`, `{deadline: 10min}`: the
+/// others are empty.
+struct Constraint {
+  std::vector<Reference> before;    ///< two: the moves of the first end before the second's begin
+  std::vector<Reference> together;  ///< moved in one wave, to one host
+  std::vector<Reference> apart;     ///< never two of them on one host
+  Duration deadline;  ///< from the first migration's start to the end of all; zero: not this one
 };
 
 /// `{phase: attach_vf, vm: vm3, fail: once}` or `{phase: migration, vm: vm1, stall: 10s}`
@@ -170,6 +183,7 @@ struct Scenario {
   std::vector<Job> jobs;
   std::vector<Migration> migrations;
   Schedule schedule;
+  std::vector<Constraint> constraints;
   std::vector<PhaseFault> faults;
   Outputs outputs;
 };

@@ -379,6 +379,12 @@ std::string to_text(Ratio value) {
 }
 
 std::string csv_seconds(Duration value) {
+  std::string text;
+  append_csv_seconds(text, value);
+  return text;
+}
+
+void append_csv_seconds(std::string& to, Duration value) {
   const std::int64_t count = value.count_nanoseconds();
   const std::uint64_t size =
       count < 0 ? ~static_cast<std::uint64_t>(count) + 1 : static_cast<std::uint64_t>(count);
@@ -396,7 +402,7 @@ std::string csv_seconds(Duration value) {
     rest /= 10;
   } while (rest > 0);
   if (count < 0) *--place = '-';
-  return {place, text.data() + text.size()};
+  to.append(place, text.data() + text.size());
 }
 
 }  // namespace ferry

@@ -211,5 +211,7 @@ std::string to_text(Ratio value);
 
 /// Seconds with exactly nine decimals ("1.500000000"): the form of every time in a CSV file.
 std::string csv_seconds(Duration value);
+/// The same, at the end of `text`.
+void append_csv_seconds(std::string& text, Duration value);
 
 }  // namespace ferry

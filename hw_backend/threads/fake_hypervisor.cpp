@@ -34,6 +34,10 @@ tl::unexpected<Failure> ended(Wake wake, const std::string& what) {
                                  : failure(FailureKind::timed_out, what + " passed its deadline");
 }
 
+tl::unexpected<Failure> ended_from_elsewhere(const std::string& what) {
+  return failure(FailureKind::failed, "the " + what + " was cancelled from elsewhere");
+}
+
 /// The fastest that one stream gets: no stream is faster than the link below it.
 /// Streams do not share links here. Zero if no network carries it.
 Bandwidth path_bandwidth(const Instance& instance, const Platform& platform,
@@ -237,7 +241,8 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
     if (Result<> allowed = may_move(vm, destination, options); !allowed) {
       return tl::unexpected(allowed.error());
     }
-    guest(vm).moving = true;
+    guest(vm).moving = guest(vm).may_abort = true;
+    guest(vm).aborted = false;
   }
   const Bandwidth bandwidth =
       std::min(path_bandwidth(instance_, platform_, options), options.bandwidth_limit);
@@ -246,7 +251,8 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
       {vm, destination, options, observer, deadline, bandwidth, "migration of " + name(vm)});
   if (!report) set_running(vm, true);  // where it was
   const Lock lock(*mutex_);
-  guest(vm).moving = false;
+  guest(vm).moving = guest(vm).may_abort = false;
+  guest(vm).changed->notify_all();
   return report;
 }
 
@@ -282,7 +288,7 @@ Result<TransferReport> FakeHypervisor::transfer(const Move& move) {
   }
   if (move.pins_all()) {
     const Duration cost = costs.pin_per_gib * vm.memory.to_gibi();
-    if (Result<> done = pass(cost, "pinning for " + move.what, move.deadline); !done) {
+    if (Result<> done = pass_moving(move, cost); !done) {
       return tl::unexpected(done.error());
     }
   }
@@ -345,6 +351,7 @@ Result<RoundReport> FakeHypervisor::send_round(const Move& move, int round, Byte
     const Duration foreseen = time_to_switch_over(state).value_or(left / move.bandwidth);
     // At least a nanosecond: rounding must not make a loop without waiting of this one.
     const TimePoint next = now + std::max(foreseen, Duration::nanoseconds(1));
+    if (moved.aborted) return ended_from_elsewhere(move.what);
     if (now >= move.deadline) return ended(Wake::timed_out, move.what);
     // `ready` means that the ranks stopped or went on, so that the round is to be foreseen anew.
     const Wake wake = moved.changed->wait_until(*mutex_, std::min(next, move.deadline));
@@ -355,16 +362,18 @@ Result<RoundReport> FakeHypervisor::send_round(const Move& move, int round, Byte
 Result<> FakeHypervisor::stop_and_copy(const Move& move, TransferReport& report, Bytes pending) {
   const TimePoint start = clock_.now();
   set_running(move.vm, false);
-  if (Result<> done = pass(pending / move.bandwidth, move.what, move.deadline); !done) return done;
+  if (Result<> done = pass_moving(move, pending / move.bandwidth); !done) return done;
   report.bytes += pending;
   ++report.rounds;
   const Duration time = clock_.now() - start;
-  if (Result<> done = pass(platform_.hypervisor.finish, move.what, move.deadline); !done) {
+  if (Result<> done = pass_moving(move, platform_.hypervisor.finish); !done) {
     return done;
   }
   {
     const Lock lock(*mutex_);
+    if (guest(move.vm).aborted) return ended_from_elsewhere(move.what);
     guest(move.vm).host = move.destination;
+    guest(move.vm).may_abort = false;
   }
   set_running(move.vm, true);
   report.downtime = clock_.now() - start;
@@ -392,7 +401,36 @@ VmInspection FakeHypervisor::inspect(VmId vm) const {
     return state == DeviceState::attached || state == DeviceState::unplugging;
   };
   return {seen.host, seen.running, usable(DeviceKind::virtual_function),
-          usable(DeviceKind::ivshmem)};
+          usable(DeviceKind::ivshmem), seen.moving};
+}
+
+Result<> FakeHypervisor::await_settled(VmId vm, TimePoint deadline) {
+  const Lock lock(*mutex_);
+  const auto busy = [&seen = guest(vm)] {
+    return seen.moving || std::ranges::any_of(seen.devices, [](const Device& device) {
+             return device.state == DeviceState::plugging ||
+                    device.state == DeviceState::unplugging;
+           });
+  };
+  while (busy()) {
+    const Wake wake = guest(vm).changed->wait_until(*mutex_, deadline);
+    if (wake != Wake::ready && (wake == Wake::cancelled || busy())) {
+      return ended(wake, "what was asked of " + name(vm) + " earlier");
+    }
+  }
+  return {};
+}
+
+Result<> FakeHypervisor::cancel_migration(VmId vm) {
+  const Lock lock(*mutex_);
+  Guest& moved = guest(vm);
+  if (!moved.moving) return failure(FailureKind::refused, name(vm) + " is not migrating");
+  if (!moved.may_abort) {
+    return failure(FailureKind::refused, name(vm) + " has been switched over to its destination");
+  }
+  moved.aborted = true;
+  moved.changed->notify_all();
+  return {};
 }
 
 Result<> FakeHypervisor::control(HostId host, Duration cost, const std::string& what,
@@ -413,6 +451,21 @@ Result<> FakeHypervisor::pass(Duration cost, const std::string& what, TimePoint 
   const Wake wake = clock_.sleep_until(std::min(end, deadline));
   if (wake == Wake::cancelled || end > deadline) return ended(wake, what);
   return {};
+}
+
+Result<> FakeHypervisor::pass_moving(const Move& move, Duration cost) {
+  const TimePoint end = clock_.now() + cost;
+  const Lock lock(*mutex_);
+  const Guest& moved = guest(move.vm);
+  for (;;) {
+    if (moved.aborted) return ended_from_elsewhere(move.what);
+    const TimePoint now = clock_.now();
+    if (now >= std::min(end, move.deadline)) {
+      return end <= move.deadline ? Result<>{} : ended(Wake::timed_out, move.what);
+    }
+    const Wake wake = moved.changed->wait_until(*mutex_, std::min(end, move.deadline));
+    if (wake == Wake::cancelled) return ended(wake, move.what);
+  }
 }
 
 FakeHypervisor::Guest& FakeHypervisor::guest(VmId vm) {

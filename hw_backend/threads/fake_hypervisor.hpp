@@ -38,6 +38,8 @@ class FakeHypervisor final : public Hypervisor, public Processor {
     return platform_.hypervisor.devices_at_once;
   }
   [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  Result<> await_settled(VmId vm, TimePoint deadline) override;
+  Result<> cancel_migration(VmId vm) override;
   void set_ranks_running(VmId vm, bool running) override;
 
  private:
@@ -50,9 +52,12 @@ class FakeHypervisor final : public Hypervisor, public Processor {
     HostId host;
     bool running = true;
     bool moving = false;
+    bool may_abort = false;  ///< it moves, and has not been switched over
+    bool aborted = false;    ///< the present or latest move, by `cancel_migration`
     std::array<Device, 2> devices;  ///< by DeviceKind
     DirtyLog dirty_log;
-    std::unique_ptr<Condition> changed;  ///< a device's state, or how fast pages are dirtied
+    /// A device's state, the end of a move or the wish for it, or how fast pages are dirtied.
+    std::unique_ptr<Condition> changed;
   };
   struct Host {
     FifoGate control;  ///< the part of control operations that runs one at a time
@@ -71,6 +76,8 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   Result<> control(HostId host, Duration cost, const std::string& what, TimePoint deadline);
   /// Lets `cost` pass, or less if the deadline or a cancellation comes first.
   Result<> pass(Duration cost, const std::string& what, TimePoint deadline);
+  /// The same in a move, which `cancel_migration` may also end.
+  Result<> pass_moving(const Move& move, Duration cost);
   Result<> wait_until_gone(VmId vm, DeviceKind kind, TimePoint deadline);
   void unplug(VmId vm, DeviceKind kind);
 

@@ -25,10 +25,10 @@ struct Star {
   std::vector<s4u::Host*> hosts;
 };
 
-Star make_star(const Rotation& rotation) {
-  // The settings of our engine.
+Star make_star(const Rotation& rotation, bool default_network = false) {
   std::vector<std::string> words = {"bench", "--log=root.threshold:error",
-                                    "--cfg=network/model:CM02", "--cfg=network/crosstraffic:0"};
+                                    "--cfg=network/crosstraffic:0"};
+  if (!default_network) words.emplace_back("--cfg=network/model:CM02");  // as our engine
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   int count = static_cast<int>(arguments.size());
@@ -40,7 +40,7 @@ Star make_star(const Rotation& rotation) {
     host->set_core_count(16)->seal();
     s4u::Link* const link =
         zone->create_split_duplex_link("link" + std::to_string(i), rotation.link_bytes_per_second)
-            ->set_latency(0)
+            ->set_latency(default_network ? 2e-6 : 0)
             ->seal();
     zone->add_route(host->get_netpoint(), nullptr, nullptr, nullptr,
                     {{link, s4u::LinkInRoute::Direction::UP}}, true);
@@ -52,10 +52,10 @@ Star make_star(const Rotation& rotation) {
 
 }  // namespace
 
-Measured rotate_with_plugin(const Rotation& rotation) {
+Measured rotate_with_plugin(const Rotation& rotation, const PluginSettings& settings) {
   Measured measured;
   measured.seconds = seconds_of([&] {
-    const Star star = make_star(rotation);
+    const Star star = make_star(rotation, settings.default_network);
     sg_vm_live_migration_plugin_init();
     double last = 0;
     for (std::size_t i = 0; i < rotation.vms.size(); ++i) {
@@ -67,17 +67,28 @@ Measured rotate_with_plugin(const Rotation& rotation) {
                                                 static_cast<int>(vm.memory_mebibytes), 0, 0);
         sg_vm_start(guest);
         s4u::ExecPtr work;
+        s4u::ActorPtr worker;
         if (rotation.dirty_bytes_per_second > 0) {
           sg_vm_set_migration_speed(guest, rotation.link_bytes_per_second);
           sg_vm_set_dirty_page_intensity(
               guest, rotation.dirty_bytes_per_second / rotation.link_bytes_per_second);
-          work = s4u::this_actor::exec_init(1e15)->set_host(guest);
-          work->start();
+          if (settings.task_seconds > 0) {
+            // Tasks of slightly different lengths: lock-step guests would flatter the engine.
+            const double flops =
+                host_speed * settings.task_seconds * (1 + 1e-4 * static_cast<double>(i));
+            worker = s4u::Actor::create("worker", static_cast<s4u::Host*>(guest), [flops] {
+              for (;;) s4u::this_actor::execute(flops);
+            });
+          } else {
+            work = s4u::this_actor::exec_init(1e15)->set_host(guest);
+            work->start();
+          }
         }
         s4u::this_actor::sleep_for(vm.start_seconds);
         sg_vm_migrate(guest, star.hosts[vm.to]);
         last = std::max(last, s4u::Engine::get_clock());
         if (work != nullptr) work->cancel();
+        if (worker != nullptr) worker->kill();
         sg_vm_destroy(guest);
       });
     }

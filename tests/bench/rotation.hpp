@@ -25,10 +25,19 @@ struct Rotation {
 /// `count` VMs, eight on each host, 1.5 to 2.5 GiB each and no two alike, starting within a second.
 Rotation rotation_of(std::uint32_t count, double dirty_bytes_per_second);
 
+/// How the plugin is run.
+struct PluginSettings {
+  /// SimGrid's default network model (LV08) and links of 2 us, as a program has them that sets
+  /// nothing but crosstraffic; else those of our engine (CM02, no latency).
+  bool default_network = false;
+  /// Guests compute one task of about this length after another; 0: one task without end.
+  double task_seconds = 0;
+};
+
 /// Each figure: simulated seconds from the first start to the last end.
 Measured rotate_with_ferry(const Rotation& rotation);
 /// SimGrid's live-migration plugin: memory only, none of the other phases.
-Measured rotate_with_plugin(const Rotation& rotation);
+Measured rotate_with_plugin(const Rotation& rotation, const PluginSettings& settings);
 /// The rounds of a pre-copy as plain S4U communications, one actor for each VM.
 Measured rotate_with_bare_s4u(const Rotation& rotation);
 
