@@ -207,6 +207,7 @@ def missing() -> str:
         ("/usr/bin/cpio", "cpio"),
         ("/usr/sbin/modprobe", "kmod"),
         ("/usr/sbin/ip", "iproute2"),
+        ("/usr/bin/apt-get", "apt"),
     ]:
         if not os.path.exists(program):
             lacks.append(f"{program} is missing (Debian: {package})")
