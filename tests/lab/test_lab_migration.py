@@ -7,6 +7,7 @@ from conftest import plan
 from ferry_lab import guest
 from ferry_lab import lab as labs
 from ferry_lab.lab import in_parallel
+from ferry_lab.processes import wait_until
 
 libvirt = pytest.importorskip("libvirt")
 
@@ -73,3 +74,15 @@ def test_a_shared_memory_device_in_its_usual_role_forbids_migration(unlike):
     with pytest.raises(libvirt.libvirtError, match="shmem device|peer mode|ivshmem"):
         unlike.migrate("vm2", "host1")
     assert unlike.host_of("vm2").name == "host0"
+
+
+def test_a_guest_is_brought_home_with_all_its_devices(unlike):
+    with unlike.domain("vm2") as domain:
+        domain.detachDeviceAlias("ua-shm0")
+        wait_until("vm2 has no ua-shm0", 60, lambda: "ua-shm0" not in domain.XMLDesc())
+    unlike.migrate("vm2", "host1")
+    unlike.bring_home("vm2")
+    assert unlike.host_of("vm2").name == "host0"
+    with unlike.domain("vm2") as domain:
+        assert "<alias name='ua-vf0'/>" in domain.XMLDesc()
+        assert "<alias name='ua-shm0'/>" in domain.XMLDesc()

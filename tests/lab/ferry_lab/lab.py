@@ -22,7 +22,7 @@ import yaml
 
 from . import guest
 from .accelerator import Accelerator, accelerator
-from .domain import IVSHMEM_ALIAS, VIRTUAL_FUNCTION_ALIAS, DATA_BRIDGE, Vm, domain_xml
+from .domain import DATA_BRIDGE, IVSHMEM_ALIAS, VIRTUAL_FUNCTION_ALIAS, Vm, domain_xml, ivshmem_xml, network_xml
 from .host import Host, run_ip
 from .image import READY_MARKER, image
 from .problem import LabProblem
@@ -123,6 +123,22 @@ class Lab:
             domain.migrateToURI3(target.uri, how, libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | flags)
         with self.domain(vm, target) as domain:
             return domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+
+    def bring_home(self, vm: str) -> None:
+        """Migrates a VM to the host where it started, if it is elsewhere."""
+        start = self.vms[vm]
+        if self.host_of(vm).name == start.host:
+            return
+        with self.domain(vm) as domain:
+            if IVSHMEM_ALIAS in domain.XMLDesc():
+                domain.detachDeviceAlias(IVSHMEM_ALIAS)
+                wait_until(f"{vm} has no {IVSHMEM_ALIAS}", 60, lambda: IVSHMEM_ALIAS not in domain.XMLDesc())
+        self.migrate(vm, start.host)
+        with self.domain(vm) as domain:
+            for alias, wanted, device in [(VIRTUAL_FUNCTION_ALIAS, start.virtual_function, network_xml),
+                                          (IVSHMEM_ALIAS, start.ivshmem, ivshmem_xml)]:  # fmt: skip
+                if wanted and alias not in domain.XMLDesc():
+                    domain.attachDevice(device(start))
 
     def down(self) -> None:
         """Ends everything and removes the lab's files."""
