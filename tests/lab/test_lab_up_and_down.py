@@ -111,9 +111,10 @@ def test_a_lab_whose_program_was_killed_ends_by_itself_and_the_next_clears_its_f
     folder = tmp_path / "lab"
     up = lab_py("up", "--dir", folder, "--vms", 1)
     wait_for(lambda: MOMENTS[moment](folder) or up.poll() is not None)
+    link = labs._read_state(folder).get("link", "ferry-none")
     up.kill()
     up.communicate(timeout=60)
-    wait_for(lambda: all(trace.startswith("file ") for trace in traces(folder)))
+    wait_for(lambda: all(trace.startswith("file ") for trace in traces(folder, links=[link])))
     if moment == "with_the_hosts":
         labs.up(folder, *plan(hosts=1, vms=0)).down()
     else:
