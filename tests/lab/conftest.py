@@ -24,6 +24,11 @@ def plan(hosts=2, vms=2, memory=160 * MIB, **options):
     ]
 
 
+def bring_up(folder, scenario, changes=()):
+    """A lab with the hosts and VMs of a scenario; use it in a `with`."""
+    return labs.up(folder, *read_scenario(scenario, changes))
+
+
 @pytest.fixture(scope="session")
 def lab_is_possible():
     """Skips where there can be no lab, and says why."""
