@@ -117,6 +117,34 @@ def test_a_destination_that_cannot_start_qemu_leaves_the_vm_whole_at_its_source(
     check_whole(four, "vm0", "host0")
 
 
+def test_a_destination_that_can_attach_no_function_gives_the_vm_back_whole(ferry, four):
+    four.host("host1").refuse_nics()
+    try:
+        status, said = ferry.run("sequential_four.yaml", *ONE)
+    finally:
+        four.host("host1").accept_nics()
+    assert status == 1, said
+    move = ferry.moves()["vm0"]
+    assert move["outcome"] == "rolled_back"
+    assert "br0" in move["reason"]
+    check_whole(four, "vm0", "host0")
+
+
+def test_a_destination_that_attaches_at_the_second_attempt_keeps_the_vm(ferry, four):
+    four.host("host1").refuse_nics()
+    try:
+        running = ferry.start("sequential_four.yaml", *ONE, "--set", "migrations.leave.retry.attempts=20", "--set", "migrations.leave.retry.wait=1s")
+        wait_until("vm0 is on host1", 120, lambda: any(guest.runs(process, "vm0") for process in four.host("host1").guests()))
+        wait_until("vm0 has left host0", 120, lambda: not any(guest.runs(process, "vm0") for process in four.host("host0").guests()))
+        time.sleep(1)
+    finally:
+        four.host("host1").accept_nics()
+    said = "".join(running.communicate(timeout=300))
+    assert running.returncode == 0, said
+    assert ferry.moves()["vm0"]["outcome"] == "completed"
+    check_whole(four, "vm0", "host1")
+
+
 def under_way(lab, vm, host):
     """Waits until a migration of the VM has sent something."""
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from ferry_lab import guest
+from ferry_lab.domain import network_xml
 from ferry_lab.problem import LabProblem
 from ferry_lab.processes import wait_until
 
@@ -76,6 +77,27 @@ def test_a_host_that_refuses_qemu_takes_no_guest_until_it_accepts_again(lab):
     lab.migrate("vm0", "host1")
     assert lab.host_of("vm0").name == "host1"
     lab.migrate("vm0", "host0")
+
+
+def test_a_host_that_refuses_nics_takes_one_when_it_accepts_again(lab):
+    host, vm = lab.host("host0"), lab.vms["vm0"]
+
+    def has_nic(domain):
+        return "ua-vf0" in domain.XMLDesc()
+
+    with lab.domain("vm0", host) as domain:
+        domain.detachDeviceAlias("ua-vf0")
+        wait_until("vm0 has no ua-vf0", 60, lambda: not has_nic(domain))
+        host.refuse_nics()
+        try:
+            with pytest.raises(libvirt.libvirtError, match="br0"):
+                domain.attachDevice(network_xml(vm))
+            assert not has_nic(domain)
+        finally:
+            host.accept_nics()
+        domain.attachDevice(network_xml(vm))
+        assert has_nic(domain)
+        guest.run(domain, "until [ -e /sys/class/net/eth0 ]; do usleep 20000; done")
 
 
 def test_a_host_off_the_network_is_not_reached_until_it_is_back(lab):

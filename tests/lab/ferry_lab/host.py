@@ -211,6 +211,17 @@ class Host:
         self.run("umount", EMULATOR)
         self.run("umount", "--lazy", REAL_EMULATOR)
 
+    def refuse_nics(self) -> None:
+        """From now on no NIC can be attached here: the bridge that it would be plugged into is not there. NICs that
+        are plugged in stay so, without a network."""
+        self.run("ip", "link", "set", "br0", "down")
+        self.run("ip", "link", "set", "br0", "name", "br0-away")
+
+    def accept_nics(self) -> None:
+        """Ends refuse_nics."""
+        self.run("ip", "link", "set", "br0-away", "name", "br0")
+        self.run("ip", "link", "set", "br0", "up")
+
     # Network.
 
     def link_down(self) -> None:
