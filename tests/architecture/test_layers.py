@@ -27,7 +27,8 @@ ALLOWED = {
 # Which folders (or files) may include which libraries.
 LIBRARIES = {
     r"simgrid/|xbt/": ["sim_backend/", "tests/bench/", "tests/unit/sim_backend/"],
-    r"libvirt/": ["hw_backend/libvirt/"],
+    r"libvirt/": ["hw_backend/libvirt/", "tests/unit/hw_backend/"],
+    r"libxml/": ["hw_backend/libvirt/xml_tree"],
     r"infiniband/": ["hw_backend/verbs/"],
     r"boost/context": ["sim_backend/", "tests/bench/"],
     r"yaml-cpp/": ["core/scenario/yaml_tree", "tests/bench/"],
