@@ -39,9 +39,9 @@ struct SimHypervisor::Transfer {
   Bytes first_pass;
   Compressor compressor;
   Stalls stalls;
-  Bandwidth limit;  // of the streams and the user
+  Bandwidth limit;                      // of the streams and the user
   std::optional<Flows::Stream> stream;  // once memory flows
-  Bytes sent;  // on the network
+  Bytes sent;                           // on the network
 };
 
 SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
@@ -346,18 +346,16 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
   Transfer transfer{
       .vm = vm,
       .guest = guest,
-      .path = {.network = network,
-               .from = guest.host,
-               .to = destination,
-               .limit = limit},
+      .path = {.network = network, .from = guest.host, .to = destination, .limit = limit},
       .latency = flows_.latency(network, guest.host, destination),
       .options = options,
       .observer = observer,
       .deadline = deadline,
       .memory = memory,
       .first_pass = first,
-      .compressor = Compressor(options.compression, compression_costs(platform_, options.compression),
-                               first, first - (memory.total - memory.zero), guest.dirty.most()),
+      .compressor =
+          Compressor(options.compression, compression_costs(platform_, options.compression), first,
+                     first - (memory.total - memory.zero), guest.dirty.most()),
       .stalls = Stalls(options),
       .limit = limit,
       .stream = std::nullopt,
@@ -409,8 +407,7 @@ Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) 
       return tl::unexpected(interrupted(FailureKind::timed_out, transfer.vm, "migration"));
     case FlowOutcome::cancelled:
       return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
-    case FlowOutcome::failed:
-      return tl::unexpected(network_failed(FailureKind::failed, transfer));
+    case FlowOutcome::failed: return tl::unexpected(network_failed(FailureKind::failed, transfer));
   }
   if (share != nullptr) *share = end.rate;
   return {};
@@ -539,10 +536,9 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
     pause(transfer.guest);
     return tl::unexpected(network_failed(FailureKind::lost, transfer));
   }
-  transfer.observer.round_done(transfer.vm, {.round = round,
-                                             .bytes = rest,
-                                             .time = scheduler_.now() - began,
-                                             .dirty_bytes = Bytes(0)});
+  transfer.observer.round_done(
+      transfer.vm,
+      {.round = round, .bytes = rest, .time = scheduler_.now() - began, .dirty_bytes = Bytes(0)});
   transfer.stream.reset();
   const TransferReport report{.downtime = began - paused,
                               .bytes = transfer.sent,

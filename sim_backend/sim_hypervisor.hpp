@@ -27,12 +27,12 @@ namespace ferry {
 /// after the last byte. Until that last byte a deadline or cancellation leaves the guest running on
 /// its source; from then on the move completes, whatever the deadline says.
 ///
-/// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and the
-/// latency, while its device state crosses; then it runs on the destination, and all that was not
-/// sent follows, at what the streams and the network give, whether the guest asks for a page or not.
-/// From the pause on nothing ends the move but a network that fails: then the guest is lost (QEMU
-/// would wait for an operator to mend it). Not modelled: the guest waits for pages that it touches
-/// before they have come.
+/// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
+/// the latency, while its device state crosses; then it runs on the destination, and all that was
+/// not sent follows, at what the streams and the network give, whether the guest asks for a page or
+/// not. From the pause on nothing ends the move but a network that fails: then the guest is lost
+/// (QEMU would wait for an operator to mend it). Not modelled: the guest waits for pages that it
+/// touches before they have come.
 class SimHypervisor final : public Hypervisor, public Processor {
  public:
   /// Guests start on the hosts of `instance`, with their devices, ranks running.
@@ -117,8 +117,8 @@ class SimHypervisor final : public Hypervisor, public Processor {
 
   std::vector<Guest> guests_;
   std::vector<std::unique_ptr<WaitList>> settling_;  // by guest; none until somebody waited
-  std::vector<TimePoint> control_free_;  // by host: when its serial part is free again
-  std::vector<Places> places_;           // by host
+  std::vector<TimePoint> control_free_;              // by host: when its serial part is free again
+  std::vector<Places> places_;                       // by host
 };
 
 }  // namespace ferry

@@ -18,11 +18,11 @@ inline constexpr Bytes xbzrle_cache = Bytes::mebi(64);
 /// `zstd`: each page that is not zero shrinks by the platform's ratio. Zero pages cost what they
 /// cost without compression. How fast the streams compress is in `stream_bandwidth`.
 ///
-/// `xbzrle` (docs/xbzrle.txt, migration/ram.c): from the second round on a page whose former content
-/// is in the cache is sent as its difference; another is sent in full and put into the cache while
-/// there is room. The guest dirties its working set evenly, so of a round's pages the share
-/// cached / working set is there. Not modelled: collisions and ages of cached pages. The migration
-/// thread compresses, as fast as the platform says, beside the sending.
+/// `xbzrle` (docs/xbzrle.txt, migration/ram.c): from the second round on a page whose former
+/// content is in the cache is sent as its difference; another is sent in full and put into the
+/// cache while there is room. The guest dirties its working set evenly, so of a round's pages the
+/// share cached / working set is there. Not modelled: collisions and ages of cached pages. The
+/// migration thread compresses, as fast as the platform says, beside the sending.
 class Compressor {
  public:
   /// `first_pass`: what round 1 sends without compression, of which `headers` are zero pages'.

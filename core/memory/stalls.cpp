@@ -12,7 +12,12 @@ OnStall Stalls::next() {
   } else {
     note_ += ", then ";
   }
-  note_ += action == OnStall::postcopy ? "post-copy" : "throttled (auto_converge)";
+  if (action == OnStall::postcopy) {
+    note_ += "post-copy";
+  } else {
+    note_ += options_.auto_converge ? "was throttled already (auto_converge)"
+                                    : "throttled (auto_converge)";
+  }
   limit_ = round_limit() + options_.max_rounds;
   return action;
 }

@@ -7,10 +7,10 @@
 
 namespace ferry {
 
-/// Pre-copy has stalled when it has done `max_rounds` rounds without converging. Then the next entry
-/// of `on_stall` happens; unless that ends pre-copy it has another `max_rounds` rounds. The end of
-/// the list aborts. Mode `hybrid` does one round and goes on as post-copy; that is no stall. (A
-/// hybrid move that has converged by then ends as pre-copy does, which QEMU tests first.)
+/// Pre-copy has stalled when it has done `max_rounds` rounds without converging. Then the next
+/// entry of `on_stall` happens; unless that ends pre-copy it has another `max_rounds` rounds. The
+/// end of the list aborts. Mode `hybrid` does one round and goes on as post-copy; that is no stall.
+/// (A hybrid move that has converged by then ends as pre-copy does, which QEMU tests first.)
 class Stalls {
  public:
   /// `options` must live as long.

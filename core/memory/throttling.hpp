@@ -7,18 +7,18 @@
 
 namespace ferry {
 
-/// Looks at each synchronisation of the dirty bitmap, that is at the end of each round, if more than
-/// a second has passed since it last looked. If then more than half of what was sent meanwhile was
-/// dirtied, for the second time, the guest is throttled: by 20 % at first, then by 10 % more, by
-/// 99 % at most.
+/// Looks at each synchronisation of the dirty bitmap, that is at the end of each round, if more
+/// than a second has passed since it last looked. If then more than half of what was sent meanwhile
+/// was dirtied, for the second time, the guest is throttled: by 20 % at first, then by 10 % more,
+/// by 99 % at most.
 class AutoConverge {
  public:
   static constexpr Duration period = Duration::milliseconds(1000);
   static constexpr Ratio trigger = Ratio(0.5);  ///< throttle-trigger-threshold
   static constexpr int high_periods = 2;
-  static constexpr int first_percent = 20;      ///< cpu-throttle-initial
-  static constexpr int further_percent = 10;    ///< cpu-throttle-increment
-  static constexpr int most_percent = 99;       ///< max-cpu-throttle
+  static constexpr int first_percent = 20;    ///< cpu-throttle-initial
+  static constexpr int further_percent = 10;  ///< cpu-throttle-increment
+  static constexpr int most_percent = 99;     ///< max-cpu-throttle
 
   /// Begins to look at `now`, when the bitmap was synchronised.
   explicit AutoConverge(TimePoint now) : looked_(now) {}

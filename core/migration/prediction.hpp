@@ -15,8 +15,8 @@ struct TransferPrediction {
   bool switched = false;  ///< to post-copy
 };
 
-/// Pre-copy at a constant `bandwidth`, as QEMU does it: a round ends when what is left would take no
-/// longer than the downtime limit; then what was dirtied meanwhile, min(rate x time, working set), is
+/// Pre-copy at a constant `bandwidth`, as QEMU does it: a round ends when what is left would take 1 %
+/// less than the downtime limit; then what was dirtied meanwhile, min(rate x time, working set), is
 /// added; below the threshold the guest is paused and the rest is sent, else the next round begins.
 /// The guest dirties at `rate`, less what auto-converge takes from it. A zero page costs 9 bytes (its
 /// header), or a page with rdma and pin_all. Stalls, throttling and compression are `core/memory`'s,

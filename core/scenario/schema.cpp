@@ -261,7 +261,7 @@ class StructSchema {
   }
 
   [[nodiscard]] Json quantity(std::string_view name) const {
-    const Json sourced = reference_to(fmt::format("sourced_{}", name));
+    Json sourced = reference_to(fmt::format("sourced_{}", name));
     if (constants_ == Constants::sourced) return sourced;
     return {{"anyOf", {reference_to(name), sourced}}};
   }
@@ -337,7 +337,7 @@ class StructSchema {
   }
 
   static Json raw_schema(RawShape shape) {
-    const Json value = {{"type", {"string", "number", "boolean", "object", "array"}}};
+    Json value = {{"type", {"string", "number", "boolean", "object", "array"}}};
     const Json list = {{"type", "array"}, {"items", value}};
     const auto by_path = [](Json content) {
       return Json{{"type", "object"}, {"additionalProperties", std::move(content)}};

@@ -35,6 +35,15 @@ TEST(StallsTest, the_end_of_the_list_aborts) {
   EXPECT_EQ(stalls.next(), OnStall::abort);
 }
 
+TEST(StallsTest, a_guest_that_is_throttled_from_the_start_gets_more_rounds_only) {
+  TransferOptions given = options({OnStall::auto_converge}, 4);
+  given.auto_converge = true;
+  Stalls stalls(given);
+  EXPECT_EQ(stalls.next(), OnStall::auto_converge);
+  EXPECT_EQ(stalls.round_limit(), 8);
+  EXPECT_EQ(stalls.note(), "did not converge in 4 rounds: was throttled already (auto_converge)");
+}
+
 TEST(StallsTest, an_abort_at_once_leaves_no_note) {
   const TransferOptions given = options({OnStall::abort});
   Stalls stalls(given);

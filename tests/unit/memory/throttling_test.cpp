@@ -10,7 +10,8 @@ constexpr Bytes sent(1'000'000);
 constexpr Bytes half(500'000);
 constexpr Bytes more_than_half(500'001);
 
-TEST(AutoConvergeTest, throttles_after_the_second_period_in_which_over_half_of_the_sent_was_dirtied) {
+TEST(AutoConvergeTest,
+     throttles_after_the_second_period_in_which_over_half_of_the_sent_was_dirtied) {
   AutoConverge converge(at(0));
   EXPECT_FALSE(converge.synchronised(at(1.1), more_than_half, sent));
   EXPECT_EQ(converge.throttle(), Ratio(0));

@@ -36,7 +36,7 @@ struct Moved {
 };
 
 inline Moved move(World& world, VmId moving, HostId to, const TransferOptions& options = {},
-           TimePoint deadline = never) {
+                  TimePoint deadline = never) {
   const double began = seconds_at(world);
   EXPECT_TRUE(world.hypervisor.detach(moving, DeviceKind::virtual_function, never));
   Rounds rounds;
