@@ -441,7 +441,8 @@ def _closing(comparison: Comparison) -> list[str]:
     beyond = judged[judged["within"] == "no"]
     tolerance = f"{100 * comparison.tolerance:g} %"
     lines = [
-        f"n: moves, of makespan runs; spread: least .. greatest, from {QUARTILES_FROM} on the quartiles",
+        "n: moves, of makespan runs; spread: least .. greatest, "
+        f"from {QUARTILES_FROM} on the quartiles",
         *(f"{name}: {' + '.join(parts)}" for name, parts in SUMS.items()),
         *_worst_line(rows),
         f"{len(judged) - len(beyond)} of {len(judged)} medians are within {tolerance}"
