@@ -50,8 +50,14 @@ class Ferry:
         return running.returncode, "".join(said)
 
     def moves(self):
-        with open(self.out / "migrations.csv") as table:
-            return {row["vm"]: row for row in csv.DictReader(table)}
+        return {row["vm"]: row for row in self.table("migrations.csv")}
+
+    def spans(self):
+        return self.table("spans.csv")
+
+    def table(self, name):
+        with open(self.out / name) as table:
+            return list(csv.DictReader(table))
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +97,7 @@ def test_four_vms_leave_a_host(ferry, four, scenario):
         assert 0 < float(move["downtime_seconds"]) < float(move["migration_seconds"])
         assert float(move["bytes"]) > 0.9 * four.vms[vm].nonzero
         check_whole(four, vm, "host1")
-    with open(ferry.out / "spans.csv") as table:
-        spans = list(csv.DictReader(table))
+    spans = ferry.spans()
     assert {(span["vm"], span["phase"]) for span in spans} == {(vm, phase) for vm in moves for phase in PHASES}
     if scenario == "sequential_four.yaml":
         ends = [max(float(span["end_seconds"]) for span in spans if span["vm"] == vm) for vm in moves]
@@ -142,6 +147,9 @@ def test_a_destination_that_attaches_at_the_second_attempt_keeps_the_vm(ferry, f
     said = "".join(running.communicate(timeout=300))
     assert running.returncode == 0, said
     assert ferry.moves()["vm0"]["outcome"] == "completed"
+    attached = [span["outcome"] for span in ferry.spans() if span["phase"] == "attach_vf"]
+    assert attached[0] != "completed"
+    assert attached[-1] == "completed"
     check_whole(four, "vm0", "host1")
 
 
