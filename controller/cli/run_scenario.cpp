@@ -68,8 +68,9 @@ class Execution {
   }
 
   void run_in_cluster() {
-    run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name,
-                    [this](World& world) { run_with_watcher(world, watch_interval); });
+    outcome_.hypervisor_times =
+        run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name,
+                        [this](World& world) { run_with_watcher(world, watch_interval); });
   }
 
  private:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controller/cli/exit_status.hpp"
+#include "controller/cli/worlds.hpp"
 #include "controller/plan.hpp"
 #include "controller/session.hpp"
 #include "core/record/summary.hpp"
@@ -41,6 +42,7 @@ struct RunOutcome {
   std::vector<MoveAccount> accounts;  ///< point into `records`
   std::vector<Metric> metrics;
   RunVerdict verdict;
+  std::vector<HypervisorTime> hypervisor_times;  ///< by VM; empty but in the hw world
   std::string journal;  ///< text of the journal that was kept in memory
   bool interrupted = false;
   /// Real time at which the world was built: where `simulate_seconds` begins.

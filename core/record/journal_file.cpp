@@ -16,16 +16,59 @@
 namespace ferry {
 namespace {
 
-constexpr std::array<std::uint32_t, 256> crc_table() {
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t i = 0; i < table.size(); ++i) {
+/// Table k: the effect of a byte that is followed by k bytes of zero (slicing by eight: Kounavis and
+/// Berry, "A systematic approach to building high performance software-based CRC generators", 2005).
+using CrcTables = std::array<std::array<std::uint32_t, 256>, 8>;
+
+constexpr CrcTables make_crc_tables() {
+  CrcTables tables{};
+  for (std::uint32_t i = 0; i < 256; ++i) {
     std::uint32_t value = i;
     for (int bit = 0; bit < 8; ++bit) {
       value = (value >> 1U) ^ ((value & 1U) != 0 ? 0xEDB88320U : 0U);
     }
-    table[i] = value;
+    tables[0][i] = value;
   }
-  return table;
+  for (std::size_t k = 1; k < tables.size(); ++k) {
+    for (std::size_t i = 0; i < 256; ++i) {
+      const std::uint32_t before = tables[k - 1][i];
+      tables[k][i] = (before >> 8U) ^ tables[0][before & 0xFFU];
+    }
+  }
+  return tables;
+}
+
+/// Goes on with the sum of what came before `text`; begins and ends with all bits set, inverted.
+std::uint32_t crc_goes_on(std::uint32_t value, std::string_view text) {
+  static constexpr CrcTables tables = make_crc_tables();
+  const auto byte = [&text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  while (text.size() >= 8) {
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      sum ^= tables[7 - i][((value >> (8U * i)) & 0xFFU) ^ byte(i)] ^ tables[3 - i][byte(4 + i)];
+    }
+    value = sum;
+    text.remove_prefix(8);
+  }
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    value = (value >> 8U) ^ tables[0][(value ^ byte(i)) & 0xFFU];
+  }
+  return value;
+}
+
+void append_line(std::string& text, std::uint64_t sequence, std::string_view record) {
+  std::array<char, 24> number;
+  char* end = std::to_chars(number.data(), number.data() + 20, sequence).ptr;
+  *end++ = ' ';
+  const std::string_view head(number.data(), static_cast<std::size_t>(end - number.data()));
+  std::uint32_t sum = ~crc_goes_on(crc_goes_on(0xFFFFFFFFU, head), record);
+  std::array<char, 9> word;
+  word[8] = ' ';
+  for (std::size_t i = 8; i-- > 0; sum >>= 4U) word[i] = "0123456789abcdef"[sum & 0xFU];
+  text += head;
+  text.append(word.data(), word.size());
+  text += record;
+  text += '\n';
 }
 
 [[noreturn]] void fail(const std::filesystem::path& file, std::string_view what, int error) {
@@ -63,27 +106,13 @@ std::optional<NumberedRecord> parse_line(std::string_view line) {
 
 }  // namespace
 
-std::uint32_t crc32(std::string_view text) {
-  static constexpr std::array<std::uint32_t, 256> table = crc_table();
-  std::uint32_t value = 0xFFFFFFFFU;
-  for (const char c : text) {
-    value = (value >> 8U) ^ table[(value ^ static_cast<unsigned char>(c)) & 0xFFU];
-  }
-  return ~value;
-}
+std::uint32_t crc32(std::string_view text) { return ~crc_goes_on(0xFFFFFFFFU, text); }
 
 std::string journal_line(std::uint64_t sequence, std::string_view record) {
-  std::string guarded = std::to_string(sequence);
-  const std::size_t digits = guarded.size();
-  guarded += ' ';
-  guarded += record;
-  std::uint32_t sum = crc32(guarded);
-  std::array<char, 9> word;
-  word[8] = ' ';
-  for (std::size_t i = 8; i-- > 0; sum >>= 4U) word[i] = "0123456789abcdef"[sum & 0xFU];
-  guarded.insert(digits + 1, word.data(), word.size());
-  guarded += '\n';
-  return guarded;
+  std::string line;
+  line.reserve(record.size() + 32);
+  append_line(line, sequence, record);
+  return line;
 }
 
 tl::expected<JournalContents, std::string> read_journal(std::string_view text) {
@@ -164,7 +193,7 @@ MemoryJournal::MemoryJournal(std::string text) : text_(std::move(text)) {
 
 void MemoryJournal::append(std::string_view record) {
   check(record.find('\n') == std::string_view::npos, "a journal record is one line");
-  text_ += journal_line(next_++, record);
+  append_line(text_, next_++, record);
 }
 
 }  // namespace ferry
