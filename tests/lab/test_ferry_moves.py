@@ -212,3 +212,35 @@ def test_a_run_on_a_cluster_that_does_not_fit_the_scenario_touches_nothing(ferry
     for vm, description in before.items():
         with four.domain(vm) as domain:
             assert domain.XMLDesc() == description
+
+
+# A guest that dirties faster than the migration may send: it would never end by itself.
+RESTLESS = ["vms.vm.pages.zero=45%", "vms.vm.pages.working_set=24MiB", "vms.vm.pages.idle_dirty_rate=60MB/s"]
+
+
+@pytest.fixture(scope="module")
+def restless(lab_is_possible, tmp_path_factory):
+    with bring_up(tmp_path_factory.mktemp("lab") / "restless", SCENARIOS / "dirtying.yaml", RESTLESS) as lab:
+        yield lab
+
+
+@pytest.mark.parametrize(
+    ("on_stall", "outcomes", "reason"),
+    [
+        ("[abort]", ["rolled_back"], "did not converge in 2 rounds"),
+        ("[postcopy, abort]", ["completed"], "did not converge in 2 rounds: post-copy"),
+        # The throttled guest may be slow enough in time, or not.
+        ("[auto_converge, abort]", ["completed", "rolled_back"], "did not converge in 2 rounds: throttled (auto_converge)"),
+    ],
+)
+def test_a_migration_that_does_not_converge_ends_as_on_stall_says(program, restless, tmp_path, on_stall, outcomes, reason):
+    ferry = Ferry(program, restless, tmp_path)
+    changes = [*RESTLESS, "migrations.leave.memory.bandwidth_limit=32MiB/s", "migrations.leave.memory.downtime_limit=100ms",
+               "migrations.leave.memory.max_rounds=2", f"migrations.leave.memory.on_stall={on_stall}"]  # fmt: skip
+    status, said = ferry.run("dirtying.yaml", *(word for change in changes for word in ["--set", change]))
+    move = ferry.moves()["vm0"]
+    assert move["outcome"] in outcomes, said
+    assert status == (0 if move["outcome"] == "completed" else 1)
+    assert reason in move["reason"]
+    check_whole(restless, "vm0", "host1" if move["outcome"] == "completed" else "host0")
+    restless.bring_home("vm0")
