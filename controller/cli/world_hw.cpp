@@ -24,9 +24,10 @@ ClusterDiagnosis diagnose_cluster(const ClusterFile& cluster, const Instance* in
 }
 
 void run_on_hardware(const Instance& instance, const ClusterFile& cluster, const std::string& run,
-                     const std::function<void(World&)>& body) {
+                     TimePoint start, const std::function<void(World&)>& body) {
   ClusterOptions options;
   options.run = run;
+  options.start = start;
   run_on_cluster(instance, cluster, options, body);
 }
 

@@ -54,8 +54,9 @@ ClusterDiagnosis diagnose_cluster(const ClusterFile& cluster, const Instance* in
 
 /// Runs `body` as the first task of the real world. Throws WorldError if it cannot be reached, or
 /// breaks. Requires `libvirt_is_built_in`. Several in one process, one after the other, are
-/// allowed. `run` is the name that the run leaves in the domains' metadata.
+/// allowed. `run` is the name that the run leaves in the domains' metadata,
+/// `start` what the world's clock shows at first.
 void run_on_hardware(const Instance& instance, const ClusterFile& cluster, const std::string& run,
-                     const std::function<void(World&)>& body);
+                     TimePoint start, const std::function<void(World&)>& body);
 
 }  // namespace ferry

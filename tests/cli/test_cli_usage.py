@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-COMMANDS = ["check", "plan", "run", "sweep", "compare", "plot", "doctor", "schema"]
+COMMANDS = ["check", "plan", "run", "resume", "status", "cancel", "sweep", "compare", "plot", "doctor", "schema"]
 
 
 def test_help_lists_the_commands_of_this_version_with_examples(ferry):
