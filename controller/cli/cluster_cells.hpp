@@ -31,7 +31,7 @@ class ClusterCells {
 
   /// How a cell that has no result ended.
   struct Failure {
-    std::string outcome;  ///< failed, cancelled
+    std::string outcome;  ///< `failed`, or `cancelled`: then the sweep was interrupted
     std::string reason;
     bool ends_sweep = false;  ///< no further cell can start from where it should
   };

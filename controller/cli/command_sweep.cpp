@@ -58,6 +58,22 @@ void draw_plots(const LoadedStudy& study, const SweepOutcome& outcome) {
   }
 }
 
+/// The same command with what makes it go on in the folder.
+std::string command_to_resume(const std::vector<std::string>& arguments,
+                              const std::filesystem::path& folder) {
+  std::string text = "ferry";
+  bool resumes = false;
+  bool names_folder = false;
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    text += " " + arguments[i];
+    resumes = resumes || arguments[i] == "--resume";
+    names_folder = names_folder || arguments[i].substr(0, 5) == "--out";
+  }
+  if (!resumes) text += " --resume";
+  if (!names_folder) text += " --out " + folder.string();
+  return text;
+}
+
 /// Everything before the first change of a cluster; each cell holds its domains against its
 /// scenario once more.
 tl::expected<RealWorld, ExitStatus> prepare_sweep(const Options& options, const LoadedStudy& study,
@@ -139,8 +155,7 @@ ExitStatus sweep(const Options& options, const std::vector<std::string>& argumen
   }
   fmt::print("folder: {}\n", outcome->folder.string());
   if (outcome->interrupted) {
-    fmt::print("interrupted; go on with: ferry sweep {} --resume --out {}\n", options.study,
-               outcome->folder.string());
+    fmt::print("interrupted; go on with: {}\n", command_to_resume(arguments, outcome->folder));
     return ExitStatus::interrupted;
   }
   if (!options.no_plots) draw_plots(*study, *outcome);

@@ -46,6 +46,21 @@ class AppearingJournal : public Journal {
   Journal& inner_;
 };
 
+/// One VM's part in a real run: how much of its moves' total was the controller's own.
+struct ControllerShare {
+  VmId vm;
+  Duration total;    ///< of all its moves
+  Duration awaited;  ///< of that: libvirt or the guest was waited for
+  std::uint64_t calls = 0;
+
+  [[nodiscard]] Duration own() const;
+};
+
+/// Of every VM that moved; empty but for a real run.
+std::vector<ControllerShare> controller_shares(const RunOutcome& outcome);
+/// vm, total_seconds, awaited_seconds, own_seconds, own_share, libvirt_calls
+std::string controller_csv(const std::vector<ControllerShare>& shares, const Instance& instance);
+
 /// Writes all files of the run and lets the folder appear. `began_nanoseconds`: real time at which
 /// the work on this run began (for `wall_seconds`). Error: a sentence.
 [[nodiscard]] tl::expected<void, std::string> write_run(NewFolder folder,

@@ -75,8 +75,11 @@ class Execution {
   }
 
   void run_in_cluster() {
-    run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
-                    [this](World& world) { run_with_watcher(world, watch_interval); });
+    auto times = run_on_hardware(
+        outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
+        [this](World& world) { run_with_watcher(world, watch_interval); });
+    // What earlier controllers waited for is not known, and their moves are among the records.
+    if (options_.history == nullptr) outcome_.hypervisor_times = std::move(times);
   }
 
  private:

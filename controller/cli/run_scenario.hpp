@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controller/cli/exit_status.hpp"
+#include "controller/cli/worlds.hpp"
 #include "controller/plan.hpp"
 #include "controller/session.hpp"
 #include "core/record/summary.hpp"
@@ -44,6 +45,7 @@ struct RunOutcome {
   std::vector<MoveAccount> accounts;  ///< point into `records`
   std::vector<Metric> metrics;
   RunVerdict verdict;
+  std::vector<HypervisorTime> hypervisor_times;  ///< by VM; empty but in the hw world
   std::string journal;  ///< text of the journal that was kept in memory
   bool interrupted = false;
   /// VMs that a run which was taken over could not bring to rest; their moves have no records.

@@ -172,7 +172,7 @@ class Sweep {
       results_[i] = result ? std::move(*result)
                            : failed_cell(cell, ended ? failed_outcome : ended.error().outcome,
                                          result.error());
-      if (!ended && ended.error().ends_sweep) {
+      if (!ended && ended.error().ends_sweep && ended.error().outcome == failed_outcome) {
         stuck = fmt::format("not begun, because of {}: {}", cell.name, ended.error().reason);
       }
       display.show(++done, cells_.size(), "");

@@ -174,6 +174,7 @@ void Move::end_open_phases(const MoveHistory& before, const VmInspection& found)
 void Move::settle(Outcome otherwise, const std::string& reason) {
   end_.outcome = otherwise;
   end_.reason = reason;
+  if (!end_.transfer.note.empty()) end_.reason += "; it " + end_.transfer.note;
   const DeviceResults back = restore_devices();
   for (const Result<>* result : {&back.virtual_function, &back.ivshmem}) {
     if (*result) continue;

@@ -1,10 +1,19 @@
 #include "core/migration/prediction.hpp"
 
 #include <algorithm>
+#include <optional>
+
+#include "core/memory/compression.hpp"
+#include "core/memory/stalls.hpp"
+#include "core/memory/throttling.hpp"
 
 namespace ferry {
 
 namespace {
+
+/// QEMU looks every 50 ms, so a round ends a little below the threshold; at it, no round would ever
+/// leave less than it while the guest dirties anything.
+constexpr double overshoot = 0.01;
 
 constexpr Bytes zero_page_header{9};  // 8 bytes of offset and flags, 1 byte of content
 
@@ -40,34 +49,58 @@ Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
 }
 
 TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,
-                                    Bandwidth bandwidth, Bandwidth rate) {
+                                    Bandwidth bandwidth, Bandwidth rate,
+                                    const CompressionCosts& compression) {
   TransferPrediction prediction;
   Bytes pending = first_pass(vm, options);
-  if (options.mode == MemoryMode::offline) {
-    prediction.time = prediction.downtime = pending / bandwidth;
-    prediction.bytes = pending;
-    prediction.rounds = 1;
-    return prediction;
-  }
-  const Bytes threshold = bandwidth * options.downtime_limit;
-  for (int round = 1;; ++round) {
-    const Bytes sent = pending - threshold;
-    const Duration time = sent / bandwidth;
-    const Bytes dirtied = std::min(rate * time, vm.working_set);
+  const Bytes headers = pending - (vm.memory - vm.memory * vm.zero.value());
+  Compressor compressor(options.compression, compression, pending, headers, vm.working_set);
+  const auto send = [&](Bytes guest) {
+    const Bytes sent = compressor.on_network(guest);
+    const Duration time = sent / std::min(bandwidth, compressor.most());
     prediction.bytes += sent;
     prediction.time += time;
-    pending = pending - sent + dirtied;
-    if (pending <= threshold) {
-      prediction.downtime = pending / bandwidth;
-      prediction.time += prediction.downtime;
-      prediction.bytes += pending;
-      prediction.rounds = round + 1;
-      return prediction;
+    return time;
+  };
+  const auto stop_and_copy = [&] {
+    prediction.downtime = send(pending);
+    ++prediction.rounds;
+    return prediction;
+  };
+  const auto post_copy = [&] {
+    compressor.stop();
+    send(pending);
+    ++prediction.rounds;
+    prediction.switched = true;
+    return prediction;
+  };
+  if (options.mode == MemoryMode::offline) return stop_and_copy();
+  if (options.mode == MemoryMode::postcopy) return post_copy();
+
+  Stalls stalls(options);
+  std::optional<AutoConverge> converge;
+  if (options.auto_converge) converge.emplace(TimePoint::start());
+  for (;;) {
+    const Bytes threshold = std::min(bandwidth, compressor.most()) * options.downtime_limit;
+    const Bytes sent = pending - threshold * (1 - overshoot);
+    const Bytes before = prediction.bytes;
+    const Duration time = send(sent);
+    ++prediction.rounds;
+    const double share = converge ? 1 - converge->throttle().value() : 1;
+    const Bytes dirtied = std::min(rate * share * time, vm.working_set);
+    compressor.round_done(sent);
+    if (converge) {
+      converge->synchronised(TimePoint::at(prediction.time), dirtied, prediction.bytes - before);
     }
-    if (round >= options.max_rounds) {
-      prediction.rounds = round;
-      prediction.converges = false;
-      return prediction;
+    pending = pending - sent + dirtied;
+    if (pending <= threshold) return stop_and_copy();
+    if (prediction.rounds < stalls.round_limit()) continue;
+    switch (stalls.next()) {
+      case OnStall::postcopy: return post_copy();
+      case OnStall::auto_converge:
+        if (!converge) converge.emplace(TimePoint::at(prediction.time));
+        break;
+      case OnStall::abort: prediction.converges = false; return prediction;
     }
   }
 }
@@ -104,7 +137,8 @@ Duration predict_total(const Instance& instance, const Platform& platform, const
   const Bandwidth rate =
       running ? vm.idle_dirty_rate + vm.dirty_rate : vm.idle_dirty_rate;
   const TransferPrediction transfer =
-      predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer), rate);
+      predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer), rate,
+                       compression_costs(platform, move.transfer.compression));
 
   const bool has_ivshmem = vm.ivshmem != Bytes{};
   const Duration attach_vf = costs.attach_vf.fixed + costs.attach_vf.per_gib * gib;
@@ -115,7 +149,8 @@ Duration predict_total(const Instance& instance, const Platform& platform, const
   return costs.set_status + suspend +
          side_by_side(vm.virtual_function ? costs.detach_vf : none,
                       has_ivshmem ? costs.remove_ivshmem : none, costs) +
-         costs.prepare + pin + transfer.time + costs.finish + costs.clean_up +
+         costs.prepare + pin + transfer.time +
+         (transfer.switched ? costs.postcopy_switch : costs.finish) + costs.clean_up +
          side_by_side(vm.virtual_function ? attach_vf : none,
                       has_ivshmem ? costs.add_ivshmem : none, costs) +
          costs.set_status + reactivate;

@@ -237,7 +237,7 @@ void LiveMigration::act(StallAction action) {
       return;
     }
     case StallAction::begin_again: again_ = true; return;
-    case StallAction::abort: end(FailureKind::failed, what_ + " " + policy_.note()); return;
+    case StallAction::abort: end(FailureKind::failed, what_ + " " + policy_.reason_to_abort()); return;
   }
 }
 

@@ -113,7 +113,7 @@ struct Known {
   std::string_view advice;
 };
 
-constexpr std::array<Known, 14> known_messages = {{
+constexpr std::array<Known, 16> known_messages = {{
     {"domain has assigned non-USB host devices", FailureKind::refused,
      "detach the host's devices before the migration"},
     {"peer mode", FailureKind::refused,
@@ -139,7 +139,11 @@ constexpr std::array<Known, 14> known_messages = {{
      "another operation on that domain is under way, or hangs (virsh domjobinfo)"},
     {"is in use by driver QEMU", FailureKind::refused,
      "another domain holds that PCI function; take it out of the pool"},
-    {"Unable to find a free", FailureKind::failed, "give the host or the domain more of it"},
+    {"client socket is closed", FailureKind::failed,
+     "the destination's libvirtd has ended or cannot be reached any more"},
+    {"Lost connection to destination host", FailureKind::failed,
+     "the destination's libvirtd has ended or cannot be reached any more"},
+    {"canceled by client", FailureKind::failed, "somebody else has cancelled it"},
 }};
 
 }  // namespace

@@ -24,6 +24,11 @@ def plan(hosts=2, vms=2, memory=160 * MIB, **options):
     ]
 
 
+def bring_up(folder, scenario, changes=()):
+    """A lab with the hosts and VMs of a scenario; use it in a `with`."""
+    return labs.up(folder, *read_scenario(scenario, changes))
+
+
 @pytest.fixture(scope="session")
 def lab_is_possible():
     """Skips where there can be no lab, and says why."""
@@ -36,9 +41,9 @@ def vms_wanted():
     return int(os.environ.get("FERRY_LAB_VMS", "2"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(lab_is_possible, tmp_path_factory, vms_wanted):
-    """A lab of two hosts that the tests of a file share: each leaves it as it found it."""
+    """A lab of two hosts that tests share: each leaves it as it found it."""
     with labs.up(tmp_path_factory.mktemp("lab") / "shared", *plan(vms=vms_wanted)) as shared:
         yield shared
 

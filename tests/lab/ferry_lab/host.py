@@ -1,5 +1,6 @@
 """A host of the lab: namespaces with a root file system of their own, and a libvirtd in them."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -109,7 +110,10 @@ class Host:
                 self.first = Process.of(int(starter.stdout.readline()))
                 for bridge, letter in [("mgmt", "m"), ("data", "d")]:
                     port = f"{letter}{self.number}"
-                    self._in_switch("link", "add", port, "type", "veth", "peer", "name", bridge, "netns", self.first.pid)
+                    # A host that is switched on again has its old address: others may still have it in their tables.
+                    mac = f"52:54:00:fd:{ord(letter):02x}:{self.number:02x}"
+                    self._in_switch("link", "add", port, "type", "veth",
+                                    "peer", "name", bridge, "address", mac, "netns", self.first.pid)  # fmt: skip
                     self._in_switch("link", "set", port, "master", bridge, "up")
                 starter.stdin.write("go\n")
                 starter.stdin.flush()
@@ -126,6 +130,9 @@ class Host:
         if self.first:
             self.first.kill()
         self.first = None
+        for letter in "md":  # they would go by themselves, somewhat later
+            with contextlib.suppress(LabProblem):
+                self._in_switch("link", "del", f"{letter}{self.number}")
 
     # libvirtd.
 
@@ -203,6 +210,17 @@ class Host:
         """Ends refuse_qemu. Guests that started meanwhile run on."""
         self.run("umount", EMULATOR)
         self.run("umount", "--lazy", REAL_EMULATOR)
+
+    def refuse_nics(self) -> None:
+        """From now on no NIC can be attached here: the bridge that it would be plugged into is not there. NICs that
+        are plugged in stay so, without a network."""
+        self.run("ip", "link", "set", "br0", "down")
+        self.run("ip", "link", "set", "br0", "name", "br0-away")
+
+    def accept_nics(self) -> None:
+        """Ends refuse_nics."""
+        self.run("ip", "link", "set", "br0-away", "name", "br0")
+        self.run("ip", "link", "set", "br0", "up")
 
     # Network.
 

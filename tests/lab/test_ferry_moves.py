@@ -1,0 +1,206 @@
+"""Ferry moves real guests: the scenarios of scenarios/lab, and faults in the midst of them."""
+
+import csv
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import bring_up
+from ferry_lab import guest
+from ferry_lab.processes import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = ROOT / "scenarios/lab"
+PHASES = ["set_pre_migration", "detach_vf", "remove_ivshmem", "migration", "attach_vf", "add_ivshmem", "set_post_migration"]
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="session")
+def program():
+    found = Path(os.environ.get("FERRY_BIN", ROOT / "build/both/controller/cli/ferry"))
+    if not found.exists():
+        pytest.skip(f"{found} is not built")
+    worlds = subprocess.run([found, "--version"], text=True, capture_output=True).stdout.split("worlds:")[1]
+    if "hw" not in worlds:
+        pytest.skip("this build has no real world (it was built without libvirt)")
+    return found
+
+
+class Ferry:
+    """The program, with a lab as its cluster and run folders in a folder of the test."""
+
+    def __init__(self, program, lab, folder):
+        self.program, self.lab, self.folder, self.runs = program, lab, folder, 0
+
+    def start(self, scenario, *options):
+        self.runs += 1
+        self.out = self.folder / f"run{self.runs}"
+        return subprocess.Popen(
+            [self.program, "run", SCENARIOS / scenario, "--on", "hw", "--cluster", self.lab.cluster_file, "--yes",
+             "--out", self.out, *options],
+            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, scenario, *options):
+        running = self.start(scenario, *options)
+        said = running.communicate(timeout=600)
+        return running.returncode, "".join(said)
+
+    def moves(self):
+        with open(self.out / "migrations.csv") as table:
+            return {row["vm"]: row for row in csv.DictReader(table)}
+
+
+@pytest.fixture(scope="module")
+def four(lab_is_possible, tmp_path_factory):
+    """The hosts and VMs of sequential_four.yaml; two_vms.yaml and dirtying.yaml are changed to fit."""
+    with bring_up(tmp_path_factory.mktemp("lab") / "four", SCENARIOS / "sequential_four.yaml") as lab:
+        yield lab
+
+
+@pytest.fixture
+def ferry(program, four, tmp_path):
+    """Afterwards every VM is brought home."""
+    yield Ferry(program, four, tmp_path)
+    for vm in four.vms:
+        four.bring_home(vm)
+
+
+def check_whole(lab, vm, host):
+    """A VM runs on exactly this host, with its devices, and its guest lives."""
+    assert lab.host_of(vm).name == host
+    with lab.domain(vm) as domain:
+        wait_until(f"{vm} has its devices", 60, lambda: all(f"<alias name='{alias}'/>" in domain.XMLDesc() for alias in ["ua-vf0", "ua-shm0"]))
+        guest.wait_for_agent(domain, 60)
+        assert guest.run(domain, "hostname").strip() == vm
+
+
+@pytest.mark.parametrize("scenario", ["sequential_four.yaml", "parallel_four.yaml"])
+def test_four_vms_leave_a_host(ferry, four, scenario):
+    status, said = ferry.run(scenario)
+    assert status == 0, said
+    moves = ferry.moves()
+    assert list(moves) == ["vm0", "vm1", "vm2", "vm3"]
+    for vm, move in moves.items():
+        assert (move["from"], move["to"], move["outcome"]) == ("host0", "host1", "completed")
+        assert sum(float(move[f"{phase}_seconds"]) for phase in PHASES) == pytest.approx(float(move["total_seconds"]), abs=1e-6)
+        assert float(move["migration_seconds"]) > 0
+        assert 0 < float(move["downtime_seconds"]) < float(move["migration_seconds"])
+        assert float(move["bytes"]) > 0.9 * four.vms[vm].nonzero
+        check_whole(four, vm, "host1")
+    with open(ferry.out / "spans.csv") as table:
+        spans = list(csv.DictReader(table))
+    assert {(span["vm"], span["phase"]) for span in spans} == {(vm, phase) for vm in moves for phase in PHASES}
+    if scenario == "sequential_four.yaml":
+        ends = [max(float(span["end_seconds"]) for span in spans if span["vm"] == vm) for vm in moves]
+        starts = [min(float(span["start_seconds"]) for span in spans if span["vm"] == vm) for vm in moves]
+        assert all(end <= start for end, start in zip(ends, starts[1:], strict=False)), "one at a time"
+
+
+ONE = ["--set", "migrations.leave.vms=vm0"]
+SLOW = ["--set", "migrations.leave.memory.bandwidth_limit=8MiB/s"]
+
+
+def test_a_destination_that_cannot_start_qemu_leaves_the_vm_whole_at_its_source(ferry, four):
+    four.host("host1").refuse_qemu("no room at the inn")
+    try:
+        status, said = ferry.run("sequential_four.yaml", *ONE)
+    finally:
+        four.host("host1").accept_qemu()
+    assert status == 1, said
+    move = ferry.moves()["vm0"]
+    assert move["outcome"] == "rolled_back"
+    assert "no room at the inn" in move["reason"]
+    check_whole(four, "vm0", "host0")
+
+
+def test_a_destination_that_can_attach_no_function_gives_the_vm_back_whole(ferry, four):
+    four.host("host1").refuse_nics()
+    try:
+        status, said = ferry.run("sequential_four.yaml", *ONE)
+    finally:
+        four.host("host1").accept_nics()
+    assert status == 1, said
+    move = ferry.moves()["vm0"]
+    assert move["outcome"] == "rolled_back"
+    assert "br0" in move["reason"]
+    check_whole(four, "vm0", "host0")
+
+
+def test_a_destination_that_attaches_at_the_second_attempt_keeps_the_vm(ferry, four):
+    four.host("host1").refuse_nics()
+    try:
+        running = ferry.start("sequential_four.yaml", *ONE, "--set", "migrations.leave.retry.attempts=20", "--set", "migrations.leave.retry.wait=1s")
+        wait_until("vm0 is on host1", 120, lambda: any(guest.runs(process, "vm0") for process in four.host("host1").guests()))
+        wait_until("vm0 has left host0", 120, lambda: not any(guest.runs(process, "vm0") for process in four.host("host0").guests()))
+        time.sleep(1)
+    finally:
+        four.host("host1").accept_nics()
+    said = "".join(running.communicate(timeout=300))
+    assert running.returncode == 0, said
+    assert ferry.moves()["vm0"]["outcome"] == "completed"
+    check_whole(four, "vm0", "host1")
+
+
+def under_way(lab, vm, host):
+    """Waits until a migration of the VM has sent something."""
+
+    def has_sent():
+        with lab.domain(vm, lab.host(host)) as domain:
+            return domain.jobStats().get("memory_processed", 0) > MIB
+
+    wait_until(f"a migration of {vm} is under way", 120, has_sent)
+
+
+def test_a_destination_whose_libvirtd_dies_in_mid_migration_leaves_the_vm_whole_at_its_source(ferry, four):
+    running = ferry.start("sequential_four.yaml", *ONE, *SLOW)
+    under_way(four, "vm0", "host0")
+    four.host("host1").kill_libvirtd()
+    said = "".join(running.communicate(timeout=300))
+    four.host("host1").start_libvirtd()
+    assert running.returncode == 1, said
+    move = ferry.moves()["vm0"]
+    assert move["outcome"] == "rolled_back"
+    assert move["reason"]
+    wait_until("what had begun to take vm0 is gone", 60, lambda: not any(guest.runs(p, "vm0") for p in four.host("host1").guests()))
+    check_whole(four, "vm0", "host0")
+
+
+def test_the_first_ctrl_c_lets_the_move_finish_and_starts_no_other(ferry, four):
+    running = ferry.start("sequential_four.yaml", "--set", "migrations.leave.memory.bandwidth_limit=32MiB/s")
+    under_way(four, "vm0", "host0")
+    running.send_signal(signal.SIGINT)
+    said = "".join(running.communicate(timeout=300))
+    assert running.returncode == 130, said
+    assert ferry.moves()["vm0"]["outcome"] == "completed"
+    check_whole(four, "vm0", "host1")
+    for vm in ["vm1", "vm2", "vm3"]:
+        check_whole(four, vm, "host0")
+
+
+def test_the_second_ctrl_c_takes_the_move_back(ferry, four):
+    running = ferry.start("sequential_four.yaml", *ONE, *SLOW)
+    under_way(four, "vm0", "host0")
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    said = "".join(running.communicate(timeout=300))
+    assert running.returncode == 130, said
+    assert ferry.moves()["vm0"]["outcome"] == "cancelled"
+    check_whole(four, "vm0", "host0")
+
+
+def test_a_run_on_a_cluster_that_does_not_fit_the_scenario_touches_nothing(ferry, four):
+    before = {}
+    for vm in four.vms:
+        with four.domain(vm) as domain:
+            before[vm] = domain.XMLDesc()
+    status, said = ferry.run("sequential_four.yaml", "--set", "vms.vm.memory=192MiB")
+    assert status in (2, 3), said
+    assert "160MiB" in said and "192MiB" in said
+    for vm, description in before.items():
+        with four.domain(vm) as domain:
+            assert domain.XMLDesc() == description
