@@ -8,6 +8,10 @@
 
 #include <fmt/format.h>
 
+#include "controller/planner/link_slots.hpp"
+#include "controller/planner/lower_bound.hpp"
+#include "controller/planner/ordering.hpp"
+#include "controller/planner/path_bandwidth.hpp"
 #include "core/migration/prediction.hpp"
 #include "core/record/natural_order.hpp"
 #include "core/topology/inventory.hpp"
@@ -156,6 +160,22 @@ tl::expected<Plan, std::string> make_plan(const Scenario& scenario, const Instan
                          .to = *to,
                          .predicted_total = predict_total(instance, scenario.platform, move)};
     placement.commit(move.vm, *to);
+  }
+  if (plan.order == Order::planned) {
+    plan.links = std::make_shared<LinkMap>(instance);
+    std::vector<MoveLoad> loads;
+    for (const PlannedMove& planned : plan.moves) {
+      loads.push_back(load_of(instance, scenario.platform, *plan.links,
+                              instance.moves[planned.move], planned.from, planned.to));
+    }
+    const LowerBound bound = lower_bound(*plan.links, loads);
+    plan.least_makespan = bound.time;
+    plan.bounded_by = bound.link
+                          ? fmt::format("which {} takes", plan.links->name(*bound.link, instance))
+                          : "which its longest move takes";
+    plan.link_slots = link_slots(*plan.links, loads);
+    plan.waves = form_waves(scenario, instance, order_by_load(*plan.links, loads, order));
+    return plan;
   }
   plan.waves = form_waves(scenario, instance, order);
   return plan;

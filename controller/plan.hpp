@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <tl/expected.hpp>
 
 #include "core/scenario/instance.hpp"
+#include "core/topology/link_map.hpp"
 
 namespace ferry {
 
@@ -31,6 +33,13 @@ struct Plan {
   Order order = Order::parallel;
   Limits limits;
   Duration stagger;
+  /// Of a planned order: how many moves may be on each link at once, by `LinkId` in `links`; a link
+  /// beyond the end has no limit.
+  std::shared_ptr<LinkMap> links;
+  /// Of a planned order: no schedule of these moves is faster, and why.
+  Duration least_makespan;
+  std::string bounded_by;
+  std::vector<std::uint32_t> link_slots;
 };
 
 /// Places every move (`place`) so that memory, cores, VFs and IVShmem suffice at each step of a

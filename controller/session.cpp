@@ -28,7 +28,7 @@ class Session::Impl {
         world_{world.clock, world.executor, faulty_, world.processor, world.fabric},
         jobs_(world_, instance, scenario.platform.mpi, recorder),
         inventory_(instance),
-        limiter_(instance, plan.limits),
+        limiter_(instance, plan.limits, plan.links, plan.link_slots),
         admission_(instance, limiter_, inventory_,
                    [this](std::size_t wave) { return needs_of(wave); }),
         mutex_(world.executor.make_mutex()),
@@ -176,7 +176,7 @@ void Session::Impl::poll_interruption() {
 }
 
 void Session::Impl::add_wave(PlannedWave wave) {
-  if (plan_.order == Order::parallel) admission_.add(waves_.size(), wave.not_before);
+  if (plan_.order != Order::sequential) admission_.add(waves_.size(), wave.not_before);
   waves_.push_back({std::move(wave), State::pending, nullptr, {}});
   pending_ += 1;
 }
