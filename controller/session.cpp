@@ -8,8 +8,7 @@
 
 #include "controller/admission.hpp"
 #include "controller/limits.hpp"
-#include "core/faults/faulty_hypervisor.hpp"
-#include "core/migration/timed_ranks.hpp"
+#include "controller/surroundings.hpp"
 #include "core/migration/wave.hpp"
 #include "core/topology/inventory.hpp"
 #include "core/units/check.hpp"
@@ -18,15 +17,19 @@ namespace ferry {
 
 class Session::Impl {
  public:
+  /// With surroundings of its own.
   Impl(World& world, const Scenario& scenario, const Instance& instance, const Plan& plan,
        Journal& journal, Recorder& recorder, SessionOptions options)
+      : Impl(std::make_unique<Surroundings>(world, scenario, instance, recorder), instance, plan,
+             journal, recorder, std::move(options)) {}
+
+  Impl(World& world, JobRuntime& jobs, const Instance& instance, const Plan& plan, Journal& journal,
+       Recorder& recorder, SessionOptions options)
       : instance_(instance),
         plan_(plan),
         recorder_(recorder),
         options_(std::move(options)),
-        faulty_(world.hypervisor, world.clock, world.executor, instance),
-        world_{world.clock, world.executor, faulty_, world.processor, world.fabric},
-        jobs_(world_, instance, scenario.platform.mpi, recorder),
+        world_(world),
         inventory_(instance),
         limiter_(instance, plan.limits, plan.links, plan.link_slots),
         admission_(instance, limiter_, inventory_,
@@ -34,13 +37,10 @@ class Session::Impl {
         mutex_(world.executor.make_mutex()),
         changed_(world.executor.make_condition()),
         epochs_(instance.jobs.size(), 0),
-        context_{world_, instance, jobs_, recorder, journal, inventory_, *mutex_, epochs_},
+        context_{world_, instance, jobs, recorder, journal, inventory_, *mutex_, epochs_},
         moves_(instance.moves.size()),
         queues_(instance.vms.size()) {
     for (const VmSpec& vm : instance.vms) hosts_.push_back(vm.host);
-    for (std::uint32_t i = 0; i < instance.vms.size(); ++i) {
-      world_.processor.set_ranks_running(VmId{i}, !instance.vms[i].jobs.empty());
-    }
     for (const PlannedWave& wave : plan.waves) {
       add_wave(wave);
       for (const std::size_t move : wave.moves) queue_of(move).push_back(move);
@@ -48,11 +48,20 @@ class Session::Impl {
     progress_.moves = moves_.size();
   }
 
+  [[nodiscard]] tl::expected<void, std::string> resume(const JournalHistory& history);
   void run();
   void poll_interruption();
   [[nodiscard]] const Inventory& inventory() const { return inventory_; }
+  [[nodiscard]] const std::vector<std::string>& unsettled() const { return unsettled_; }
 
  private:
+  Impl(std::unique_ptr<Surroundings> surroundings, const Instance& instance, const Plan& plan,
+       Journal& journal, Recorder& recorder, SessionOptions options)
+      : Impl(surroundings->world(), surroundings->jobs(), instance, plan, journal, recorder,
+             std::move(options)) {
+    surroundings_ = std::move(surroundings);
+  }
+
   enum class State { pending, running, done };
 
   struct WaveState {
@@ -60,9 +69,12 @@ class Session::Impl {
     State state = State::pending;
     Wave* running = nullptr;
     std::unique_ptr<Task> task;
+    std::uint64_t number = 0;             ///< in the journal, once it has opened
+    std::optional<WaveHistory> before;    ///< of a wave that an earlier controller left open
   };
 
   struct MoveState {
+    std::size_t wave = 0;  ///< the latest that holds it
     std::uint32_t attempts = 0;
     std::optional<TimePoint> started;
     HostId from;
@@ -78,6 +90,11 @@ class Session::Impl {
   [[nodiscard]] const MoveSpec& spec(std::size_t move) const { return instance_.moves[move]; }
   [[nodiscard]] HostId host_of(std::size_t move) const { return hosts_[spec(move).vm.index]; }
 
+  [[nodiscard]] tl::expected<void, std::string> reopen(const WaveHistory& before);
+  void reclose(const WaveHistory& before);
+  [[nodiscard]] static std::vector<WaveMove> moves_of(const WaveHistory& wave);
+  [[nodiscard]] tl::expected<void, std::string> compare_with_world() const;
+  void begin();
   bool interrupted();
   void look_at_interruption();
   void open_what_can_open();
@@ -86,7 +103,9 @@ class Session::Impl {
   void offer_next();
   [[nodiscard]] std::vector<AdmissionMove> needs_of(std::size_t wave);
   void open(std::size_t index);
-  void run_wave(std::size_t index, TimePoint opened, const std::vector<WaveMove>& moves);
+  void run_wave(std::size_t index, std::uint64_t number, TimePoint opened,
+                const std::vector<WaveMove>& moves);
+  void recover_wave(std::size_t index);
   void close(std::size_t index, const std::vector<WaveMove>& moves,
              const std::vector<WaveMoveEnd>& ends);
   bool retries(std::size_t move, const WaveMoveEnd& end);
@@ -101,9 +120,8 @@ class Session::Impl {
   const Plan& plan_;
   Recorder& recorder_;
   SessionOptions options_;
-  FaultyHypervisor faulty_;
-  World world_;
-  TimedRanks jobs_;
+  std::unique_ptr<Surroundings> surroundings_;  ///< unless they are somebody else's
+  World& world_;
   Inventory inventory_;
   Limiter limiter_;
   Admission admission_;
@@ -120,12 +138,139 @@ class Session::Impl {
   std::size_t running_ = 0;
   std::optional<std::size_t> offered_;  ///< of a sequential plan: the pending wave in `admission_`
   std::size_t next_offer_ = 0;          ///< of a sequential plan: every wave before it was offered
+  std::size_t recovering_ = 0;          ///< running waves that an earlier controller opened
+  std::uint64_t controller_ = 1;        ///< in the journal
+  std::uint64_t last_number_ = 0;       ///< of a wave in the journal
+  bool begun_ = false;
+  std::vector<std::string> unsettled_;
   std::optional<TimePoint> last_opened_;
   Interruption level_ = Interruption::none;
   SessionProgress progress_;
 };
 
+tl::expected<void, std::string> Session::Impl::resume(const JournalHistory& history) {
+  check(!begun_, "a session resumes before it runs");
+  for (const JournalHistory::Event& event : history.events) {
+    switch (event.kind) {
+      case JournalHistory::Event::Kind::wave_opened:
+        if (auto reopened = reopen(history.waves[event.index]); !reopened) return reopened;
+        break;
+      case JournalHistory::Event::Kind::wave_closed: reclose(history.waves[event.index]); break;
+      case JournalHistory::Event::Kind::function_replaced: {
+        const auto& [vm, host] = history.replaced[event.index];
+        if (inventory_.holds(vm, host)) (void)inventory_.replace_virtual_function(vm, host);
+        break;
+      }
+    }
+  }
+  if (auto same = compare_with_world(); !same) return same;
+  for (const SpanRecord& span : history.spans) recorder_.span(span);
+  for (const auto& [vm, round] : history.rounds) recorder_.round(vm, round);
+  epochs_ = history.epochs;
+  last_number_ = history.last_wave;
+  controller_ = history.controllers.size() + 1;
+  return {};
+}
+
+std::vector<WaveMove> Session::Impl::moves_of(const WaveHistory& wave) {
+  std::vector<WaveMove> moves;
+  for (const MoveHistory& move : wave.moves) moves.push_back(move.move);
+  return moves;
+}
+
+/// As `open`, for a wave that an earlier controller opened.
+tl::expected<void, std::string> Session::Impl::reopen(const WaveHistory& before) {
+  const std::size_t index = moves_[before.moves.front().move.move].wave;
+  WaveState& wave = waves_[index];
+  bool same = wave.state == State::pending &&
+              wave.planned.moves.size() == before.moves.size();
+  for (std::size_t i = 0; same && i < before.moves.size(); ++i) {
+    const WaveMove& move = before.moves[i].move;
+    const std::vector<std::size_t>& queue = queue_of(move.move);
+    same = wave.planned.moves[i] == move.move && plan_.moves[move.move].to == move.to &&
+           host_of(move.move) == move.from && !queue.empty() && queue.front() == move.move &&
+           inventory_.fits(spec(move.move).vm, move.to);
+    if (!same) break;
+    inventory_.reserve(spec(move.move).vm, move.to);
+    limiter_.take(spec(move.move), move.from, move.to);
+    MoveState& state = moves_[move.move];
+    state.from = move.from;
+    state.to = move.to;
+    state.attempts += 1;
+    if (state.attempts == 1) progress_.started += 1;
+  }
+  if (!same) {
+    return tl::unexpected(fmt::format(
+        "wave {} of the journal is not one that this scenario's plan would have at this point",
+        before.number));
+  }
+  wave.state = State::running;
+  wave.number = before.number;
+  wave.before = before;
+  pending_ -= 1;
+  running_ += 1;
+  recovering_ += 1;
+  last_opened_ = before.opened;
+  return {};
+}
+
+/// As the end of `run_wave`, for a wave that an earlier controller closed.
+void Session::Impl::reclose(const WaveHistory& before) {
+  std::vector<WaveMoveEnd> ends;
+  for (const MoveHistory& move : before.moves) {
+    WaveMoveEnd& end = ends.emplace_back();
+    end.end.outcome = move.rest->outcome;
+    end.end.reason = move.stale.value_or(move.rest->reason);
+    end.end.host = move.rest->host;
+    end.end.transfer = move.transfer;
+    end.end.vf_gone = move.vf_gone;
+    end.started = before.opened;
+    end.ended = *before.closed;
+    if (move.vf_gone) end.outage = *before.closed - *move.vf_gone;
+  }
+  recovering_ -= 1;
+  close(moves_[before.moves.front().move.move].wave, moves_of(before), ends);
+}
+
+/// VMs in open waves are where their recovery finds them; all others must be where they were left.
+tl::expected<void, std::string> Session::Impl::compare_with_world() const {
+  std::vector<bool> moving(instance_.vms.size(), false);
+  for (const WaveState& wave : waves_) {
+    if (wave.state != State::running) continue;
+    for (const std::size_t move : wave.planned.moves) moving[spec(move).vm.index] = true;
+  }
+  for (std::uint32_t i = 0; i < instance_.vms.size(); ++i) {
+    if (moving[i]) continue;
+    const VmInspection found = world_.hypervisor.inspect(VmId{i});
+    if (found.running && found.host == hosts_[i]) continue;
+    return tl::unexpected(fmt::format(
+        "{} {} {}, but the journal left it on {}", instance_.vms[i].name,
+        found.running ? "runs on" : "does not run; it was last seen on",
+        instance_.hosts[found.host.index].name, instance_.hosts[hosts_[i].index].name));
+  }
+  return {};
+}
+
+/// From here on the world is changed.
+void Session::Impl::begin() {
+  context_.intend(
+      records::controller_begins(controller_, world_.clock.now(), options_.clock_origin));
+  Lock lock(*mutex_);
+  begun_ = true;
+  for (std::size_t i = 0; i < waves_.size(); ++i) {
+    WaveState& wave = waves_[i];
+    if (wave.state == State::pending && plan_.order != Order::sequential) {
+      admission_.add(i, wave.planned.not_before);
+    }
+    if (wave.state != State::running) continue;
+    wave.task = world_.executor.spawn(
+        "recovery of " + instance_.vms[spec(wave.planned.moves.front()).vm.index].name,
+        [this, i] { recover_wave(i); });
+  }
+}
+
 void Session::Impl::run() {
+  begin();
   {
     Lock lock(*mutex_);
     report();
@@ -133,9 +278,13 @@ void Session::Impl::run() {
       look_at_interruption();
       if (interrupted()) {
         give_up_pending([](const WaveState&) { return "interrupted before it began"; });
+      } else if (options_.settle_only) {
+        give_up_pending([](const WaveState&) {
+          return "left for later: only what was under way was brought to rest";
+        });
       }
       open_what_can_open();
-      if (pending_ == 0 && running_ == 0) break;
+      if (running_ == 0 && (pending_ == 0 || !unsettled_.empty())) break;
       const TimePoint next = next_time();
       if (running_ == 0 && next == TimePoint::never()) {
         give_up_pending([this](const WaveState& wave) { return why_stuck(wave); });
@@ -149,6 +298,9 @@ void Session::Impl::run() {
   }
   for (std::size_t i = 0; i < waves_.size(); ++i) {
     if (waves_[i].task) waves_[i].task->join();
+  }
+  if (unsettled_.empty()) {
+    context_.intend(records::controller_ends(world_.clock.now(), interrupted()));
   }
 }
 
@@ -176,8 +328,9 @@ void Session::Impl::poll_interruption() {
 }
 
 void Session::Impl::add_wave(PlannedWave wave) {
-  if (plan_.order != Order::sequential) admission_.add(waves_.size(), wave.not_before);
-  waves_.push_back({std::move(wave), State::pending, nullptr, {}});
+  if (begun_ && plan_.order != Order::sequential) admission_.add(waves_.size(), wave.not_before);
+  for (const std::size_t move : wave.moves) moves_[move].wave = waves_.size();
+  waves_.push_back({std::move(wave), State::pending, nullptr, {}, 0, {}});
   pending_ += 1;
 }
 
@@ -203,7 +356,7 @@ std::vector<AdmissionMove> Session::Impl::needs_of(std::size_t wave) {
 /// In order; a sequential plan never overtakes, a parallel one opens whatever can be opened.
 void Session::Impl::open_what_can_open() {
   for (;;) {
-    if (interrupted()) return;
+    if (interrupted() || options_.settle_only || recovering_ > 0 || !unsettled_.empty()) return;
     offer_next();
     const TimePoint now = world_.clock.now();
     if (last_opened_ && now < *last_opened_ + plan_.stagger) return;
@@ -227,20 +380,22 @@ void Session::Impl::open(std::size_t index) {
     moves.push_back({move, state.from, state.to});
   }
   wave.state = State::running;
+  wave.number = ++last_number_;
   pending_ -= 1;
   running_ += 1;
   offered_.reset();
   last_opened_ = now;
   report();
   std::string name = "wave of " + instance_.vms[spec(moves.front().move).vm.index].name;
-  wave.task = world_.executor.spawn(std::move(name), [this, index, now, moves = std::move(moves)] {
-    run_wave(index, now, moves);
-  });
+  wave.task = world_.executor.spawn(
+      std::move(name), [this, index, number = wave.number, now, moves = std::move(moves)] {
+        run_wave(index, number, now, moves);
+      });
 }
 
-void Session::Impl::run_wave(std::size_t index, TimePoint opened,
+void Session::Impl::run_wave(std::size_t index, std::uint64_t number, TimePoint opened,
                              const std::vector<WaveMove>& moves) {
-  Wave wave(context_, index + 1, opened, moves);
+  Wave wave(context_, number, opened, moves);
   {
     Lock lock(*mutex_);
     waves_[index].running = &wave;
@@ -249,6 +404,31 @@ void Session::Impl::run_wave(std::size_t index, TimePoint opened,
   const std::vector<WaveMoveEnd> ends = wave.run();
   Lock lock(*mutex_);
   close(index, moves, ends);
+  changed_->notify_all();
+}
+
+void Session::Impl::recover_wave(std::size_t index) {
+  const WaveHistory before = [&] {
+    Lock lock(*mutex_);  // for a reference into `waves_`, which may grow meanwhile
+    return *waves_[index].before;
+  }();
+  const std::vector<WaveMove> moves = moves_of(before);
+  Wave wave(context_, before.number, before.opened, moves);
+  const std::vector<WaveMoveEnd> ends = wave.recover(before);
+  Lock lock(*mutex_);
+  recovering_ -= 1;
+  std::size_t left = 0;
+  for (std::size_t i = 0; i < moves.size(); ++i) {
+    if (!ends[i].end.unsettled) continue;
+    unsettled_.push_back(fmt::format("{}: {}", instance_.vms[before.moves[i].vm.index].name,
+                                     *ends[i].end.unsettled));
+    ++left;
+  }
+  if (left > 0) {
+    running_ -= 1;
+  } else {
+    close(index, moves, ends);
+  }
   changed_->notify_all();
 }
 
@@ -296,7 +476,7 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
 }
 
 bool Session::Impl::retries(std::size_t move, const WaveMoveEnd& end) {
-  return end.end.outcome == Outcome::rolled_back && !interrupted() &&
+  return end.end.outcome == Outcome::rolled_back && !interrupted() && !options_.settle_only &&
          moves_[move].attempts <= spec(move).retry.attempts;
 }
 
@@ -367,6 +547,7 @@ std::string Session::Impl::why_stuck(const WaveState& wave) const {
 
 /// When a pending wave could open because time passes, not because something ends.
 TimePoint Session::Impl::next_time() const {
+  if (recovering_ > 0 || options_.settle_only || !unsettled_.empty()) return TimePoint::never();
   const TimePoint now = world_.clock.now();
   const TimePoint staggered = last_opened_ ? *last_opened_ + plan_.stagger : now;
   if (admission_.has_candidates(now)) return staggered > now ? staggered : TimePoint::never();
@@ -374,7 +555,7 @@ TimePoint Session::Impl::next_time() const {
 }
 
 void Session::Impl::report() {
-  if (!options_.on_progress) return;
+  if (!options_.on_progress || !begun_) return;
   progress_.now = world_.clock.now();
   options_.on_progress(progress_);
 }
@@ -384,9 +565,20 @@ Session::Session(World& world, const Scenario& scenario, const Instance& instanc
     : impl_(std::make_unique<Impl>(world, scenario, instance, plan, journal, recorder,
                                    std::move(options))) {}
 
+Session::Session(World& world, JobRuntime& jobs, const Instance& instance, const Plan& plan,
+                 Journal& journal, Recorder& recorder, SessionOptions options)
+    : impl_(std::make_unique<Impl>(world, jobs, instance, plan, journal, recorder,
+                                   std::move(options))) {}
+
 Session::~Session() = default;
 
+tl::expected<void, std::string> Session::resume(const JournalHistory& history) {
+  return impl_->resume(history);
+}
+
 void Session::run() { impl_->run(); }
+
+const std::vector<std::string>& Session::unsettled() const { return impl_->unsettled(); }
 
 void Session::poll_interruption() { impl_->poll_interruption(); }
 

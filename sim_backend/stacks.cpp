@@ -18,11 +18,11 @@ namespace {
 constexpr std::size_t page = 4096;
 /// A migration with its observers and messages uses some 10 KiB; unwinding an exception needs about
 /// as much again. Sanitizers make frames several times larger.
-constexpr std::size_t stack_size = (sanitizers::active ? 512 : 128) * 1024;
+constexpr std::size_t stack_size = std::size_t{sanitizers::active ? 512 : 128} * 1024;
 /// Stacks begin at different places in their slots: else the busiest lines of all of them would
 /// fall into the same few sets of the processor's caches.
-constexpr std::size_t colors_size = 32 * 1024;
-constexpr std::size_t color_step = 45 * 64;
+constexpr std::size_t colors_size = std::size_t{32} * 1024;
+constexpr std::size_t color_step = std::size_t{45} * 64;
 constexpr std::size_t slot_size = page + stack_size + colors_size;
 constexpr std::size_t stacks_per_slab = 64;
 constexpr std::size_t watched_words = 8;

@@ -7,6 +7,7 @@
 #include "controller/cli/commands.hpp"
 #include "controller/cli/text_table.hpp"
 #include "controller/plan.hpp"
+#include "core/scenario/cluster_file.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/study.hpp"
 
@@ -42,6 +43,7 @@ std::string constants_text(const std::vector<SourcedConstant>& constants) {
 struct Checked {
   std::vector<std::string> errors;
   std::vector<SourcedConstant> constants;
+  std::string note;  ///< behind "ok"
 
   void add(const Diagnostics& diagnostics) {
     for (const Diagnostic& diagnostic : diagnostics) errors.push_back(diagnostic.text());
@@ -64,7 +66,12 @@ void check_plan(const std::string& file, const std::string& cell, const LoadedSc
 }
 
 void check_study(const std::string& file, const std::vector<Setting>& settings, Checked& checked) {
-  const auto study = load_study(file, settings);
+  auto study = load_study(file, settings);
+  if (!study && study.error().size() == 1 &&
+      study.error().front().problem == Problem::nothing_random) {
+    study = load_study(file, settings, {.repeat = {}, .world_varies = true});
+    checked.note = "; nothing is random, so only a sweep --on hw or threads can repeat its cells";
+  }
   if (!study) return checked.add(study.error());
   for (const StudyCell& cell : study->cells()) {
     if (cell.repetition != 0) continue;  // only draws differ
@@ -92,6 +99,9 @@ Checked check_file(const std::string& file, const std::vector<Setting>& settings
     } else {
       checked.add(loaded.error());
     }
+  } else if (*kind == FileKind::cluster) {
+    const auto loaded = load_cluster(file);
+    if (!loaded) checked.add(loaded.error());
   } else {
     const auto loaded = load_scenario(file, settings);
     if (loaded) {
@@ -113,7 +123,7 @@ void add_check(CLI::App& program, Invocation& invocation) {
     SettingOptions settings;
   };
   CLI::App* command = program.add_subcommand(
-      "check", "Read scenario, study and platform files; print every error, or \"ok\"");
+      "check", "Read scenario, study, platform and cluster files; print every error, or \"ok\"");
   auto options = std::make_shared<Options>();
   command->add_option("files", options->files, "The files")->type_name("FILE")->required();
   command->add_flag("--sources", options->sources,
@@ -137,7 +147,7 @@ void add_check(CLI::App& program, Invocation& invocation) {
           status = ExitStatus::bad_input;
           continue;
         }
-        fmt::print("{}: ok\n", file);
+        fmt::print("{}: ok{}\n", file, checked.note);
         if (options->sources) std::fputs(constants_text(checked.constants).c_str(), stdout);
       }
       return static_cast<int>(status);

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "controller/cli/cluster_use.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/interruption.hpp"
 #include "controller/cli/progress.hpp"
@@ -15,6 +16,7 @@ namespace {
 struct Options {
   std::string scenario;
   WorldOption world;
+  ClusterOption cluster;
   SettingOptions settings;
   std::string out;
   bool quiet = false;
@@ -26,21 +28,38 @@ ExitStatus run(const Options& options, const std::vector<std::string>& arguments
   if (!settings) return report_error(ExitStatus::bad_input, settings.error());
   const auto loaded = load_scenario(options.scenario, *settings);
   if (!loaded) return report_bad_input(loaded.error());
+  const auto cluster = options.cluster.load(options.world.name);
+  if (!cluster) return cluster.error();
+  std::optional<RealWorld> real;
+  if (*cluster) {
+    auto prepared = prepare_cluster(options.cluster, **cluster, options.scenario, *loaded);
+    if (!prepared) return prepared.error();
+    real = std::move(*prepared);
+  }
   const auto world = options.world.world();
   if (!world) return world.error();
-  RunInformation information = describe_process(arguments, *world);
+  RunInformation information = describe_process(arguments, *world, real ? &*real : nullptr);
   auto folder = make_run_folder(options.out, loaded->scenario.name);
   if (!folder) return report_error(ExitStatus::bad_input, folder.error());
+  if (real) {
+    if (auto written = write_before_run(*folder, *loaded, **cluster); !written) {
+      return report_error(ExitStatus::bad_input, written.error());
+    }
+  }
 
   const InterruptionHandler handler;
   RunOptions run_options;
   run_options.world = *world;
   run_options.speed = options.world.speed;
   run_options.interruption = InterruptionHandler::level;
+  if (real) {
+    run_options.cluster = &**cluster;
+    run_options.run_name = folder->folder().filename().string();
+  }
   // A real world is changed step by step, so its journal must be on disk while it runs; a simulated
   // one ends with this process, and its journal is written with the rest.
   std::optional<JournalFile> journal;
-  if (*world == WorldKind::threads) {
+  if (*world != WorldKind::sim) {
     journal.emplace(folder->partial() / "journal");
     run_options.journal = &*journal;
   }
@@ -89,6 +108,7 @@ void add_run(CLI::App& program, Invocation& invocation) {
       ->type_name("SCENARIO")
       ->required();
   options->world.add_to(*command);
+  options->cluster.add_to(*command);
   options->settings.add_to(*command);
   command->add_option("--out", options->out, "The run folder (default: runs/NAME-NNN)")
       ->type_name("DIR");
@@ -99,7 +119,8 @@ void add_run(CLI::App& program, Invocation& invocation) {
       "Examples:\n"
       "  ferry run sixteen-vms.yaml\n"
       "  ferry run sixteen-vms.yaml --set migrations.leave.transport=tcp --out runs/tcp\n"
-      "  ferry run sixteen-vms.yaml --on threads --speed 10");
+      "  ferry run sixteen-vms.yaml --on threads --speed 10\n"
+      "  ferry run sixteen-vms.yaml --on hw --cluster our-cluster.yaml");
   command->callback([options, &invocation] {
     invocation.action = [options, &invocation] {
       return static_cast<int>(run(*options, invocation.arguments));

@@ -8,9 +8,9 @@ namespace ferry {
 void add_schema(CLI::App& program, Invocation& invocation) {
   CLI::App* command = program.add_subcommand("schema", "Print the JSON Schema of a kind of file");
   auto kind = std::make_shared<std::string>("scenario");
-  command->add_option("kind", *kind, "scenario (the default), study or platform")
+  command->add_option("kind", *kind, "scenario (the default), study, platform or cluster")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"scenario", "study", "platform"}));
+      ->check(CLI::IsMember({"scenario", "study", "platform", "cluster"}));
   command->footer(
       "Example, for an editor that completes and checks as you type:\n"
       "  ferry schema scenario > scenario.schema.json");
@@ -18,6 +18,7 @@ void add_schema(CLI::App& program, Invocation& invocation) {
     invocation.action = [kind] {
       const FileKind file_kind = *kind == "study"      ? FileKind::study
                                  : *kind == "platform" ? FileKind::platform
+                                 : *kind == "cluster"  ? FileKind::cluster
                                                        : FileKind::scenario;
       const std::string schema = json_schema(file_kind);
       std::fputs(schema.c_str(), stdout);

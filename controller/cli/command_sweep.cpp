@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "controller/cli/analysis.hpp"
+#include "controller/cli/cluster_cells.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/interruption.hpp"
 #include "controller/cli/sweep.hpp"
@@ -16,6 +17,8 @@ namespace {
 struct Options {
   std::string study;
   WorldOption world;
+  ClusterOption cluster;
+  std::optional<std::uint32_t> repeat;
   SettingOptions settings;
   std::string out;
   std::size_t jobs = std::max(1U, std::thread::hardware_concurrency());
@@ -55,6 +58,28 @@ void draw_plots(const LoadedStudy& study, const SweepOutcome& outcome) {
   }
 }
 
+/// Everything before the first change of a cluster; each cell holds its domains against its
+/// scenario once more.
+tl::expected<RealWorld, ExitStatus> prepare_sweep(const Options& options, const LoadedStudy& study,
+                                                  const LoadedCluster& cluster) {
+  const auto undertakings = undertakings_of(study, options.study, cluster);
+  if (!undertakings) return tl::unexpected(report_bad_input(undertakings.error()));
+  if (const auto there = libvirt_is_there(); !there) {
+    return tl::unexpected(report_error(ExitStatus::no_world, there.error()));
+  }
+  RealWorld real{&cluster, diagnose_cluster(cluster.cluster, nullptr, false)};
+  if (real.diagnosis.failed()) {
+    fmt::print(stderr, "{}\n", failures_text(real.diagnosis));
+    return tl::unexpected(
+        report_error(ExitStatus::no_world, "the cluster is not ready and nothing was touched"));
+  }
+  const std::string text = announcement(*undertakings, cluster, study.cells().size());
+  if (auto agreed = confirm_use(options.cluster, cluster, text); !agreed) {
+    return tl::unexpected(agreed.error());
+  }
+  return real;
+}
+
 ExitStatus sweep(const Options& options, const std::vector<std::string>& arguments) {
   const auto settings = options.settings.settings();
   if (!settings) return report_error(ExitStatus::bad_input, settings.error());
@@ -65,11 +90,22 @@ ExitStatus sweep(const Options& options, const std::vector<std::string>& argumen
         fmt::format("--cell-timeout: {}",
                     timeout ? "0 leaves no time; 1h would be right" : timeout.error().message));
   }
-  const auto study = load_study(options.study, *settings);
+  StudyOptions study_options;
+  study_options.repeat = options.repeat;
+  study_options.world_varies = options.world.name != "sim";
+  const auto study = load_study(options.study, *settings, study_options);
   if (!study) return report_bad_input(study.error());
   if (options.list) {
     std::fputs(list_cells(*study).c_str(), stdout);
     return ExitStatus::done;
+  }
+  const auto cluster = options.cluster.load(options.world.name);
+  if (!cluster) return cluster.error();
+  std::optional<RealWorld> real;
+  if (*cluster) {
+    auto prepared = prepare_sweep(options, *study, **cluster);
+    if (!prepared) return prepared.error();
+    real = std::move(*prepared);
   }
   const auto world = options.world.world();
   if (!world) return world.error();
@@ -77,6 +113,7 @@ ExitStatus sweep(const Options& options, const std::vector<std::string>& argumen
   SweepOptions sweep_options;
   sweep_options.file = options.study;
   sweep_options.world = *world;
+  sweep_options.real = real ? &*real : nullptr;
   sweep_options.speed = options.world.speed;
   sweep_options.jobs = options.jobs;
   sweep_options.resume = options.resume;
@@ -116,12 +153,24 @@ void add_sweep(CLI::App& program, Invocation& invocation) {
   CLI::App* command = program.add_subcommand(
       "sweep", "Execute every cell of a study, judge its claims and draw its plots");
   auto options = std::make_shared<Options>();
-  command->add_option("study", options->study, "A study file")->type_name("STUDY")->required();
+  command
+      ->add_option("study", options->study,
+                   "A study file, or a scenario file: the study of its one cell")
+      ->type_name("STUDY")
+      ->required();
   options->world.add_to(*command);
+  options->cluster.add_to(*command);
+  command
+      ->add_option("--repeat", options->repeat,
+                   "How often each cell runs, instead of what the study says")
+      ->type_name("N")
+      ->check(CLI::Range(1, 10'000));
   options->settings.add_to(*command);
   command->add_option("--out", options->out, "The study's folder (default: runs/NAME-NNN)")
       ->type_name("DIR");
-  command->add_option("--jobs", options->jobs, "Cells at once (default: the processors)")
+  command
+      ->add_option("--jobs", options->jobs,
+                   "Cells at once (default: the processors; --on hw: always 1)")
       ->type_name("N")
       ->check(CLI::Range(1, 1024));
   command
@@ -142,7 +191,8 @@ void add_sweep(CLI::App& program, Invocation& invocation) {
       "Examples:\n"
       "  ferry sweep multi-vm.yaml --list\n"
       "  ferry sweep multi-vm.yaml --jobs 8\n"
-      "  ferry sweep multi-vm.yaml --resume --out runs/multi-vm-001");
+      "  ferry sweep multi-vm.yaml --resume --out runs/multi-vm-001\n"
+      "  ferry sweep sixteen-vms.yaml --repeat 5 --on hw --cluster our-cluster.yaml");
   command->callback([options, &invocation] {
     invocation.action = [options, &invocation] {
       return static_cast<int>(sweep(*options, invocation.arguments));

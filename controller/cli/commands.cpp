@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "controller/cli/cluster_use.hpp"
 #include "controller/cli/worlds.hpp"
 
 namespace ferry {
@@ -49,9 +50,10 @@ void WorldOption::add_to(CLI::App& command) {
 
 tl::expected<WorldKind, ExitStatus> WorldOption::world() const {
   if (name == "hw") {
-    return tl::unexpected(report_error(
-        ExitStatus::no_world,
-        "--on hw: this version has no libvirt backend; --on sim or --on threads would be right"));
+    if (const auto there = libvirt_is_there(); !there) {
+      return tl::unexpected(report_error(ExitStatus::no_world, there.error()));
+    }
+    return WorldKind::hw;
   }
   if (name == "sim" && !simulation_is_built_in) {
     return tl::unexpected(report_error(ExitStatus::no_world,

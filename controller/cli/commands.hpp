@@ -31,6 +31,7 @@ void add_compare(CLI::App& program, Invocation& invocation);
 void add_calibrate(CLI::App& program, Invocation& invocation);
 void add_plot(CLI::App& program, Invocation& invocation);
 void add_schema(CLI::App& program, Invocation& invocation);
+void add_doctor(CLI::App& program, Invocation& invocation);
 
 /// `--set` and `--seed` of a command.
 struct SettingOptions {

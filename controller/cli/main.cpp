@@ -17,6 +17,8 @@ std::string version() {
   if (ferry::simulation_is_built_in) {
     worlds = fmt::format("sim (SimGrid {}), threads", ferry::simulation_engine_version);
   }
+  if (ferry::libvirt_is_built_in)
+    worlds += fmt::format(", hw (libvirt {})", ferry::libvirt_version());
   return fmt::format("ferry {}\nworlds: {}", FERRY_VERSION, worlds);
 }
 
@@ -61,6 +63,7 @@ int run(const std::vector<std::string>& arguments) {
   ferry::add_compare(program, invocation);
   ferry::add_calibrate(program, invocation);
   ferry::add_plot(program, invocation);
+  ferry::add_doctor(program, invocation);
   ferry::add_schema(program, invocation);
 
   if (refuse_unknown_command(program, arguments)) {

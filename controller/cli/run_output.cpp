@@ -62,7 +62,8 @@ std::string outcome_counts(const std::vector<MoveRecord>& moves) {
 
 }  // namespace
 
-RunInformation describe_process(const std::vector<std::string>& command, WorldKind world) {
+RunInformation describe_process(const std::vector<std::string>& command, WorldKind world,
+                                const RealWorld* real) {
   RunInformation information;
   information.world = to_name(world);
   information.command = command;
@@ -72,7 +73,18 @@ RunInformation describe_process(const std::vector<std::string>& command, WorldKi
   if (world == WorldKind::sim) {
     information.versions.emplace_back("simgrid", simulation_engine_version);
   }
+  if (real != nullptr) {
+    information.cluster = real->cluster->file;
+    const auto& versions = real->diagnosis.versions;
+    information.versions.insert(information.versions.end(), versions.begin(), versions.end());
+  }
   return information;
+}
+
+tl::expected<void, std::string> write_before_run(NewFolder& folder, const LoadedScenario& loaded,
+                                                 const LoadedCluster& cluster) {
+  if (auto written = folder.write("cluster.yaml", cluster.resolved); !written) return written;
+  return folder.write("resolved.yaml", loaded.resolved);
 }
 
 tl::expected<void, std::string> write_run(NewFolder folder, const LoadedScenario& loaded,

@@ -8,12 +8,27 @@
 #include <vector>
 
 #include "controller/cli/run_scenario.hpp"
+#include "controller/cli/worlds.hpp"
 #include "core/record/run_folder.hpp"
 
 namespace ferry {
 
-/// What every `run.json` of this process says: machine, time of day, versions.
-RunInformation describe_process(const std::vector<std::string>& command, WorldKind world);
+/// A cluster that was looked at, for a run in it.
+struct RealWorld {
+  const LoadedCluster* cluster = nullptr;
+  ClusterDiagnosis diagnosis;
+};
+
+/// What every `run.json` of this process says: machine, time of day, versions; for hw those of the
+/// hosts too.
+RunInformation describe_process(const std::vector<std::string>& command, WorldKind world,
+                                const RealWorld* real = nullptr);
+
+/// What must be on disk while a run changes a real world, so that another controller can take over:
+/// the cluster and the scenario as they were read. Error: a sentence.
+[[nodiscard]] tl::expected<void, std::string> write_before_run(NewFolder& folder,
+                                                               const LoadedScenario& loaded,
+                                                               const LoadedCluster& cluster);
 
 /// Writes all files of the run and lets the folder appear. `began_nanoseconds`: real time at which
 /// the work on this run began (for `wall_seconds`). Error: a sentence.

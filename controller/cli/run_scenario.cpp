@@ -8,6 +8,7 @@
 #include "controller/cli/worlds.hpp"
 #include "core/ports/world_error.hpp"
 #include "core/record/journal_file.hpp"
+#include "core/units/check.hpp"
 #include "hw_backend/threads/threads_world.hpp"
 
 namespace ferry {
@@ -41,7 +42,7 @@ struct Cancelling {
   ~Cancelling() { task.cancel(); }
 };
 
-/// One run: what both worlds share.
+/// One run: what the worlds share.
 class Execution {
  public:
   Execution(const LoadedScenario& loaded, const RunOptions& options, RunOutcome& outcome)
@@ -62,24 +63,32 @@ class Execution {
     ThreadsOptions threads;
     threads.seed = loaded_.scenario.seed;
     threads.speed = options_.speed;
-    run_threads(outcome_.instance, loaded_.scenario.platform, threads, [this](World& world) {
-      outcome_.records = RunRecords(world.executor.make_mutex());
-      run(world, [this, &world](InterruptionRelay& relay, const std::function<void()>& go) {
-        const Duration interval = watch_interval * options_.speed;
-        const std::unique_ptr<Task> watcher =
-            world.executor.spawn("interruption watcher", [&world, &relay, interval] {
-              while (world.clock.sleep_until(world.clock.now() + interval) != Wake::cancelled) {
-                relay.look();
-              }
-            });
-        const Cancelling ending{*watcher};  // before the watcher is joined, however `go` ends
-        go();
-      });
-      outcome_.records.drop_mutex();
-    });
+    run_threads(outcome_.instance, loaded_.scenario.platform, threads,
+                [this](World& world) { run_with_watcher(world, watch_interval * options_.speed); });
+  }
+
+  void run_in_cluster() {
+    run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name,
+                    [this](World& world) { run_with_watcher(world, watch_interval); });
   }
 
  private:
+  /// Where tasks are threads: their records need a mutex, and a signal wakes none of them.
+  void run_with_watcher(World& world, Duration interval) {
+    outcome_.records = RunRecords(world.executor.make_mutex());
+    run(world, [&world, interval](InterruptionRelay& relay, const std::function<void()>& go) {
+      const std::unique_ptr<Task> watcher =
+          world.executor.spawn("interruption watcher", [&world, &relay, interval] {
+            while (world.clock.sleep_until(world.clock.now() + interval) != Wake::cancelled) {
+              relay.look();
+            }
+          });
+      const Cancelling ending{*watcher};  // before the watcher is joined, however `go` ends
+      go();
+    });
+    outcome_.records.drop_mutex();
+  }
+
   template <class Around>
   void run(World& world, const Around& around) {
     outcome_.world_built_nanoseconds = real_nanoseconds();
@@ -102,7 +111,14 @@ class Execution {
 
 }  // namespace
 
-std::string_view to_name(WorldKind world) { return world == WorldKind::sim ? "sim" : "threads"; }
+std::string_view to_name(WorldKind world) {
+  switch (world) {
+    case WorldKind::sim: return "sim";
+    case WorldKind::threads: return "threads";
+    case WorldKind::hw: return "hw";
+  }
+  return "?";
+}
 
 std::int64_t real_nanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -118,6 +134,8 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
         "this build has no simulated world (SimGrid was not there when it was configured); "
         "--on threads would be right"});
   }
+  check(options.world != WorldKind::hw || options.cluster != nullptr,
+        "the hw world is a cluster's");
   auto outcome = std::make_unique<RunOutcome>();
   outcome->instance = expand(loaded.scenario);
   auto plan = make_plan(loaded.scenario, outcome->instance);
@@ -126,10 +144,10 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
 
   Execution execution(loaded, options, *outcome);
   try {
-    if (options.world == WorldKind::sim) {
-      execution.simulate();
-    } else {
-      execution.run_on_threads();
+    switch (options.world) {
+      case WorldKind::sim: execution.simulate(); break;
+      case WorldKind::threads: execution.run_on_threads(); break;
+      case WorldKind::hw: execution.run_in_cluster(); break;
     }
   } catch (const WorldError& error) {
     return tl::unexpected(

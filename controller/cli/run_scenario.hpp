@@ -14,13 +14,14 @@
 #include "controller/plan.hpp"
 #include "controller/session.hpp"
 #include "core/record/summary.hpp"
+#include "core/scenario/cluster_file.hpp"
 #include "core/scenario/document.hpp"
 #include "core/scenario/instance.hpp"
 
 namespace ferry {
 
 /// The worlds of this version.
-enum class WorldKind { sim, threads };
+enum class WorldKind { sim, threads, hw };
 std::string_view to_name(WorldKind world);
 
 struct RunOptions {
@@ -28,7 +29,9 @@ struct RunOptions {
   double speed = 1.0;  ///< of the threads world: times real time; above zero
   std::function<void(const SessionProgress&)> on_progress;  ///< may be empty
   std::function<Interruption()> interruption;               ///< may be empty
-  Journal* journal = nullptr;  ///< none: kept in memory, in `RunOutcome::journal`
+  Journal* journal = nullptr;              ///< none: kept in memory, in `RunOutcome::journal`
+  const LoadedCluster* cluster = nullptr;  ///< of the hw world, which needs one
+  std::string run_name;                    ///< left in the domains of the hw world
 };
 
 struct RunOutcome {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "controller/cli/cluster_cells.hpp"
 #include "controller/cli/interruption.hpp"
 #include "controller/cli/process_pool.hpp"
 #include "controller/cli/progress.hpp"
@@ -72,16 +73,20 @@ class Sweep {
         cells_(study.cells()),
         results_(cells_.size()),
         began_(real_nanoseconds()),
-        information_(describe_process(options.command, options.world)) {
+        information_(describe_process(options.command, options.world, options.real)) {
     outcome_.folder = folder_.path();
-    pool_.jobs = std::max<std::size_t>(1, options.jobs);
+    pool_.jobs = options.world == WorldKind::hw ? 1 : std::max<std::size_t>(1, options.jobs);
     pool_.timeout = options.cell_timeout;
     pool_.interruption = InterruptionHandler::level;
   }
 
   tl::expected<SweepOutcome, RunError> run() {
     if (auto kept = keep_complete_cells(); !kept) return bad_input(kept.error());
-    run_missing_cells();
+    if (options_.world == WorldKind::hw) {
+      run_missing_cells_in_cluster();
+    } else {
+      run_missing_cells();
+    }
     for (std::optional<CellResult>& result : results_) outcome_.cells.push_back(std::move(*result));
     if (!outcome_.interrupted) judge_claims();
     if (auto written = write(); !written) {
@@ -141,6 +146,40 @@ class Sweep {
     outcome_.interrupted = InterruptionHandler::level() != Interruption::none;
   }
 
+  void run_missing_cells_in_cluster() {
+    ClusterCells runner({&study_, options_.real->cluster, folder_.path(), options_.command,
+                         options_.cell_timeout, InterruptionHandler::level});
+    ProgressDisplay display("cells", options_.quiet);
+    std::size_t done = outcome_.kept;
+    std::string stuck;  // why no further cell can begin
+    for (std::size_t i = 0; i < cells_.size(); ++i) {
+      if (results_[i]) continue;
+      const StudyCell& cell = cells_[i];
+      if (stuck.empty() && InterruptionHandler::level() != Interruption::none) {
+        stuck = "interrupted before it began";
+      }
+      if (!stuck.empty()) {
+        results_[i] = failed_cell(cell, to_name(Outcome::not_started), stuck);
+        continue;
+      }
+      const auto ended = runner.run(cell, folder_.cell(cell.name), [&](const auto& progress) {
+        display.show(done, cells_.size(),
+                     fmt::format("{}: {}/{} migrations at {:.1f} s", cell.name, progress.ended,
+                                 progress.moves, progress.now.to_seconds()));
+      });
+      auto result =
+          ended ? read_cell(folder_.cell(cell.name), cell) : tl::unexpected(ended.error().reason);
+      results_[i] = result ? std::move(*result)
+                           : failed_cell(cell, ended ? failed_outcome : ended.error().outcome,
+                                         result.error());
+      if (!ended && ended.error().ends_sweep) {
+        stuck = fmt::format("not begun, because of {}: {}", cell.name, ended.error().reason);
+      }
+      display.show(++done, cells_.size(), "");
+    }
+    outcome_.interrupted = InterruptionHandler::level() != Interruption::none;
+  }
+
   CellResult result_of(std::size_t index, const TaskEnd& end) {
     const StudyCell& cell = cells_[index];
     if (!end.succeeded()) {
@@ -180,7 +219,9 @@ class Sweep {
       rows.push_back(
           {&claim, evaluate(claim, outcome_.cells), basis_of(claim, constants), std::nullopt});
     }
-    if (options_.sensitivity && !examine(rows, constants)) return;
+    // The constants are those of a simulation.
+    const bool examines = options_.sensitivity && options_.world != WorldKind::hw;
+    if (examines && !examine(rows, constants)) return;
     outcome_.claims = std::move(rows);
   }
 
@@ -227,6 +268,7 @@ class Sweep {
     json["kind"] = "study";
     json["name"] = study_.study().name;
     json["world"] = information_.world;
+    if (!information_.cluster.empty()) json["cluster"] = information_.cluster;
     json["command"] = information_.command;
     json["host"] = information_.host;
     json["started_at"] = information_.started_at;

@@ -7,6 +7,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "controller/cli/run_output.hpp"
 #include "controller/cli/run_scenario.hpp"
 #include "controller/cli/study_folder.hpp"
 #include "core/scenario/study.hpp"
@@ -24,7 +25,9 @@ struct SweepOptions {
   bool sensitivity =
       true;  ///< re-run the claims' cells with each assumed constant halved and doubled
   std::optional<Duration> cell_timeout;  ///< in real time
-  std::vector<std::string> command;      ///< of the process
+  /// Of the hw world, which needs one: the cells then run one after another in this process.
+  const RealWorld* real = nullptr;
+  std::vector<std::string> command;  ///< of the process
 };
 
 struct SweepOutcome {

@@ -1,11 +1,14 @@
-// The worlds that were built in. Which definition of `run_in_simulation` is linked says whether
-// SimGrid is here.
+// The worlds that were built in. Which definitions are linked says whether SimGrid and libvirt are
+// here (`world_sim*.cpp`, `world_hw*.cpp`).
 #pragma once
 
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/ports/world.hpp"
+#include "core/scenario/cluster_file.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
 
@@ -20,5 +23,39 @@ extern const char* const simulation_engine_version;
 void run_in_simulation(const Instance& instance, const Platform& platform, std::uint64_t seed,
                        const std::function<void()>& between_steps,
                        const std::function<void(World&)>& body);
+
+extern const bool libvirt_is_built_in;
+/// Version of the libvirt library; empty if it is not built in.
+std::string libvirt_version();
+
+/// One thing that was looked at in a cluster.
+struct ClusterFinding {
+  enum class Level { ok, warning, failed } level = Level::ok;
+  std::string subject;  ///< "host0: libvirt"
+  std::string text;     ///< what was found: "9.0.0, QEMU 7.2.0"
+  std::string fix;      ///< what would put it right; empty if it is ok
+};
+
+/// What a cluster is like now.
+struct ClusterDiagnosis {
+  std::vector<ClusterFinding> findings;
+  /// Name of the host that each VM of the instance runs on; empty: none that was found.
+  std::vector<std::string> places;
+  std::vector<std::pair<std::string, std::string>> versions;  ///< of the hosts' libvirt and QEMU
+
+  [[nodiscard]] bool failed() const;
+};
+
+/// Connects to every host and looks; touches nothing. With an instance, its domains are held
+/// against it (memory, vCPUs, devices, and, if `at_start`, the host that they run on). Blocks for
+/// as long as the slowest host takes. Requires `libvirt_is_built_in`.
+ClusterDiagnosis diagnose_cluster(const ClusterFile& cluster, const Instance* instance,
+                                  bool at_start);
+
+/// Runs `body` as the first task of the real world. Throws WorldError if it cannot be reached, or
+/// breaks. Requires `libvirt_is_built_in`. Several in one process, one after the other, are
+/// allowed. `run` is the name that the run leaves in the domains' metadata.
+void run_on_hardware(const Instance& instance, const ClusterFile& cluster, const std::string& run,
+                     const std::function<void(World&)>& body);
 
 }  // namespace ferry

@@ -14,6 +14,7 @@ enum class FaultKind {
   fails_once,    ///< the operation answers that it failed, the first time
   fails_always,  ///< each time, on every host
   times_out,     ///< it ends after its timeout
+  controller_down,  ///< the controller goes down in it, and another one resumes
 };
 std::string_view to_name(FaultKind kind);
 

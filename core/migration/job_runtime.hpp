@@ -22,10 +22,12 @@ class JobRuntime {
  public:
   virtual ~JobRuntime() = default;
   /// Blocks until every rank is ready (its channels to moving ranks drained and closed) or has said
-  /// that it is not concerned. On any failure the caller reactivates the same epoch.
+  /// that it is not concerned. On any failure the caller reactivates the same epoch. `refused`: the
+  /// job has seen this epoch or a later one.
   virtual Result<> suspend(const SuspendRequest& request, TimePoint deadline) = 0;
   /// Blocks until addresses are exchanged and held messages may flow again. Also undoes a `suspend`
-  /// that failed. Not ended by cancellation: a job is never left suspended.
+  /// that failed. Not ended by cancellation: a job is never left suspended. A second request for the
+  /// same epoch (by a controller that took over) ends when the first has ended.
   virtual Result<> reactivate(const SuspendRequest& request, TimePoint deadline) = 0;
 };
 

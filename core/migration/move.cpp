@@ -2,27 +2,32 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/ports/task_group.hpp"
 
 namespace ferry {
 
-/// Passes rounds on to the records.
+/// Passes rounds on to the records and the journal.
 class Move::Observer : public TransferObserver {
  public:
-  explicit Observer(Recorder& recorder) : recorder_(recorder) {}
-  void round_done(VmId vm, const RoundReport& round) override { recorder_.round(vm, round); }
+  explicit Observer(MigrationContext& context) : context_(context) {}
+  void round_done(VmId vm, const RoundReport& round) override {
+    context_.recorder.round(vm, round);
+    context_.note(records::round_ends(context_.instance.vms[vm.index].name, round));
+  }
 
  private:
-  Recorder& recorder_;
+  MigrationContext& context_;
 };
 
-Move::Move(MigrationContext& context, std::size_t move, HostId from, HostId to)
+Move::Move(MigrationContext& context, const WaveMove& move)
     : context_(context),
-      spec_(context.instance.moves[move]),
+      spec_(context.instance.moves[move.move]),
       vm_(context.instance.vms[spec_.vm.index]),
-      from_(from),
-      to_(to) {
-  end_.host = from;
+      from_(move.from),
+      to_(move.to) {
+  end_.host = from_;
 }
 
 MoveEnd Move::run() {
@@ -50,13 +55,98 @@ MoveEnd Move::run() {
   end_.transfer = *moved;
   end_.host = to_;
   end_.reason = moved->note;
+  restore_or_go_back();
+  return end_;
+}
 
+void Move::restore_or_go_back() {
   const DeviceResults back = restore_devices();
   if (!back.virtual_function || !back.ivshmem) {
     go_back(back.virtual_function ? back.ivshmem.error().reason
                                   : back.virtual_function.error().reason);
   }
+}
+
+MoveEnd Move::recover(const MoveHistory& before) {
+  const Uncancellable uncancellable(context_.world.executor);
+  end_.transfer = before.transfer;
+  end_.vf_gone = before.vf_gone;
+  if (before.rest) {
+    end_.host = before.rest->host;
+    end_.outcome = before.rest->outcome;
+    end_.reason = before.rest->reason;
+    return end_;
+  }
+  if (const Result<> settled = await_settled(before);
+      !settled && settled.error().kind != FailureKind::lost) {
+    end_.unsettled = settled.error().reason;
+    return end_;
+  }
+  const VmInspection found = context_.world.hypervisor.inspect(spec_.vm);
+  end_.host = found.host;
+  if (found.running && found.host != from_ && found.host != to_) {
+    end_.unsettled = fmt::format("it runs on {}, where nobody sent it (from {} to {})",
+                                 name(found.host), name(from_), name(to_));
+    return end_;
+  }
+  const Phase last = before.last_phase.value_or(Phase::set_pre_migration);
+  const std::string reason = before.back.value_or(
+      fmt::format("the controller went down during {}", to_name(last)));
+  end_open_phases(before, found);
+  if (!found.running) {
+    end_.outcome = Outcome::lost;
+    end_.reason = reason + "; it runs nowhere";
+  } else if (found.host == to_) {
+    end_.reason = before.transfer.note.empty() ? reason : before.transfer.note + "; " + reason;
+    restore_or_go_back();
+  } else {
+    settle(Outcome::rolled_back, reason);
+  }
   return end_;
+}
+
+/// A migration gets the time that its own controller would have given it.
+Result<> Move::await_settled(const MoveHistory& before) {
+  Hypervisor& hypervisor = context_.world.hypervisor;
+  const auto& migration = before.open[static_cast<std::size_t>(Phase::migration)];
+  if (migration) {
+    const TimePoint deadline =
+        std::max(migration->start + spec_.timeouts.migration, context_.world.clock.now());
+    const Result<> settled = hypervisor.await_settled(spec_.vm, deadline);
+    if (settled || settled.error().kind != FailureKind::timed_out) return settled;
+    (void)hypervisor.cancel_migration(spec_.vm);  // refused: then it arrives
+  }
+  return hypervisor.await_settled(spec_.vm, TimePoint::never());
+}
+
+void Move::end_open_phases(const MoveHistory& before, const VmInspection& found) {
+  const TimePoint now = context_.world.clock.now();
+  for (const Phase phase : all_phases) {
+    const auto& open = before.open[static_cast<std::size_t>(phase)];
+    if (!open) continue;
+    const bool happened = [&] {
+      switch (phase) {
+        case Phase::detach_vf: return !found.virtual_function;
+        case Phase::remove_ivshmem: return !found.ivshmem;
+        case Phase::migration: return found.host == open->to;
+        case Phase::attach_vf: return found.virtual_function;
+        case Phase::add_ivshmem: return found.ivshmem;
+        default: return false;
+      }
+    }();
+    if (phase == Phase::detach_vf && happened) end_.vf_gone = now;
+    if (phase == Phase::migration && happened) {
+      // Downtime and rounds were in an answer that nobody heard.
+      end_.transfer = {.downtime = {}, .bytes = before.transfer.bytes + before.sent_in_rounds};
+      context_.recorder.span(
+          {spec_.vm, phase, open->host, open->start, now, Outcome::completed});
+      context_.note(records::migration_done(
+          vm_.name, now, {.downtime = {}, .bytes = before.sent_in_rounds}));
+      continue;
+    }
+    record(phase, open->host, open->start, now,
+           happened ? records::PhaseEnd::done : records::PhaseEnd::failed);
+  }
 }
 
 /// Puts back the devices that are missing where the VM is and ends the move with `otherwise`, or as
@@ -77,7 +167,7 @@ void Move::settle(Outcome otherwise, const std::string& reason) {
 
 /// The destination cannot attach a device: back to the source, whose places are still held.
 void Move::go_back(const std::string& reason) {
-  context_.note(fmt::format("back {} {}", vm_.name, context_.instance.hosts[from_.index].name));
+  context_.note(records::goes_back(vm_.name, name(from_), reason));
   release_devices();
   Result<TransferReport> returned = transfer(from_);
   if (!returned) {
@@ -127,9 +217,8 @@ Result<> Move::detach(DeviceKind kind) {
   const bool is_function = kind == DeviceKind::virtual_function;
   if (!(is_function ? now.virtual_function : now.ivshmem)) return {};
   const Phase phase = is_function ? Phase::detach_vf : Phase::remove_ivshmem;
-  context_.intend(fmt::format("{} {} {}", to_name(phase), vm_.name,
-                              context_.instance.hosts[now.host.index].name));
   const TimePoint start = context_.world.clock.now();
+  context_.intend(records::device_begins(phase, vm_.name, name(now.host), start));
   const Duration patience = is_function ? spec_.timeouts.detach : spec_.timeouts.ivshmem;
   Result<> gone = context_.world.hypervisor.detach(spec_.vm, kind, start + patience);
   if (!gone && (gone.error().kind == FailureKind::timed_out ||
@@ -142,8 +231,12 @@ Result<> Move::detach(DeviceKind kind) {
     const VmInspection then = context_.world.hypervisor.inspect(spec_.vm);
     return !(is_function ? then.virtual_function : then.ivshmem);
   }();
-  if (is_function && is_gone) end_.vf_gone = context_.world.clock.now();
-  record(phase, start, gone.has_value());
+  const TimePoint end = context_.world.clock.now();
+  if (is_function && is_gone) end_.vf_gone = end;
+  record(phase, now.host, start, end,
+         gone      ? records::PhaseEnd::done
+         : is_gone ? records::PhaseEnd::late
+                   : records::PhaseEnd::failed);
   return gone;
 }
 
@@ -161,8 +254,9 @@ Result<> Move::attach(DeviceKind kind) {
     if (!context_.inventory.replace_virtual_function(spec_.vm, host)) {
       return failure(attached.error().kind,
                      fmt::format("{}; {} has no other free virtual function",
-                                 attached.error().reason, context_.instance.hosts[host.index].name));
+                                 attached.error().reason, name(host)));
     }
+    context_.journal.append(records::function_replaced(vm_.name, name(host)));
   }
   return attach_once(kind);
 }
@@ -172,39 +266,43 @@ Result<> Move::attach_once(DeviceKind kind) {
   const bool is_function = kind == DeviceKind::virtual_function;
   if (is_function ? now.virtual_function : now.ivshmem) return {};
   const Phase phase = is_function ? Phase::attach_vf : Phase::add_ivshmem;
-  context_.intend(fmt::format("{} {} {}", to_name(phase), vm_.name,
-                              context_.instance.hosts[now.host.index].name));
   const TimePoint start = context_.world.clock.now();
+  context_.intend(records::device_begins(phase, vm_.name, name(now.host), start));
   const Duration patience = is_function ? spec_.timeouts.attach : spec_.timeouts.ivshmem;
   Result<> attached = context_.world.hypervisor.attach(spec_.vm, kind, start + patience);
-  record(phase, start, attached.has_value());
+  record(phase, now.host, start, context_.world.clock.now(),
+         attached ? records::PhaseEnd::done : records::PhaseEnd::failed);
   return attached;
 }
 
 Result<TransferReport> Move::transfer(HostId destination) {
-  context_.intend(fmt::format("migration {} {} {}", vm_.name,
-                              context_.instance.hosts[end_.host.index].name,
-                              context_.instance.hosts[destination.index].name));
-  Observer observer(context_.recorder);
+  const HostId source = end_.host;
   const TimePoint start = context_.world.clock.now();
+  context_.intend(records::migration_begins(vm_.name, name(source), name(destination), start));
+  Observer observer(context_);
   Result<TransferReport> moved =
       context_.world.hypervisor.migrate(spec_.vm, destination, spec_.transfer, observer,
                                         start + spec_.timeouts.migration);
-  record(Phase::migration, start, moved.has_value());
+  const TimePoint end = context_.world.clock.now();
+  if (!moved) {
+    record(Phase::migration, source, start, end, records::PhaseEnd::failed);
+    return moved;
+  }
+  context_.recorder.span({spec_.vm, Phase::migration, source, start, end, Outcome::completed});
+  context_.note(records::migration_done(vm_.name, end, *moved));
   return moved;
 }
 
-void Move::record(Phase phase, TimePoint start, bool completed) {
-  const HostId host = phase == Phase::migration
-                          ? end_.host
-                          : context_.world.hypervisor.inspect(spec_.vm).host;
+void Move::record(Phase phase, HostId host, TimePoint start, TimePoint end,
+                  records::PhaseEnd how) {
+  const bool completed = how == records::PhaseEnd::done;
   context_.recorder.span({.vm = spec_.vm,
                           .phase = phase,
                           .host = host,
                           .start = start,
-                          .end = context_.world.clock.now(),
+                          .end = end,
                           .outcome = completed ? Outcome::completed : Outcome::failed});
-  context_.note(fmt::format("{} {} {}", completed ? "done" : "failed", to_name(phase), vm_.name));
+  context_.note(records::phase_ends(how, phase, vm_.name, end));
 }
 
 }  // namespace ferry

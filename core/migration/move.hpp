@@ -7,6 +7,8 @@
 #include <string>
 
 #include "core/migration/context.hpp"
+#include "core/migration/journal_history.hpp"
+#include "core/migration/wave_move.hpp"
 
 namespace ferry {
 
@@ -17,6 +19,8 @@ struct MoveEnd {
   HostId host;  ///< where the VM runs now
   TransferReport transfer;
   std::optional<TimePoint> vf_gone;  ///< when the guest lost its virtual function
+  /// After a recovery only: why the VM could not be brought to rest. Nothing else is known then.
+  std::optional<std::string> unsettled;
 };
 
 /// `detach_vf` and `remove_ivshmem` (at once where the hypervisor allows), `migration`, then
@@ -25,10 +29,14 @@ struct MoveEnd {
 /// every way back, nothing is cut short. What each failure may lead to: `fault_table.hpp`.
 class Move {
  public:
-  Move(MigrationContext& context, std::size_t move, HostId from, HostId to);
+  Move(MigrationContext& context, const WaveMove& move);
   /// Blocks until the VM is at rest. Never leaves a device that it took away unless no host could
   /// attach it again (`degraded`).
   MoveEnd run();
+  /// The same for a move that an earlier controller began and that nobody looks after any more:
+  /// waits for what is at work, then goes forward if memory has arrived, else back. Not ended by
+  /// cancellation.
+  MoveEnd recover(const MoveHistory& before);
 
  private:
   class Observer;
@@ -40,16 +48,24 @@ class Move {
   DeviceResults release_devices();
   /// Attaches what is missing, each with a second attempt; on the VM's present host.
   DeviceResults restore_devices();
+  /// `restore_devices` on the destination, or the way back.
+  void restore_or_go_back();
   Result<> detach(DeviceKind kind);
   Result<> attach(DeviceKind kind);
   Result<> attach_once(DeviceKind kind);
   Result<TransferReport> transfer(HostId destination);
   void settle(Outcome otherwise, const std::string& reason);
   void go_back(const std::string& reason);
+  [[nodiscard]] Result<> await_settled(const MoveHistory& before);
+  /// Writes how the phases ended that the journal knows the beginning of.
+  void end_open_phases(const MoveHistory& before, const VmInspection& found);
   /// One step for each device that the VM has: side by side where the hypervisor allows it, else one
   /// after the other, and the second not at all if the first fails.
   [[nodiscard]] DeviceResults both(const std::function<Result<>(DeviceKind)>& step);
-  void record(Phase phase, TimePoint start, bool completed);
+  void record(Phase phase, HostId host, TimePoint start, TimePoint end, records::PhaseEnd how);
+  [[nodiscard]] const std::string& name(HostId host) const {
+    return context_.instance.hosts[host.index].name;
+  }
 
   MigrationContext& context_;
   const MoveSpec& spec_;

@@ -12,6 +12,7 @@ struct TimedRanks::Suspension {
   std::size_t channels_most = 0;      ///< closed by the rank that closed most
   std::vector<VmId> stopped;          ///< moving VMs whose ranks of this job wait
   std::vector<std::unique_ptr<Task>> stops;  ///< ranks that compute on and wait later
+  bool ending = false;                       ///< it is being reactivated
 };
 
 TimedRanks::TimedRanks(World& world, const Instance& instance, const MpiCosts& costs,
@@ -21,6 +22,8 @@ TimedRanks::TimedRanks(World& world, const Instance& instance, const MpiCosts& c
       costs_(costs),
       recorder_(recorder),
       mutex_(world.executor.make_mutex()),
+      ended_(world.executor.make_condition()),
+      epochs_(instance.jobs.size(), 0),
       waiting_jobs_(instance.vms.size(), 0) {}
 
 TimedRanks::~TimedRanks() = default;
@@ -76,6 +79,12 @@ Result<> TimedRanks::suspend(const SuspendRequest& request, TimePoint deadline) 
   Suspension* kept = suspension.get();
   {
     Lock lock(*mutex_);
+    std::uint64_t& epoch = epochs_[request.job.index];
+    if (request.epoch <= epoch) {
+      return failure(FailureKind::refused,
+                     "job " + job.name + " has seen a later request than this one");
+    }
+    epoch = request.epoch;
     suspensions_[{request.job, request.epoch}] = std::move(suspension);
   }
   const Wake wake = world_.clock.sleep_until(std::min(all_ready, deadline));
@@ -113,16 +122,26 @@ Result<> TimedRanks::suspend(const SuspendRequest& request, TimePoint deadline) 
 Result<> TimedRanks::reactivate(const SuspendRequest& request, TimePoint deadline) {
   const JobSpec& job = instance_.jobs[request.job.index];
   if (job.strategy == Strategy::none) return {};
-  std::unique_ptr<Suspension> suspension;
+  const std::pair<JobId, std::uint64_t> key{request.job, request.epoch};
+  const Uncancellable uncancellable(world_.executor);
+  Suspension* suspension = nullptr;
   {
     Lock lock(*mutex_);
-    const auto found = suspensions_.find({request.job, request.epoch});
+    const auto found = suspensions_.find(key);
     if (found == suspensions_.end()) return {};
-    suspension = std::move(found->second);
-    suspensions_.erase(found);
+    suspension = found->second.get();
+    if (suspension->ending) {  // an earlier controller asked, and did not live to hear the answer
+      while (suspensions_.count(key) > 0) {
+        if (ended_->wait_until(*mutex_, deadline) == Wake::timed_out &&
+            suspensions_.count(key) > 0) {
+          return failure(FailureKind::timed_out, "job " + job.name + " is not reactivated yet");
+        }
+      }
+      return {};
+    }
+    suspension->ending = true;
   }
 
-  const Uncancellable uncancellable(world_.executor);
   Duration cost = costs_.reactivate;
   if (job.reconnect == Reconnect::eager) {
     cost += costs_.reconnect_channel * static_cast<double>(suspension->channels_most);
@@ -142,6 +161,11 @@ Result<> TimedRanks::reactivate(const SuspendRequest& request, TimePoint deadlin
     record.blocked_from = std::min(suspension->next_calls[rank], now);
     record.blocked_to = now;
     recorder_.rank(record);
+  }
+  {
+    Lock lock(*mutex_);
+    suspensions_.erase(key);
+    ended_->notify_all();
   }
   if (now > deadline) {
     return failure(FailureKind::timed_out, "job " + job.name + " was reactivated late");

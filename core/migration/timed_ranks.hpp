@@ -42,6 +42,8 @@ class TimedRanks : public JobRuntime {
   MpiCosts costs_;
   Recorder& recorder_;
   std::unique_ptr<Mutex> mutex_;
+  std::unique_ptr<Condition> ended_;   ///< of a reactivation
+  std::vector<std::uint64_t> epochs_;  ///< by job: the latest that was seen; older ones are refused
   std::map<std::pair<JobId, std::uint64_t>, std::unique_ptr<Suspension>> suspensions_;
   std::vector<std::uint32_t> waiting_jobs_;  ///< by VM: jobs whose ranks all wait in the library
 };

@@ -18,15 +18,6 @@ Wave::Wave(MigrationContext& context, std::size_t number, TimePoint opened,
 
 void Wave::cancel() { tasks_.cancel(); }
 
-std::string Wave::names() const {
-  std::string names;
-  for (const WaveMove& move : moves_) {
-    if (!names.empty()) names += ",";
-    names += context_.instance.vms[context_.instance.moves[move.move].vm.index].name;
-  }
-  return names;
-}
-
 void Wave::for_each(std::size_t count, const std::function<void(std::size_t)>& body) {
   if (count == 1) {
     body(0);
@@ -51,27 +42,106 @@ void Wave::plan_epochs() {
   }
 }
 
+std::vector<VmId> Wave::moving_of(JobId job) const {
+  std::vector<VmId> moving;
+  for (const WaveMove& move : moves_) {
+    const VmId vm = context_.instance.moves[move.move].vm;
+    const std::vector<JobId>& jobs = context_.instance.vms[vm.index].jobs;
+    if (std::find(jobs.begin(), jobs.end(), job) != jobs.end()) moving.push_back(vm);
+  }
+  std::sort(moving.begin(), moving.end());
+  return moving;
+}
+
+const std::string& Wave::vm_name(std::size_t index) const {
+  return context_.instance.vms[context_.instance.moves[moves_[index].move].vm.index].name;
+}
+
 std::vector<WaveMoveEnd> Wave::run() {
   for (std::size_t i = 0; i < moves_.size(); ++i) {
     ends_[i].started = opened_;
     ends_[i].end.host = moves_[i].from;
   }
   plan_epochs();
-  context_.intend(fmt::format("wave {} opens {}", number_, names()));
+  context_.intend(
+      records::wave_opens(context_.instance, number_, opened_, moves_, requests_));
 
   if (Result<> suspended = suspend(); suspended) {
-    move_all();
+    for_each(moves_.size(), [&](std::size_t i) {
+      Move move(context_, moves_[i]);
+      ends_[i].end = move.run();
+      at_rest(i);
+    });
   } else {
-    const bool cancelled = suspended.error().kind == FailureKind::cancelled;
-    for (WaveMoveEnd& end : ends_) {
-      end.end.outcome = cancelled ? Outcome::cancelled : Outcome::rolled_back;
-      end.end.reason = suspended.error().reason;
-      end.ended = context_.world.clock.now();
+    suspension_failed(suspended.error().kind == FailureKind::cancelled, suspended.error().reason);
+  }
+  close();
+  return ends_;
+}
+
+std::vector<WaveMoveEnd> Wave::recover(const WaveHistory& before) {
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    ends_[i].started = opened_;
+    ends_[i].end.host = moves_[i].from;
+  }
+  for (const auto& [job, epoch] : before.epochs) requests_.push_back({job, epoch, {}});
+  for (SuspendRequest& request : requests_) request.moving = moving_of(request.job);
+
+  if (!before.suspension) {
+    const std::string reason = fmt::format("the controller went down during {}",
+                                           to_name(Phase::set_pre_migration));
+    const TimePoint now = context_.world.clock.now();
+    context_.note(records::wave_unsuspended(number_, now, false, reason));
+    for (std::size_t i = 0; i < moves_.size(); ++i) {
+      record(Phase::set_pre_migration, i, opened_, now, false);
+    }
+    suspension_failed(false, reason);
+  } else if (!before.suspension->ready) {
+    suspension_failed(before.suspension->cancelled, before.suspension->reason, &before);
+  } else {
+    for_each(moves_.size(), [&](std::size_t i) {
+      Move move(context_, moves_[i]);
+      ends_[i].end = move.recover(before.moves[i]);
+      if (ends_[i].end.unsettled) return;
+      if (before.moves[i].rest) {
+        ends_[i].ended = before.moves[i].rest->at;
+      } else {
+        at_rest(i);
+      }
+    });
+  }
+  const bool settled = std::none_of(ends_.begin(), ends_.end(), [](const WaveMoveEnd& end) {
+    return end.end.unsettled.has_value();
+  });
+  if (settled) close();
+  return ends_;
+}
+
+/// Nothing was taken away from any VM.
+void Wave::suspension_failed(bool cancelled, const std::string& reason, const WaveHistory* before) {
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    WaveMoveEnd& end = ends_[i];
+    end.end.outcome = cancelled ? Outcome::cancelled : Outcome::rolled_back;
+    end.end.reason = reason;
+    if (before != nullptr && before->moves[i].rest) {
+      end.ended = before->moves[i].rest->at;
+    } else {
+      at_rest(i);
     }
   }
+}
+
+void Wave::at_rest(std::size_t index) {
+  WaveMoveEnd& end = ends_[index];
+  end.ended = context_.world.clock.now();
+  context_.note(records::at_rest(vm_name(index), end.ended, end.end.outcome,
+                                 context_.instance.hosts[end.end.host.index].name,
+                                 end.end.vf_gone, end.end.reason));
+}
+
+void Wave::close() {
   reactivate();
-  context_.note(fmt::format("wave {} closed", number_));
-  return ends_;
+  context_.note(records::wave_closed(number_, ends_.front().ended));
 }
 
 Result<> Wave::suspend() {
@@ -95,18 +165,15 @@ Result<> Wave::suspend() {
   const auto failed =
       std::find_if(results.begin(), results.end(), [](const Result<>& r) { return !r; });
   const TimePoint end = context_.world.clock.now();
+  const bool ready = failed == results.end();
+  context_.note(ready ? records::wave_suspended(number_, end)
+                      : records::wave_unsuspended(
+                            number_, end, failed->error().kind == FailureKind::cancelled,
+                            failed->error().reason));
   for (std::size_t i = 0; i < moves_.size(); ++i) {
-    record(Phase::set_pre_migration, i, start, end, failed == results.end());
+    record(Phase::set_pre_migration, i, start, end, ready);
   }
-  return failed == results.end() ? Result<>{} : *failed;
-}
-
-void Wave::move_all() {
-  for_each(moves_.size(), [&](std::size_t i) {
-    Move move(context_, moves_[i].move, moves_[i].from, moves_[i].to);
-    ends_[i].end = move.run();
-    ends_[i].ended = context_.world.clock.now();
-  });
+  return ready ? Result<>{} : *failed;
 }
 
 void Wave::reactivate() {
@@ -119,7 +186,7 @@ void Wave::reactivate() {
     starts.push_back(ends_[i].ended);
     patience = std::max(patience, context_.instance.moves[moves_[i].move].timeouts.suspend);
   }
-  context_.intend(fmt::format("wave {} reactivates", number_));
+  context_.intend(records::wave_reactivates(number_, context_.world.clock.now()));
 
   std::vector<Result<>> statuses(moves_.size());
   for_each(moves_.size(), [&](std::size_t i) {
@@ -157,6 +224,7 @@ void Wave::reactivate() {
         add_reason(reactivated[r].error().reason);
       }
     }
+    if (!completed) context_.note(records::status_is_stale(vm_name(i), end.end.reason));
     end.ended = done;
     if (end.end.vf_gone) end.outage = done - *end.end.vf_gone;
     record(Phase::set_post_migration, i, starts[i], done, completed);

@@ -6,17 +6,12 @@
 #include <vector>
 
 #include "core/migration/context.hpp"
+#include "core/migration/journal_history.hpp"
 #include "core/migration/move.hpp"
+#include "core/migration/wave_move.hpp"
 #include "core/ports/task_group.hpp"
 
 namespace ferry {
-
-/// One VM of a wave. Both hosts are reserved when the wave runs.
-struct WaveMove {
-  std::size_t move = 0;  ///< index into Instance::moves
-  HostId from;
-  HostId to;
-};
 
 /// How one VM of a wave ended.
 struct WaveMoveEnd {
@@ -31,20 +26,29 @@ struct WaveMoveEnd {
 /// completes.
 class Wave {
  public:
-  /// `number`: from 1, in the order of the plan. `opened`: when the wave was admitted; its first phase
+  /// `number`: rises from wave to wave of a run, over all its controllers. `opened`: when the wave was admitted; its first phase
   /// begins there.
   Wave(MigrationContext& context, std::size_t number, TimePoint opened, std::vector<WaveMove> moves);
 
   /// Ends in the order of the moves. Records spans of the two outer phases; reservations stay as
   /// they are (the caller releases the host where a VM does not run).
   std::vector<WaveMoveEnd> run();
+  /// The same for a wave that an earlier controller opened and did not close. If a VM cannot be
+  /// brought to rest (`MoveEnd::unsettled`) the wave stays open, and its jobs suspended, in the world
+  /// as in the journal: another recovery may follow.
+  std::vector<WaveMoveEnd> recover(const WaveHistory& before);
   void cancel();
 
  private:
-  [[nodiscard]] std::string names() const;
   void plan_epochs();
+  [[nodiscard]] std::vector<VmId> moving_of(JobId job) const;
+  [[nodiscard]] const std::string& vm_name(std::size_t index) const;
   Result<> suspend();
-  void move_all();
+  /// `before`: of a wave that is recovered.
+  void suspension_failed(bool cancelled, const std::string& reason,
+                         const WaveHistory* before = nullptr);
+  void at_rest(std::size_t index);
+  void close();
   void reactivate();
   void record(Phase phase, std::size_t index, TimePoint start, TimePoint end, bool completed);
   /// Runs `body(i)` for every i below `count`, beside each other.

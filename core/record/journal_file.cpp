@@ -155,6 +155,13 @@ void JournalFile::sync() {
   if (::fdatasync(descriptor_) != 0) fail(file_, "the journal cannot be synced", errno);
 }
 
+MemoryJournal::MemoryJournal(std::string text) : text_(std::move(text)) {
+  const auto contents = read_journal(text_);
+  if (!contents) throw std::runtime_error(contents.error());
+  text_.resize(contents->good_bytes);
+  next_ = contents->records.size() + 1;
+}
+
 void MemoryJournal::append(std::string_view record) {
   check(record.find('\n') == std::string_view::npos, "a journal record is one line");
   text_ += journal_line(next_++, record);

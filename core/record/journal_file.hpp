@@ -58,6 +58,9 @@ class JournalFile : public Journal {
 /// A journal in memory, for worlds that end with the process: the text is what the file would hold.
 class MemoryJournal : public Journal {
  public:
+  MemoryJournal() = default;
+  /// Goes on behind the last good record of `text`. Throws std::runtime_error if it is damaged.
+  explicit MemoryJournal(std::string text);
   void append(std::string_view record) override;
   void sync() override {}
 

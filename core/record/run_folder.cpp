@@ -152,6 +152,7 @@ std::string run_json(const RunInformation& information, const RunTimes& times) {
   json["kind"] = "run";
   json["name"] = information.name;
   json["world"] = information.world;
+  if (!information.cluster.empty()) json["cluster"] = information.cluster;
   json["seed"] = information.seed;
   json["command"] = information.command;
   json["host"] = information.host;

@@ -57,12 +57,13 @@ class NewFolder {
 /// What `run.json` says beside the time that the run took.
 struct RunInformation {
   std::string name;   ///< of the scenario
-  std::string world;  ///< sim, threads
+  std::string world;  ///< sim, threads, hw
   std::uint64_t seed = 0;
   std::vector<std::string> command;                           ///< as given to the shell
   std::string host;                                           ///< that ran the controller
   std::string started_at;                                     ///< UTC, ISO 8601
   std::vector<std::pair<std::string, std::string>> versions;  ///< of ferry, SimGrid, the compiler
+  std::string cluster;  ///< the cluster file of a real run; empty: none
   bool interrupted = false;
   /// Of a cell of a study: which one.
   struct Cell {

@@ -73,6 +73,22 @@ struct VmLists {
 struct TimeOrNever {};
 /// `true` or `false`.
 struct YesOrNo {};
+/// How libvirt is reached: `qemu+tls://HOST/system`.
+struct LibvirtUri {};
+/// Where a host receives migrations: `SCHEME://HOST`, or `unix:///SOCKET` among the schemes.
+struct MigrationUri {
+  std::span<const std::string_view> schemes;
+};
+/// PCI functions: `0000:03:00.[1-7]`.
+struct PciNames {};
+/// A name that the user gave a domain's device: `ua-vf0`.
+struct DeviceAlias {};
+/// An absolute path.
+struct AbsolutePath {};
+/// A whole number in a member that may have none.
+struct MaybeNumber {
+  Between<std::uint32_t> bounds;
+};
 /// One word of the member's enumeration.
 struct Word {};
 /// A list of different words of the member's enumeration.

@@ -314,6 +314,7 @@ Loaded<FileKind> detect_file_kind(const std::filesystem::path& file) {
   YamlNode root;
   if (!read_yaml_file(file, root, report)) return tl::unexpected<Diagnostics>(report.take());
   if (root.find("ferry_platform") != nullptr) return FileKind::platform;
+  if (root.find("ferry_cluster") != nullptr) return FileKind::cluster;
   if (root.find("study") != nullptr) return FileKind::study;
   return FileKind::scenario;
 }
@@ -337,9 +338,9 @@ std::optional<std::string> scaled_value(std::string_view value, double factor) {
     if (!(scaled < 9e15)) return std::nullopt;
     return fmt::format("{}", std::max<std::uint64_t>(1, static_cast<std::uint64_t>(scaled)));
   }
-  if (const auto text = scaled_text<Duration>(parse_duration, value, factor)) return text;
-  if (const auto text = scaled_text<Bytes>(parse_bytes, value, factor)) return text;
-  if (const auto text = scaled_text<Bandwidth>(parse_bandwidth, value, factor)) return text;
+  if (auto text = scaled_text<Duration>(parse_duration, value, factor)) return text;
+  if (auto text = scaled_text<Bytes>(parse_bytes, value, factor)) return text;
+  if (auto text = scaled_text<Bandwidth>(parse_bandwidth, value, factor)) return text;
   const Parsed<Ratio> ratio = parse_ratio(value);
   if (ratio) return to_text(Ratio(ratio->value() * factor));
   return std::nullopt;

@@ -57,9 +57,9 @@ struct LoadedScenario {
   std::string resolved;  ///< YAML with every default written out and the platform inlined
 };
 
-enum class FileKind { scenario, study, platform };
+enum class FileKind { scenario, study, platform, cluster };
 
-/// What kind of file this is, by its keys (`study:`, `ferry_platform:`).
+/// What kind of file this is, by its keys (`study:`, `ferry_platform:`, `ferry_cluster:`).
 Loaded<FileKind> detect_file_kind(const std::filesystem::path& file);
 
 Loaded<LoadedScenario> load_scenario(const std::filesystem::path& file,

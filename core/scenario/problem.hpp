@@ -35,6 +35,8 @@ enum class Problem : std::uint8_t {
   unknown_value,    ///< not one of the words that are allowed
   bad_name,         ///< characters that a name cannot have
   bad_text,         ///< a text that is empty or too long
+  bad_uri,          ///< no URI, or not one of what is wanted
+  bad_address,      ///< no PCI function
   bad_law,          ///< a random quantity that is not well formed
   bad_constant,     ///< {value, source, kind} incomplete
   contradiction,    ///< keys that exclude each other, or need each other
@@ -59,6 +61,10 @@ enum class Problem : std::uint8_t {
   uneven_split,        ///< jobs do not divide the VMs
   fault_without_move,  ///< a fault in a migration that does not take place
   small_topology,      ///< a network with too few places for the hosts
+  // a cluster
+  not_in_cluster,  ///< a host or VM of the scenario that the cluster file does not have
+  no_device,       ///< the cluster file names no device where the scenario has one
+  no_ranks,        ///< a job that cooperates, where no ranks run
   // settings and studies
   bad_setting,     ///< not `path=value`, or the value is not YAML
   unmatched_path,  ///< a path that matches nothing

@@ -381,6 +381,15 @@ void Reader::read(const YamlNode& node, std::string& out, ItemName /*rule*/) {
   out = *text;
 }
 
+bool Reader::expect_item_name(const YamlEntry& entry) {
+  if (is_item_name(entry.key)) return true;
+  problem(Problem::bad_name, entry.key_place,
+          fmt::format("{} cannot be a name; write a letter, then letters, digits, '_' or '-', {} "
+                      "at most",
+                      in_quotes(entry.key), longest_name));
+  return false;
+}
+
 void Reader::read(const YamlNode& node, std::string& out, TitleName /*rule*/) {
   const std::string* text = scalar(node, "a name");
   if (text == nullptr) return;
@@ -585,6 +594,10 @@ const YamlEntry* StructReader::take(std::string_view key) {
   return nullptr;
 }
 
+std::string StructReader::named_example(std::string_view name) {
+  return fmt::format("{{{}: {{...}}}}", name);
+}
+
 bool StructReader::is_empty(const YamlEntry& entry) {
   if (!entry.value.is_null()) return false;
   reader_.problem(
@@ -675,7 +688,7 @@ void StructReader::finish() {
                     fmt::format("this key is required and missing; add `{}: {}`", missing.key,
                                 missing.example));
   }
-  if (!missing_.empty()) return;
+  if (!missing_.empty() || !meant.empty()) return;
   for (Complaint& complaint : complaints_) {
     const YamlEntry* entry = complaint.key.empty() ? nullptr : node_.find(complaint.key);
     if (entry == nullptr) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/scenario/cluster_file.hpp"
 #include "core/scenario/describe_values.hpp"
 #include "core/scenario/report.hpp"
 #include "core/scenario/yaml_tree.hpp"
@@ -72,6 +73,12 @@ class Reader {
   void read(const YamlNode& node, StartTime& out, TimeOrNever rule);
   void read(const YamlNode& node, bool& out, YesOrNo rule);
   void read(const YamlNode& node, NetworkTopology& out);
+  void read(const YamlNode& node, std::string& out, LibvirtUri rule);
+  void read(const YamlNode& node, std::string& out, MigrationUri rule);
+  void read(const YamlNode& node, PciFunctions& out, PciNames rule);
+  void read(const YamlNode& node, std::string& out, DeviceAlias rule);
+  void read(const YamlNode& node, std::string& out, AbsolutePath rule);
+  void read(const YamlNode& node, std::optional<std::uint32_t>& out, MaybeNumber rule);
   template <class Enum>
   requires std::is_enum_v<Enum>
   void read(const YamlNode& node, Enum& out, Word /*rule*/) {
@@ -114,12 +121,16 @@ class Reader {
       return "{...}";
     } else if constexpr (std::is_same_v<Rule, Between<std::uint32_t>>) {
       return "2";
+    } else if constexpr (std::is_same_v<Rule, LibvirtUri>) {
+      return "qemu+tls://HOST/system";
     } else {
       return "TEXT";
     }
   }
 
   [[nodiscard]] std::string path_text() const { return to_path_text(path_); }
+  /// Reports a key that should be an item's name and is none.
+  bool expect_item_name(const YamlEntry& entry);
   /// The word's position, or a report of what would be right.
   std::optional<std::size_t> word(const YamlNode& node, std::span<const std::string_view> words,
                                   std::span<const std::string_view> unsupported);
@@ -230,6 +241,29 @@ class StructReader {
       reader_.problem(Problem::empty_list, entry->value, "the list is empty; it needs an item");
     }
   }
+  /// A mapping whose keys are the items' names.
+  template <class Struct>
+  void by_name(std::string_view key, std::vector<Struct>& out, std::string_view example,
+               std::string_view /*doc*/) {
+    const YamlEntry* entry = take(key);
+    if (entry == nullptr) {
+      missing(key, named_example(example));
+      return;
+    }
+    const Reader::At at(reader_, {entry->key});
+    if (is_empty(*entry) || !reader_.expect_map(entry->value)) return;
+    out.clear();
+    out.reserve(entry->value.entries.size());
+    for (const YamlEntry& item : entry->value.entries) {
+      const Reader::At at_item(reader_, {item.key});
+      if (!reader_.expect_item_name(item) || is_empty(item)) continue;
+      out.emplace_back().name = item.key;
+      reader_.read(item.value, out.back(), Mapping{});
+    }
+    if (entry->value.entries.empty()) {
+      reader_.problem(Problem::empty_list, entry->value, "the mapping is empty; it needs an item");
+    }
+  }
   void topology(std::string_view key, NetworkTopology& topology, std::string_view doc);
   template <class Platform>
   void platform(std::string_view key, Platform& platform, std::string_view /*doc*/) {
@@ -259,6 +293,8 @@ class StructReader {
 
  private:
   const YamlEntry* take(std::string_view key);
+  /// `{NAME: {...}}`
+  static std::string named_example(std::string_view name);
   void missing(std::string_view key, std::string example) {
     missing_.push_back({key, std::move(example)});
   }

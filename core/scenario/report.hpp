@@ -18,7 +18,7 @@ struct SourcePlace {
   std::uint32_t column = 1;
 };
 
-enum class SourceKind : std::uint8_t { scenario, platform, setting };
+enum class SourceKind : std::uint8_t { scenario, platform, setting, cluster };
 
 class Report {
  public:

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/scenario/describe_cluster.hpp"
 #include "core/scenario/describe_scenario.hpp"
 #include "core/scenario/describe_study.hpp"
 #include "core/scenario/document.hpp"
@@ -16,6 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr const char* item_name_pattern = "^[A-Za-z][A-Za-z0-9_-]{0,63}$";
 constexpr std::string_view number_pattern = "([0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?)";
 
 Json string_pattern(std::string_view description, std::string_view units) {
@@ -183,6 +185,18 @@ class StructSchema {
     if (least > 0) list["minItems"] = least;
     add(key, need, doc, std::move(list));
   }
+  template <class Struct>
+  void by_name(std::string_view key, std::vector<Struct>& /*items*/, std::string_view /*example*/,
+               std::string_view doc) {
+    StructSchema item(constants_, false);
+    Struct value;
+    describe(item, value);
+    add(key, Need::required, doc,
+        {{"type", "object"},
+         {"propertyNames", {{"pattern", item_name_pattern}}},
+         {"additionalProperties", item.take()},
+         {"minProperties", 1}});
+  }
   void topology(std::string_view key, NetworkTopology& /*topology*/, std::string_view doc) {
     const auto shape = [&](const char* name, auto sizes) {
       StructSchema inner(constants_, false);
@@ -247,7 +261,7 @@ class StructSchema {
   }
 
   [[nodiscard]] Json quantity(std::string_view name) const {
-    const Json sourced = reference_to(fmt::format("sourced_{}", name));
+    Json sourced = reference_to(fmt::format("sourced_{}", name));
     if (constants_ == Constants::sourced) return sourced;
     return {{"anyOf", {reference_to(name), sourced}}};
   }
@@ -269,7 +283,7 @@ class StructSchema {
     } else if constexpr (std::is_same_v<Rule, OneOf>) {
       return {{"enum", words(rule.words)}};
     } else if constexpr (std::is_same_v<Rule, ItemName>) {
-      return {{"type", "string"}, {"pattern", "^[A-Za-z][A-Za-z0-9_-]{0,63}$"}};
+      return {{"type", "string"}, {"pattern", item_name_pattern}};
     } else if constexpr (std::is_same_v<Rule, TitleName>) {
       return {{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"}};
     } else if constexpr (std::is_same_v<Rule, FreeText>) {
@@ -286,6 +300,19 @@ class StructSchema {
               {"maxItems", rule.most}};
     } else if constexpr (std::is_same_v<Rule, YesOrNo>) {
       return {{"type", "boolean"}};
+    } else if constexpr (std::is_same_v<Rule, LibvirtUri>) {
+      return {{"type", "string"}, {"pattern", "^qemu(\\+[a-z0-9]+)?://"}};
+    } else if constexpr (std::is_same_v<Rule, MigrationUri>) {
+      return {{"type", "string"},
+              {"pattern", fmt::format("^({})://", fmt::join(rule.schemes, "|"))}};
+    } else if constexpr (std::is_same_v<Rule, PciNames>) {
+      return {{"type", "string"}, {"minLength", 1}};
+    } else if constexpr (std::is_same_v<Rule, DeviceAlias>) {
+      return {{"type", "string"}, {"pattern", "^ua-[A-Za-z0-9_-]+$"}};
+    } else if constexpr (std::is_same_v<Rule, AbsolutePath>) {
+      return {{"type", "string"}, {"pattern", "^/."}};
+    } else if constexpr (std::is_same_v<Rule, MaybeNumber>) {
+      return {{"type", "integer"}, {"minimum", rule.bounds.low}, {"maximum", rule.bounds.high}};
     } else if constexpr (std::is_same_v<Rule, TimeOrNever>) {
       Json time = {{"anyOf", {{{"const", "never"}}, quantity("duration")}}};
       return time;
@@ -310,7 +337,7 @@ class StructSchema {
   }
 
   static Json raw_schema(RawShape shape) {
-    const Json value = {{"type", {"string", "number", "boolean", "object", "array"}}};
+    Json value = {{"type", {"string", "number", "boolean", "object", "array"}}};
     const Json list = {{"type", "array"}, {"items", value}};
     const auto by_path = [](Json content) {
       return Json{{"type", "object"}, {"additionalProperties", std::move(content)}};
@@ -389,6 +416,12 @@ Json file_schema(FileKind kind) {
       describe(schema, platform);
       return schema.take();
     }
+    case FileKind::cluster: {
+      StructSchema schema(Constants::plain_or_sourced, false);
+      ClusterFile cluster;
+      describe(schema, cluster);
+      return schema.take();
+    }
   }
   return {};
 }
@@ -396,7 +429,7 @@ Json file_schema(FileKind kind) {
 }  // namespace
 
 std::string json_schema(FileKind kind) {
-  const std::array<std::string_view, 3> names = {"scenario", "study", "platform"};
+  const std::array<std::string_view, 4> names = {"scenario", "study", "platform", "cluster"};
   Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
                  {"title", fmt::format("Ferry {}", names[static_cast<std::size_t>(kind)])}};
   const Json content = file_schema(kind);

@@ -697,6 +697,35 @@ void preload_platforms(LoadedStudy::Base& base) {
   }
 }
 
+/// The tree of a scenario file, whose keys are not those of a study.
+bool is_scenario(const YamlNode& root) {
+  return root.is_map() && root.find("study") == nullptr && root.find("scenario") == nullptr &&
+         root.find("vms") != nullptr;
+}
+
+/// A scenario as the study of its one cell.
+void wrap_scenario(YamlNode& root, const std::filesystem::path& file) {
+  YamlNode study;
+  study.type = YamlNode::Type::map;
+  study.place = root.place;
+  const auto add = [&](const char* key, YamlNode value) {
+    study.entries.push_back({key, root.place, std::move(value)});
+  };
+  YamlNode version;
+  version.type = YamlNode::Type::scalar;
+  version.text = "1";
+  version.place = root.place;
+  YamlNode name = version;
+  name.text = file.stem().string();
+  if (const YamlEntry* entry = root.find("name"); entry != nullptr && entry->value.is_scalar()) {
+    name = entry->value;
+  }
+  add("ferry", std::move(version));
+  add("study", std::move(name));
+  add("scenario", root);
+  root = std::move(study);
+}
+
 /// Cells that between them have every value of every path first, then the others.
 std::vector<std::size_t> checking_order(const std::vector<StudyCell>& cells) {
   std::vector<std::size_t> covering;
@@ -794,17 +823,20 @@ Loaded<LoadedScenario> LoadedStudy::scenario(const StudyCell& cell,
 }
 
 Loaded<LoadedStudy> load_study(const std::filesystem::path& file,
-                               const std::vector<Setting>& settings) {
+                               const std::vector<Setting>& settings, const StudyOptions& options) {
   Report report;
   const auto failed = [&] { return tl::unexpected<Diagnostics>(report.take()); };
   YamlNode root;
   if (!read_yaml_file(file, root, report)) return failed();
+  const bool wrapped = is_scenario(root);
+  if (wrapped) wrap_scenario(root, file);
   auto base = std::make_shared<LoadedStudy::Base>();
   base->sources.emplace_back(file.string(), SourceKind::scenario);
   Reader reader(report);
   StudyText text;
   reader.read(root, text, Mapping{});
   Study study = StudyReader(text, reader, *base).run();
+  study.repeat = options.repeat.value_or(study.repeat);
 
   bool has_scenario = false;
   if (text.scenario != nullptr) {
@@ -812,7 +844,7 @@ Loaded<LoadedStudy> load_study(const std::filesystem::path& file,
     if (node.is_map()) {
       base->source.root = node;
       base->source.folder = file.parent_path();
-      base->source.needs_version = false;
+      base->source.needs_version = wrapped;
       has_scenario = true;
     } else if (node.is_scalar() && !node.text.empty()) {
       const std::filesystem::path name = file.parent_path() / node.text;
@@ -843,10 +875,13 @@ Loaded<LoadedStudy> load_study(const std::filesystem::path& file,
   LoadedStudy loaded(study, base);
   const CellCheck found = check_cells(loaded, *base);
   if (!found.problems.empty()) return tl::unexpected<Diagnostics>(found.problems);
-  if (study.repeat > 1 && !found.any_random) {
+  if (study.repeat > 1 && !found.any_random && !options.world_varies) {
     const YamlEntry* repeat = root.find("repeat");
-    check(repeat != nullptr, "a study repeats only if its file says so");
-    report.add(Problem::nothing_random, repeat->value.place, "repeat",
+    check(repeat != nullptr || options.repeat, "a study repeats if its file or an option says so");
+    const SourcePlace place = options.repeat
+                                  ? SourcePlace{report.add_source("--repeat", SourceKind::setting)}
+                                  : repeat->value.place;
+    report.add(Problem::nothing_random, place, "repeat",
                "nothing is random in this scenario, so all repetitions would be equal; leave out "
                "repeat, or write a quantity such as {uniform: [1GiB, 2GiB]}");
     return failed();

@@ -87,8 +87,18 @@ class LoadedStudy {
   std::shared_ptr<const Base> base_;
 };
 
-/// Reads the study and checks that its base scenario and every cell's assignment are acceptable.
+struct StudyOptions {
+  /// Instead of what the file says; at least 1.
+  std::optional<std::uint32_t> repeat;
+  /// Repetitions are accepted although nothing is random in the scenario: the world's own times
+  /// vary.
+  bool world_varies = false;
+};
+
+/// Reads the study and checks that its base scenario and every cell's assignment are acceptable. A
+/// scenario file is a study of one cell, by the scenario's name.
 Loaded<LoadedStudy> load_study(const std::filesystem::path& file,
-                               const std::vector<Setting>& settings = {});
+                               const std::vector<Setting>& settings = {},
+                               const StudyOptions& options = {});
 
 }  // namespace ferry

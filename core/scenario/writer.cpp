@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/scenario/describe_cluster.hpp"
 #include "core/scenario/describe_scenario.hpp"
 #include "core/scenario/yaml_tree.hpp"
 
@@ -188,6 +189,18 @@ class StructWriter {
     }
     output_.close();
   }
+  template <class Struct>
+  void by_name(std::string_view key, std::vector<Struct>& items, std::string_view /*example*/,
+               std::string_view /*doc*/) {
+    output_.open(key);
+    for (Struct& item : items) {
+      output_.open(item.name);
+      StructWriter inner(output_);
+      describe(inner, item);
+      output_.close();
+    }
+    output_.close();
+  }
   void topology(std::string_view key, NetworkTopology& topology, std::string_view doc) {
     const auto with_sizes = [&](std::string_view shape, auto& sizes) {
       output_.open(key);
@@ -255,9 +268,18 @@ std::string to_yaml(const std::optional<Reference>& value) {
 }
 std::string to_yaml(const StartTime& value) { return value.never ? "never" : to_text(value.at); }
 std::string to_yaml(const Limit& value) { return value ? to_yaml(*value) : "unlimited"; }
+std::string to_yaml(const PciFunctions& value) { return to_scalar_text(value.text); }
 std::string to_yaml(const Varying<Duration>& value) { return varying_to_yaml(value); }
 std::string to_yaml(const Varying<Bytes>& value) { return varying_to_yaml(value); }
 std::string to_yaml(const Varying<Bandwidth>& value) { return varying_to_yaml(value); }
+
+std::string write_resolved(const ClusterFile& cluster) {
+  ClusterFile copy = cluster;
+  Output output({});
+  StructWriter writer(output);
+  describe(writer, copy);
+  return output.take();
+}
 
 std::string write_resolved(const Scenario& scenario,
                            const std::vector<SourcedConstant>& constants) {

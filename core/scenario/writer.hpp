@@ -1,5 +1,5 @@
 // The visitor that writes: a scenario as YAML with every default written out and the platform
-// inlined, its sources kept. Reading it again gives the same scenario.
+// inlined, its sources kept; a cluster file in the same way. Reading it again gives the same.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "core/scenario/cluster_file.hpp"
 #include "core/scenario/document.hpp"
 
 namespace ferry {
 
 std::string write_resolved(const Scenario& scenario, const std::vector<SourcedConstant>& constants);
+std::string write_resolved(const ClusterFile& cluster);
 
 /// A value of a description as YAML text, as the dump and the schema's defaults show it.
 std::string to_yaml(std::uint32_t value);
@@ -27,6 +29,7 @@ std::string to_yaml(const Reference& value);
 std::string to_yaml(const std::optional<Reference>& value);  ///< `any` if absent
 std::string to_yaml(const StartTime& value);
 std::string to_yaml(const Limit& value);  ///< `unlimited` if absent
+std::string to_yaml(const PciFunctions& value);
 std::string to_yaml(const Varying<Duration>& value);
 std::string to_yaml(const Varying<Bytes>& value);
 std::string to_yaml(const Varying<Bandwidth>& value);

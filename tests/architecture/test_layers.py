@@ -14,7 +14,7 @@ ALLOWED = {
     "core/ports": {"core/units"},
     "core/scenario": {"core/units", "core/ports"},
     "core/topology": {"core/units", "core/ports", "core/scenario"},
-    "core/faults": {"core/units", "core/ports", "core/scenario"},
+    "core/faults": {"core/units", "core/ports", "core/scenario", "core/migration"},
     "core/migration": {"core/units", "core/ports", "core/scenario", "core/topology"},
     "core/record": {"core/units", "core/ports", "core/scenario"},
     "sim_backend": {"core"},

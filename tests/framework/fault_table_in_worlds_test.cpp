@@ -40,6 +40,7 @@ void prepare(SessionCase& session, Phase phase, FaultKind kind) {
 
 TEST_P(FaultTableInWorlds, each_fault_ends_as_the_table_allows) {
   for (const AllowedEnds& cell : fault_table()) {
+    if (cell.fault == FaultKind::controller_down) continue;  // recovery_test.cpp
     SCOPED_TRACE(std::string(to_name(cell.phase)) + " " + std::string(to_name(cell.fault)));
     SessionCase session;
     prepare(session, cell.phase, cell.fault);

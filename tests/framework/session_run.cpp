@@ -1,6 +1,12 @@
 #include "tests/framework/session_run.hpp"
 
+#include <gmock/gmock.h>
+
 #include <algorithm>
+#include <tuple>
+
+#include "controller/surroundings.hpp"
+#include "core/record/journal_file.hpp"
 
 namespace ferry {
 
@@ -71,6 +77,87 @@ SessionEnd run_session(World& world, SessionCase& session,
   return end;
 }
 
+SessionEnd run_session_through_downs(World& world, SessionCase& session,
+                                     const std::vector<ControllerDown>& downs,
+                                     std::size_t* controllers) {
+  session.scenario.platform = session.cluster.platform;
+  const auto plan = make_plan(session.scenario, session.cluster.instance);
+  SessionEnd end;
+  if (!plan) {
+    ADD_FAILURE() << plan.error();
+    return end;
+  }
+  RunRecords records(world.executor.make_mutex());
+  const SurvivingRun run = run_through_downs(
+      world, session.scenario, session.cluster.instance, *plan, downs, {}, {}, records,
+      [&](Session& running, const std::function<void()>& go) {
+        go();
+        end.held.clear();
+        for (std::uint32_t vm = 0; vm < session.cluster.instance.vms.size(); ++vm) {
+          end.held.push_back(running.inventory().hosts_of(VmId{vm}));
+        }
+      });
+  EXPECT_THAT(run.unsettled, testing::IsEmpty());
+  if (controllers != nullptr) *controllers = run.controllers;
+  end.moves = records.moves();
+  end.spans = records.spans();
+  end.ranks = records.ranks();
+  end.rounds = records.rounds();
+  const auto contents = read_journal(run.journal);
+  EXPECT_TRUE(contents.has_value());
+  EXPECT_FALSE(contents->torn);
+  end.journal = contents->records;
+  return end;
+}
+
+namespace {
+
+auto key(const SpanRecord& s) {
+  return std::tuple(s.vm, s.phase, s.host, s.start, s.end, s.outcome);
+}
+auto key(const MoveRecord& m) {
+  return std::tuple(m.move, m.vm, m.from, m.to, m.start, m.end, m.transfer.downtime,
+                    m.transfer.bytes, m.transfer.rounds, m.outage, m.outcome, m.reason);
+}
+auto key(const RoundRecord& r) {
+  return std::tuple(r.vm, r.report.round, r.report.bytes, r.report.time, r.report.dirty_bytes);
+}
+template <class Records>
+auto keys(const Records& records) {
+  std::vector<decltype(key(records.front()))> keys;
+  for (const auto& record : records) keys.push_back(key(record));
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+}  // namespace
+
+void expect_history_is_complete(World& world, const SessionCase& session, const SessionEnd& end) {
+  const Instance& instance = session.cluster.instance;
+  const auto history = read_history(end.journal, instance);
+  ASSERT_TRUE(history.has_value()) << history.error();
+  const auto plan = make_plan(session.scenario, instance);
+  RunRecords restored(world.executor.make_mutex());
+  RunRecords of_ranks(world.executor.make_mutex());
+  Surroundings surroundings(world, session.scenario, instance, of_ranks);
+  LineJournal journal;
+  Session next(surroundings.world(), surroundings.jobs(), instance, *plan, journal, restored, {});
+  const auto resumed = next.resume(*history);
+  ASSERT_TRUE(resumed.has_value()) << resumed.error();
+  EXPECT_TRUE(journal.lines.empty());
+
+  std::vector<MoveRecord> tried = end.moves;  // what never opened is not in a journal
+  std::erase_if(tried, [](const MoveRecord& move) {
+    return move.outcome == Outcome::not_started || move.reason == "interrupted before it began";
+  });
+  EXPECT_EQ(keys(restored.moves()), keys(tried));
+  EXPECT_EQ(keys(restored.spans()), keys(end.spans));
+  EXPECT_EQ(keys(restored.rounds()), keys(end.rounds));
+  for (std::uint32_t vm = 0; vm < instance.vms.size(); ++vm) {
+    EXPECT_EQ(next.inventory().hosts_of(VmId{vm}), end.held[vm]) << "vm" << vm;
+  }
+}
+
 void expect_invariant(World& world, const SessionCase& session, const SessionEnd& end) {
   EXPECT_EQ(end.moves.size(), session.cluster.instance.moves.size());
   for (std::uint32_t i = 0; i < session.cluster.instance.vms.size(); ++i) {
@@ -88,6 +175,7 @@ void expect_invariant(World& world, const SessionCase& session, const SessionEnd
       EXPECT_TRUE(vm.ivshmem) << "vm" << i;
     }
   }
+  expect_history_is_complete(world, session, end);
 }
 
 }  // namespace ferry

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "controller/session.hpp"
+#include "controller/surviving_run.hpp"
+#include "core/migration/journal_history.hpp"
 #include "tests/contract/contract.hpp"
 
 namespace ferry {
@@ -47,9 +49,17 @@ struct SessionEnd {
   [[nodiscard]] SpanRecord span(VmId vm, Phase phase) const;
 };
 
+/// What a run with several controllers left behind; `controllers`, if not null, how many there were.
+SessionEnd run_session_through_downs(World& world, SessionCase& session,
+                                     const std::vector<ControllerDown>& downs,
+                                     std::size_t* controllers = nullptr);
+
 /// Called in a world's body. `beside`, if any, runs in a task of its own meanwhile.
 SessionEnd run_session(World& world, SessionCase& session,
                        const std::function<void(Session&)>& beside = nullptr);
+
+/// That a reader of the journal alone knows every span, round and row of the session.
+void expect_history_is_complete(World& world, const SessionCase& session, const SessionEnd& end);
 
 /// What holds at the end of every session, whatever happened: each VM runs on exactly one host and
 /// holds exactly that, with its devices unless its move ended degraded.

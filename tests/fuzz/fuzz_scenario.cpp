@@ -1,6 +1,6 @@
 // Any bytes at all: reading them ends in a scenario or in errors, and a scenario that is accepted
 // can be expanded and survives its dump. A text that begins with "# --set PATH=VALUE" lines has
-// settings.
+// settings; one that names `ferry_cluster` is read as a cluster file.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/scenario/cluster_file.hpp"
 #include "core/scenario/document.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/units/check.hpp"
@@ -28,19 +29,36 @@ std::vector<ferry::Setting> settings_of(std::string_view text) {
   return settings;
 }
 
+void check_errors(const ferry::Diagnostics& errors) {
+  ferry::check(!errors.empty(), "a refusal says why");
+  for (const ferry::Diagnostic& diagnostic : errors) {
+    ferry::check(diagnostic.line > 0 && diagnostic.column > 0, "an error has a place");
+    ferry::check(!diagnostic.text().empty(), "an error has a text");
+  }
+}
+
+void read_as_cluster(std::string_view text) {
+  const auto loaded = ferry::read_cluster(text, "fuzz.yaml");
+  if (!loaded) return check_errors(loaded.error());
+  ferry::check(!loaded->cluster.hosts.empty(), "an accepted cluster has hosts");
+  const auto again = ferry::read_cluster(loaded->resolved, "fuzz.yaml");
+  ferry::check(again.has_value(), "the dump of an accepted cluster is accepted");
+  ferry::check(again->resolved == loaded->resolved, "the dump of the dump is the dump");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (text.find("ferry_cluster") != std::string_view::npos) {
+    read_as_cluster(text);
+    return 0;
+  }
   // Platforms are looked up beside this name: the good files' is found.
   const std::filesystem::path name = std::filesystem::path(FERRY_SCENARIO_TESTS) / "bad/fuzz.yaml";
   const auto loaded = ferry::read_scenario(text, name, settings_of(text));
   if (!loaded) {
-    ferry::check(!loaded.error().empty(), "a refusal says why");
-    for (const ferry::Diagnostic& diagnostic : loaded.error()) {
-      ferry::check(diagnostic.line > 0 && diagnostic.column > 0, "an error has a place");
-      ferry::check(!diagnostic.text().empty(), "an error has a text");
-    }
+    check_errors(loaded.error());
     return 0;
   }
   const ferry::Instance instance = ferry::expand(loaded->scenario);

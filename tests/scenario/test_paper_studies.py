@@ -83,7 +83,7 @@ def test_fitted_constants_are_few_name_their_claims_and_live_in_platform_files()
     assert told and words.index(told[1]) == len(found), sorted(found)
 
 
-@pytest.mark.parametrize("kind", ["scenario", "study", "platform"])
+@pytest.mark.parametrize("kind", ["scenario", "study", "platform", "cluster"])
 def test_the_shipped_schema_is_what_the_program_prints(ferry, kind):
     printed = subprocess.run([ferry, "schema", kind], capture_output=True, text=True, check=True).stdout
     assert (ROOT / f"scenarios/schema/{kind}.json").read_text() == printed

@@ -13,7 +13,8 @@ namespace {
 TEST(FaultTable, has_every_phase_with_every_fault_once) {
   for (const Phase phase : all_phases) {
     for (const FaultKind kind :
-         {FaultKind::fails_once, FaultKind::fails_always, FaultKind::times_out}) {
+         {FaultKind::fails_once, FaultKind::fails_always, FaultKind::times_out,
+          FaultKind::controller_down}) {
       const auto cells = std::count_if(
           fault_table().begin(), fault_table().end(),
           [&](const AllowedEnds& row) { return row.phase == phase && row.fault == kind; });

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <set>
 
+#include "core/scenario/cluster_file.hpp"
+#include "core/scenario/cluster_fit.hpp"
 #include "core/scenario/study.hpp"
 #include "files.hpp"
 
@@ -42,6 +44,21 @@ std::vector<Setting> settings_of(const std::string& text) {
   return settings;
 }
 
+/// A line `# --cluster FILE` at the top of a scenario names the cluster that it should fit.
+std::string cluster_of(const std::string& text) {
+  constexpr std::string_view mark = "# --cluster ";
+  if (text.substr(0, mark.size()) != mark) return {};
+  return text.substr(mark.size(), text.find('\n') - mark.size());
+}
+
+Diagnostics misfits_of(const std::string& file, const LoadedScenario& loaded) {
+  const std::string cluster_file = cluster_of(text_of(file));
+  if (cluster_file.empty()) return {};
+  const auto cluster = load_cluster(cluster_file);
+  if (!cluster) return cluster.error();
+  return check_fit(file, loaded.scenario, expand(loaded.scenario), *cluster);
+}
+
 Diagnostics problems_of(const std::string& file) {
   const InBadFolder inside;
   const auto kind = detect_file_kind(file);
@@ -50,7 +67,7 @@ Diagnostics problems_of(const std::string& file) {
   switch (*kind) {
     case FileKind::scenario: {
       const auto loaded = load_scenario(file, settings);
-      return loaded ? Diagnostics{} : loaded.error();
+      return loaded ? misfits_of(file, *loaded) : loaded.error();
     }
     case FileKind::study: {
       const auto loaded = load_study(file, settings);
@@ -58,6 +75,10 @@ Diagnostics problems_of(const std::string& file) {
     }
     case FileKind::platform: {
       const auto loaded = load_platform(file);
+      return loaded ? Diagnostics{} : loaded.error();
+    }
+    case FileKind::cluster: {
+      const auto loaded = load_cluster(file);
       return loaded ? Diagnostics{} : loaded.error();
     }
   }

@@ -31,6 +31,8 @@ def load(file):
 def kind_of(content):
     if "ferry_platform" in content:
         return "platform"
+    if "ferry_cluster" in content:
+        return "cluster"
     return "study" if "study" in content else "scenario"
 
 
@@ -40,7 +42,7 @@ def validators():
     if not program:
         pytest.skip("FERRY_SCHEMA_DUMP does not name the program")
     found = {}
-    for kind in ("scenario", "study", "platform"):
+    for kind in ("scenario", "study", "platform", "cluster"):
         schema = json.loads(subprocess.check_output([program, kind], text=True))
         jsonschema.Draft202012Validator.check_schema(schema)
         found[kind] = jsonschema.Draft202012Validator(schema)
@@ -60,7 +62,8 @@ def test_good_files_are_accepted(validators, file):
 
 # Files whose fault a schema can see: keys, types, words, units, ranges of numbers.
 VISIBLE = [
-    "a_list", "constants_in_a_scenario", "empty_lists", "laws", "laws_list", "millions_of_millions",
+    "a_list", "cluster_empty", "cluster_keys", "cluster_missing_keys", "cluster_unsupported", "cluster_uris",
+    "cluster_version", "constants_in_a_scenario", "empty_lists", "laws", "laws_list", "millions_of_millions",
     "missing_keys", "missing_version", "names", "negative", "no_value", "not_numbers", "out_of_range",
     "platform_file_missing_keys", "platform_file_plain_constants", "platform_override_unknown", "study_claims",
     "study_keys", "study_missing_keys", "study_variations", "units", "unknown_keys", "unknown_topology",
@@ -83,6 +86,8 @@ def test_every_key_is_documented(validators):
             walk(part, path)
         if isinstance(schema.get("items"), dict):
             walk(schema["items"], path)
+        if "propertyNames" in schema:  # items by name
+            walk(schema["additionalProperties"], path)
 
     for kind, validator in validators.items():
         schema = {key: value for key, value in validator.schema.items() if key != "$defs"}

@@ -1,0 +1,19 @@
+#include "controller/cli/worlds.hpp"
+#include "core/units/check.hpp"
+
+namespace ferry {
+
+const bool libvirt_is_built_in = false;
+std::string libvirt_version() { return {}; }
+
+ClusterDiagnosis diagnose_cluster(const ClusterFile&, const Instance*, bool) {
+  check(false, "a world that is not built in is refused before");
+  return {};
+}
+
+void run_on_hardware(const Instance&, const ClusterFile&, const std::string&,
+                     const std::function<void(World&)>&) {
+  check(false, "a world that is not built in is refused before");
+}
+
+}  // namespace ferry

@@ -1,0 +1,30 @@
+// What a controller finds when it comes and leaves behind when it goes.
+#pragma once
+
+#include "core/faults/faulty_hypervisor.hpp"
+#include "core/migration/timed_ranks.hpp"
+#include "core/ports/world.hpp"
+#include "core/scenario/instance.hpp"
+
+namespace ferry {
+
+/// A world with the scenario's faults in it, and the ranks of the scenario's jobs. It may outlive a
+/// session: what went wrong, what is under way and who is suspended do not depend on a controller.
+class Surroundings {
+ public:
+  /// `recorder` hears of the ranks. The ranks of every VM with jobs run.
+  Surroundings(World& world, const Scenario& scenario, const Instance& instance,
+               Recorder& recorder);
+  Surroundings(const Surroundings&) = delete;
+  Surroundings& operator=(const Surroundings&) = delete;
+
+  [[nodiscard]] World& world() { return world_; }
+  [[nodiscard]] JobRuntime& jobs() { return jobs_; }
+
+ private:
+  FaultyHypervisor faulty_;
+  World world_;
+  TimedRanks jobs_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,173 @@
+#include "hw_backend/libvirt/connection.hpp"
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "hw_backend/libvirt/refusals.hpp"
+
+namespace ferry {
+namespace {
+
+constexpr int keep_alive_seconds = 5;
+constexpr unsigned keep_alive_count = 3;
+
+/// What a callback of libvirt gets; freed by libvirt when the callback is gone.
+struct Listener {
+  std::shared_ptr<EventBoard> board;
+  HostId host;
+
+  void post(DomainEvent::Kind kind, virDomainPtr domain) const {
+    DomainEvent event;
+    event.kind = kind;
+    post(event, domain);
+  }
+  void post(DomainEvent event, virDomainPtr domain) const {
+    event.host = host;
+    if (domain != nullptr) event.domain = virDomainGetName(domain);
+    board->post(std::move(event));
+  }
+};
+
+const Listener& listener(void* opaque) { return *static_cast<const Listener*>(opaque); }
+void free_listener(void* opaque) { delete static_cast<Listener*>(opaque); }
+
+void device_event(DomainEvent::Kind kind, virDomainPtr domain, const char* alias, void* opaque) {
+  DomainEvent event;
+  event.kind = kind;
+  event.alias = alias == nullptr ? "" : alias;
+  listener(opaque).post(event, domain);
+}
+
+void on_removed(virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) {
+  device_event(DomainEvent::Kind::device_removed, domain, alias, opaque);
+}
+void on_removal_failed(virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) {
+  device_event(DomainEvent::Kind::device_removal_failed, domain, alias, opaque);
+}
+void on_iteration(virConnectPtr, virDomainPtr domain, int iteration, void* opaque) {
+  DomainEvent event;
+  event.kind = DomainEvent::Kind::iteration;
+  event.iteration = iteration;
+  listener(opaque).post(event, domain);
+}
+void on_job_completed(virConnectPtr, virDomainPtr domain, virTypedParameterPtr parameters,
+                      int count, void* opaque) {
+  DomainEvent event;
+  event.kind = DomainEvent::Kind::job_completed;
+  event.statistics = read_statistics(parameters, count);
+  listener(opaque).post(event, domain);
+}
+int on_lifecycle(virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
+  listener(opaque).post(DomainEvent::Kind::state_changed, domain);
+  return 0;
+}
+void on_agent(virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
+  listener(opaque).post(DomainEvent::Kind::agent_changed, domain);
+}
+void on_close(virConnectPtr, int, void* opaque) {
+  listener(opaque).post(DomainEvent::Kind::connection_lost, nullptr);
+}
+
+/// Credentials come from libvirt's auth.conf; nobody is there to be asked.
+int no_credentials(virConnectCredentialPtr, unsigned, void*) { return -1; }
+
+}  // namespace
+
+Failure last_error(const std::string& what) {
+  const virErrorPtr error = virGetLastError();
+  if (error == nullptr) return {FailureKind::failed, what + ": libvirt gives no reason"};
+  return explained_error(error->code, what, error->message == nullptr ? "" : error->message);
+}
+
+Result<std::shared_ptr<Connection>> Connection::open(const std::string& uri) {
+  const EventLoopUser loop;  // before the connection, and with no gap to its own
+  static std::array<int, 6> answered = {VIR_CRED_AUTHNAME,     VIR_CRED_PASSPHRASE,
+                                        VIR_CRED_ECHOPROMPT,   VIR_CRED_NOECHOPROMPT,
+                                        VIR_CRED_REALM,        VIR_CRED_USERNAME};
+  virConnectAuth auth{answered.data(), answered.size(), no_credentials, nullptr};
+  virConnectPtr connection = virConnectOpenAuth(uri.c_str(), &auth, 0);
+  if (connection == nullptr) return tl::unexpected(last_error(uri));
+  std::shared_ptr<Connection> result(new Connection(connection));
+  // Refused by drivers without a daemon, which need none.
+  virConnectSetKeepAlive(connection, keep_alive_seconds, keep_alive_count);
+  return result;
+}
+
+bool Connection::alive() const { return virConnectIsAlive(connection_) == 1; }
+
+void Connection::tell(const std::shared_ptr<EventBoard>& board, HostId host) {
+  const auto listen = [&](int id, virConnectDomainEventGenericCallback callback) {
+    auto* const opaque = new Listener{board, host};
+    const int registered = virConnectDomainEventRegisterAny(connection_, nullptr, id, callback,
+                                                            opaque, free_listener);
+    if (registered < 0) {
+      free_listener(opaque);
+    } else {
+      callbacks_.push_back(registered);
+    }
+  };
+  listen(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_removed));
+  listen(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed));
+  listen(VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_iteration));
+  listen(VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job_completed));
+  listen(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle));
+  listen(VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent));
+  auto* const opaque = new Listener{board, host};
+  watched_ = virConnectRegisterCloseCallback(connection_, on_close, opaque, free_listener) == 0;
+  if (!watched_) free_listener(opaque);
+}
+
+Connection::~Connection() {
+  for (const int callback : callbacks_) virConnectDomainEventDeregisterAny(connection_, callback);
+  if (watched_) virConnectUnregisterCloseCallback(connection_, on_close);
+  virConnectClose(connection_);
+}
+
+Result<std::shared_ptr<Connection>> HostConnections::open() const {
+  auto opened = Connection::open(uri_);
+  if (!opened) {
+    return failure(opened.error().kind, name_ + " cannot be reached: " + opened.error().reason);
+  }
+  return opened;
+}
+
+Result<std::shared_ptr<Connection>> HostConnections::control() {
+  const std::lock_guard guard(mutex_);
+  if (control_ && control_->alive()) return control_;
+  control_.reset();
+  auto opened = open();
+  if (!opened) return opened;
+  control_ = *opened;
+  control_->tell(board_, host_);
+  return control_;
+}
+
+Result<std::shared_ptr<Connection>> HostConnections::migration() {
+  std::shared_ptr<Shared> chosen;
+  {
+    const std::lock_guard guard(mutex_);
+    std::erase_if(migrations_, [](const std::shared_ptr<Shared>& each) {
+      return each->connection && !each->connection->alive() && each->users == 0;
+    });
+    for (const std::shared_ptr<Shared>& each : migrations_) {
+      if (each->connection->alive() && each->users < migrations_on_one) chosen = each;
+    }
+    if (!chosen) {
+      auto opened = open();
+      if (!opened) return opened;
+      chosen = std::make_shared<Shared>();
+      chosen->connection = *opened;
+      migrations_.push_back(chosen);
+    }
+    ++chosen->users;
+  }
+  return std::shared_ptr<Connection>(chosen->connection.get(),
+                                     [chosen](Connection*) { --chosen->users; });
+}
+
+std::size_t HostConnections::migration_connections() const {
+  const std::lock_guard guard(mutex_);
+  return migrations_.size();
+}
+
+}  // namespace ferry

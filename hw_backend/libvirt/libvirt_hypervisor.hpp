@@ -1,0 +1,86 @@
+// The `Hypervisor` port over libvirt. The truth is libvirt: what is kept here says whom to ask first and
+// what this process itself has under way.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/ports/hypervisor.hpp"
+#include "core/ports/processor.hpp"
+#include "hw_backend/libvirt/cluster_link.hpp"
+#include "hw_backend/libvirt/whereabouts.hpp"
+
+namespace ferry {
+
+/// Also the `Processor`: real guests dirty their pages by themselves, so it has nothing to do.
+class LibvirtHypervisor final : public Hypervisor, public Processor {
+ public:
+  /// `run` names this run in the domains' metadata.
+  LibvirtHypervisor(ClusterLink& link, const Instance& instance, std::string run);
+  ~LibvirtHypervisor() override;
+
+  Result<> set_status(VmId vm, Phase phase, TimePoint deadline) override;
+  Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
+                                 TransferObserver& observer, TimePoint deadline) override;
+  [[nodiscard]] bool devices_at_once() const override { return true; }
+  [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  Result<> await_settled(VmId vm, TimePoint deadline) override;
+  Result<> cancel_migration(VmId vm) override;
+  void set_ranks_running(VmId /*vm*/, bool /*running*/) override {}
+
+ private:
+  struct Device {
+    bool unplugging = false;  ///< the guest was asked to release it and has not answered
+    bool plugging = false;    ///< an `attach` has not returned
+    /// Of an attach that its caller has left: libvirt still works on it.
+    std::shared_ptr<std::atomic<bool>> left_plug;
+    std::string unplugged;           ///< the device as it was; empty: not known
+    std::string plugged_function;    ///< PCI address that an attach of this process holds or tries
+    std::set<std::string> failed_functions;  ///< that could not be attached
+  };
+  struct Vm {
+    std::array<Device, 2> devices;  ///< by DeviceKind
+    std::optional<DomainMark> mark;
+    bool moving = false;   ///< a `migrate` has not returned
+    bool marking = false;  ///< the mark is being written
+    std::unique_ptr<Condition> marked;
+  };
+
+  Vm& at(VmId vm) { return vms_[vm.index]; }
+  Device& device(VmId vm, DeviceKind kind) {
+    return at(vm).devices[static_cast<std::size_t>(kind)];
+  }
+  [[nodiscard]] std::string label(VmId vm, DeviceKind kind) const;
+
+  /// Where the VM is, with what its domain's metadata say of taken devices.
+  Result<VmPlace> find(VmId vm, TimePoint deadline);
+  Result<> await_plug(VmId vm, DeviceKind kind, TimePoint deadline);
+  Result<> await_gone(VmId vm, DeviceKind kind, DomainInbox& inbox, TimePoint deadline);
+  /// Changes the mark and writes it to the domain; one writer of a VM at a time.
+  Result<> mark(VmId vm, HostId host, TimePoint deadline,
+                const std::function<void(std::optional<DomainMark>&)>& change);
+
+  /// What the device was before it was taken away.
+  Result<std::string> known_xml(VmId vm, DeviceKind kind);
+  Result<std::string> xml_to_plug(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
+  Result<ChosenFunction> choose_function(VmId vm, HostId host, TimePoint deadline);
+  Result<> plug_in(VmId vm, DeviceKind kind, const VmPlace& place, TimePoint deadline);
+  Result<> await_usable(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
+
+  ClusterLink& link_;
+  const Instance& instance_;
+  std::string run_;
+  std::unique_ptr<Whereabouts> whereabouts_;
+  std::unique_ptr<Mutex> mutex_;  ///< of the VMs
+  std::vector<Vm> vms_;           ///< by VmId
+};
+
+}  // namespace ferry

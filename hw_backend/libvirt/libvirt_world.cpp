@@ -1,0 +1,36 @@
+#include "hw_backend/libvirt/libvirt_world.hpp"
+
+#include <exception>
+
+#include "hw_backend/libvirt/cluster_link.hpp"
+#include "hw_backend/libvirt/libvirt_hypervisor.hpp"
+#include "hw_backend/threads/thread_executor.hpp"
+#include "hw_backend/threads/thread_fabric.hpp"
+
+namespace ferry {
+
+void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
+                    const ClusterOptions& options, const std::function<void(World&)>& body) {
+  const ThreadClock clock(1.0);
+  ThreadExecutor executor(clock);
+  ThreadSleeper sleeper(clock);
+  ClusterLink link(instance, cluster, sleeper, clock, executor);
+  LibvirtHypervisor hypervisor(link, instance, options.run);
+  ThreadFabric fabric(executor);
+  World world{sleeper, executor, hypervisor, hypervisor, fabric};
+
+  std::exception_ptr error;
+  executor.adopt([&] {
+    try {
+      link.connect_all(sleeper.now() + options.connect_patience);
+      body(world);
+    } catch (...) {
+      error = std::current_exception();
+    }
+  });
+  executor.wait_for_tasks();
+  if (options.times != nullptr) *options.times = link.times().read();
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace ferry

@@ -1,0 +1,59 @@
+#include "hw_backend/libvirt/whereabouts.hpp"
+
+#include <optional>
+
+namespace ferry {
+
+Whereabouts::Whereabouts(ClusterLink& link, const Instance& instance) : link_(link) {
+  for (const VmSpec& vm : instance.vms) last_known_.push_back(vm.host);
+}
+
+HostId Whereabouts::last_known(VmId vm) const {
+  const std::lock_guard guard(mutex_);
+  return last_known_[vm.index];
+}
+
+void Whereabouts::set(VmId vm, HostId host) {
+  const std::lock_guard guard(mutex_);
+  last_known_[vm.index] = host;
+}
+
+Result<VmPlace> Whereabouts::find(VmId vm, TimePoint deadline) {
+  const HostId expected = last_known(vm);
+  Result<DomainState> there = link_.ask<DomainState>(
+      vm, expected, "looking for " + link_.name(vm), deadline,
+      [domain = link_.domain(vm)](HostConnections& host) { return look_at(host, domain); });
+  if (there && there->running && !there->receives) return VmPlace{expected, std::move(*there)};
+  if (!there && there.error().kind == FailureKind::cancelled) {
+    return tl::unexpected(there.error());
+  }
+  Result<VmPlace> found = choose(vm, link_.look_everywhere(vm, deadline));
+  if (found) set(vm, found->host);
+  return found;
+}
+
+Result<VmPlace> Whereabouts::choose(VmId vm, const std::vector<Result<DomainState>>& answers) {
+  const auto host_at = [](std::size_t i) { return HostId{static_cast<std::uint32_t>(i)}; };
+  std::optional<std::size_t> paused;
+  std::string silent;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    if (!answers[i]) {
+      silent += (silent.empty() ? "" : ", ") + link_.name(host_at(i)) + " (" +
+                answers[i].error().reason + ")";
+      continue;
+    }
+    if (!answers[i]->active || answers[i]->receives) continue;
+    if (answers[i]->running) return VmPlace{host_at(i), *answers[i]};
+    // Where it was last, a paused domain is the VM itself.
+    if (!paused || host_at(i) == last_known(vm)) paused = i;
+  }
+  if (paused) return VmPlace{host_at(*paused), *answers[*paused]};
+  if (!silent.empty()) {
+    return failure(FailureKind::lost, "domain " + link_.domain(vm) + " of " + link_.name(vm) +
+                                          " is on no host that answers; no answer from " + silent);
+  }
+  return failure(FailureKind::lost, "domain " + link_.domain(vm) + " of " + link_.name(vm) +
+                                        " runs on none of the cluster's hosts");
+}
+
+}  // namespace ferry

@@ -1,0 +1,35 @@
+// Where the VMs are: libvirt is asked each time; what was last known only says whom to ask first.
+#pragma once
+
+#include <mutex>
+#include <vector>
+
+#include "hw_backend/libvirt/cluster_link.hpp"
+
+namespace ferry {
+
+struct VmPlace {
+  HostId host;
+  DomainState state;
+};
+
+class Whereabouts {
+ public:
+  Whereabouts(ClusterLink& link, const Instance& instance);
+
+  /// The host where the VM runs, or else where it is paused; the empty shell on the destination of a
+  /// migration does not count. `lost` if every host answers that it has no such domain, or if a host
+  /// that does not answer may have it.
+  Result<VmPlace> find(VmId vm, TimePoint deadline);
+  [[nodiscard]] HostId last_known(VmId vm) const;
+  void set(VmId vm, HostId host);
+
+ private:
+  Result<VmPlace> choose(VmId vm, const std::vector<Result<DomainState>>& answers);
+
+  ClusterLink& link_;
+  mutable std::mutex mutex_;
+  std::vector<HostId> last_known_;  ///< by VmId
+};
+
+}  // namespace ferry

@@ -1,0 +1,1 @@
+"""Hosts with a libvirtd each and QEMU guests on one machine, for tests of real migrations."""
