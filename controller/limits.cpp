@@ -56,11 +56,7 @@ Limiter::Places Limiter::places_of(const MoveSpec& move, HostId from, HostId to)
   if (cluster_limited_) places.add(cluster);
   if (out_limited_) places.add(out(hosts_, from.index));
   if (in_limited_) places.add(in(hosts_, to.index));
-  if (slot_count_ > 0) {
-    for (const LinkId link : links_->route(move.transfer.transport, from, to)) {
-      if (link.index < slot_count_) places.add(first_slot_ + link.index);
-    }
-  }
+  for (const std::size_t slot : slots_of(move, from, to)) places.add(slot);
   if (!links_limited_ || networks_.empty()) return places;
   const NetworkPlaces& network =
       networks_[network_of_transport_[static_cast<std::size_t>(move.transfer.transport)]];
@@ -72,6 +68,15 @@ Limiter::Places Limiter::places_of(const MoveSpec& move, HostId from, HostId to)
   if (leaf_from != leaf_to) {
     places.add(out(network.leaves, leaf_from));
     places.add(in(network.leaves, leaf_to));
+  }
+  return places;
+}
+
+Limiter::Places Limiter::slots_of(const MoveSpec& move, HostId from, HostId to) const {
+  Places places;
+  if (slot_count_ == 0) return places;
+  for (const LinkId link : links_->route(move.transfer.transport, from, to)) {
+    if (link.index < slot_count_) places.add(first_slot_ + link.index);
   }
   return places;
 }
@@ -88,10 +93,22 @@ void Limiter::take(const MoveSpec& move, HostId from, HostId to) {
 }
 
 void Limiter::give(const MoveSpec& move, HostId from, HostId to) {
+  for (const std::size_t place : places_of(move, from, to)) give_back(place);
+}
+
+void Limiter::give_slots(const MoveSpec& move, HostId from, HostId to) {
+  for (const std::size_t place : slots_of(move, from, to)) give_back(place);
+}
+
+void Limiter::give_rest(const MoveSpec& move, HostId from, HostId to) {
   for (const std::size_t place : places_of(move, from, to)) {
-    check(places_[place].used > 0, "a place is given back only after it was taken");
-    places_[place].used -= 1;
+    if (place < first_slot_ || place >= first_slot_ + slot_count_) give_back(place);
   }
+}
+
+void Limiter::give_back(std::size_t place) {
+  check(places_[place].used > 0, "a place is given back only after it was taken");
+  places_[place].used -= 1;
 }
 
 }  // namespace ferry

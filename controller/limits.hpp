@@ -55,6 +55,12 @@ class Limiter {
   void take(const MoveSpec& move, HostId from, HostId to);
   void give(const MoveSpec& move, HostId from, HostId to);
 
+  /// Of the places of a move those on single links that a plan limits. They are needed only until
+  /// its memory has moved, and may be given back before the others: then `give_rest` ends the move.
+  [[nodiscard]] Places slots_of(const MoveSpec& move, HostId from, HostId to) const;
+  void give_slots(const MoveSpec& move, HostId from, HostId to);
+  void give_rest(const MoveSpec& move, HostId from, HostId to);
+
  private:
   struct Place {
     std::uint64_t used = 0;
@@ -67,6 +73,7 @@ class Limiter {
     std::uint32_t hosts_per_leaf = 0;  ///< 0: no leaves
   };
 
+  void give_back(std::size_t place);
   /// Makes `count` pairs of places, outwards and inwards; returns the number of the first.
   std::size_t add_pairs(std::size_t count, std::uint64_t limit);
 

@@ -70,7 +70,7 @@ void add_plan(CLI::App& program, Invocation& invocation) {
       }
       const auto loaded = load_scenario(options->scenario, *settings);
       if (!loaded) return static_cast<int>(report_bad_input(loaded.error()));
-      const Instance instance = expand(loaded->scenario);
+      Instance instance = expand(loaded->scenario);
       const auto plan = make_plan(loaded->scenario, instance);
       if (!plan) return static_cast<int>(report_bad_plan(options->scenario, plan.error()));
       std::fputs(plan_text(*loaded, instance, *plan).c_str(), stdout);
