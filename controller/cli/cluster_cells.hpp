@@ -58,6 +58,11 @@ class ClusterCells {
   ClusterCellOptions options_;
 };
 
+/// Whether the runs of a study's folder in a real cluster are all at rest. A cell that another
+/// controller finished is put aside, in the folder `resumed`. Error: a sentence that names the
+/// first run that is left unfinished.
+tl::expected<void, std::string> check_left_behind(const std::filesystem::path& study);
+
 /// What every cell of a study would do in a cluster, each assignment once. Error: everything that
 /// does not fit; `study_file` is for messages.
 Loaded<std::vector<Undertaking>> undertakings_of(const LoadedStudy& study,

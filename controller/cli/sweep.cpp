@@ -81,6 +81,9 @@ class Sweep {
   }
 
   tl::expected<SweepOutcome, RunError> run() {
+    if (options_.world == WorldKind::hw) {
+      if (auto rests = check_left_behind(folder_.path()); !rests) return bad_input(rests.error());
+    }
     if (auto kept = keep_complete_cells(); !kept) return bad_input(kept.error());
     if (options_.world == WorldKind::hw) {
       run_missing_cells_in_cluster();
