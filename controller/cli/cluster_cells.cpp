@@ -33,6 +33,21 @@ std::string joined_lines(std::string text) {
   return text;
 }
 
+/// The run folders in a folder, in order, with what their run.json says.
+std::vector<std::pair<std::filesystem::path, nlohmann::json>> runs_in(
+    const std::filesystem::path& folder) {
+  std::vector<std::pair<std::filesystem::path, nlohmann::json>> runs;
+  std::error_code error;  // a folder that is not there has no runs
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    std::ifstream stream(entry.path() / "run.json");
+    nlohmann::json json = nlohmann::json::parse(stream, nullptr, false);
+    if (json.is_object()) runs.emplace_back(entry.path(), std::move(json));
+  }
+  std::sort(runs.begin(), runs.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  return runs;
+}
+
 /// A world that broke in the middle of a run, with what would help.
 std::string broken(const std::string& why, const NewFolder& folder) {
   if (!folder.appeared()) return why;
@@ -199,26 +214,28 @@ ClusterCells::Done ClusterCells::bring_back(const Ready& ready, const std::vecto
 
 tl::expected<void, std::string> check_left_behind(const std::filesystem::path& study) {
   for (const char* const part : {"cells", "back"}) {
+    for (const auto& [path, json] : runs_in(study / part)) {
+      if (!json.contains("unfinished")) continue;
+      return tl::unexpected(
+          fmt::format("{0}: its controller went down, or the world broke, in the middle of it; "
+                      "ferry resume {0} "
+                      "would be right, and then the sweep can go on",
+                      path.string()));
+    }
+  }
+  return {};
+}
+
+tl::expected<void, std::string> put_resumed_aside(const std::filesystem::path& study) {
+  const std::filesystem::path aside = study / "resumed";
+  for (const auto& [path, json] : runs_in(study / "cells")) {
+    if (!json.contains("resumed")) continue;
     std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(study / part, error)) {
-      std::ifstream stream(entry.path() / "run.json");
-      const nlohmann::json json = nlohmann::json::parse(stream, nullptr, false);
-      if (!json.is_object()) continue;
-      if (json.contains("unfinished")) {
-        return tl::unexpected(fmt::format(
-            "{0}: its controller went down, or the world broke, in the middle of it; ferry resume "
-            "{0} would be right, and then the sweep can go on",
-            entry.path().string()));
-      }
-      // Times across two controllers are no measurement: the cell runs anew.
-      if (std::string_view(part) == "cells" && json.contains("resumed")) {
-        std::filesystem::create_directories(study / "resumed", error);
-        std::filesystem::rename(entry.path(), next_numbered(study / "resumed"), error);
-        if (error) {
-          return tl::unexpected(
-              fmt::format("{}: cannot be put aside: {}", entry.path().string(), error.message()));
-        }
-      }
+    std::filesystem::create_directories(aside, error);
+    std::filesystem::rename(path, next_numbered(aside), error);
+    if (error) {
+      return tl::unexpected(
+          fmt::format("{}: cannot be put aside: {}", path.string(), error.message()));
     }
   }
   return {};
