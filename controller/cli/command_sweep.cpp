@@ -206,6 +206,8 @@ void add_sweep(CLI::App& program, Invocation& invocation) {
   command->footer(
       "Exit status 1 if a cell failed or a claim was missed, 130 after Ctrl-C: once, and running "
       "cells finish; twice, and they are given up.\n"
+      "--on hw runs the cells one after another; with `restore: back` in the cluster file every "
+      "cell begins where its scenario starts, and the VMs end there.\n"
       "Examples:\n"
       "  ferry sweep multi-vm.yaml --list\n"
       "  ferry sweep multi-vm.yaml --jobs 8\n"
