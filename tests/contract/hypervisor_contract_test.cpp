@@ -511,6 +511,7 @@ TEST_P(MigrateContract, nothing_ends_a_post_copy_once_the_guest_has_moved) {
   run([&](World& world) {
     RoundLog log;
     quick_pause.mode = MemoryMode::postcopy;
+    const TimePoint start = world.clock.now();
     const auto move = world.executor.spawn("move", [&] {
       EXPECT_TRUE(succeeded(
           world.hypervisor.migrate(vm0, host3, quick_pause, log, after(world, ms(400)))));
@@ -521,6 +522,7 @@ TEST_P(MigrateContract, nothing_ends_a_post_copy_once_the_guest_has_moved) {
     EXPECT_TRUE(failed_as(FailureKind::refused, world.hypervisor.cancel_migration(vm0)));
     move->cancel();
     move->join();
+    EXPECT_GE(world.clock.now() - start, memory_without_zero_pages() / one_stream);
     EXPECT_TRUE(is_memory_without_zero_pages(total_bytes(log)));
     EXPECT_FALSE(world.hypervisor.inspect(vm0).moving);
     EXPECT_TRUE(runs_on(world, vm0, host3));
