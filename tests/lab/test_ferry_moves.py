@@ -50,8 +50,14 @@ class Ferry:
         return running.returncode, "".join(said)
 
     def moves(self):
-        with open(self.out / "migrations.csv") as table:
-            return {row["vm"]: row for row in csv.DictReader(table)}
+        return {row["vm"]: row for row in self.table("migrations.csv")}
+
+    def spans(self):
+        return self.table("spans.csv")
+
+    def table(self, name):
+        with open(self.out / name) as table:
+            return list(csv.DictReader(table))
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +97,7 @@ def test_four_vms_leave_a_host(ferry, four, scenario):
         assert 0 < float(move["downtime_seconds"]) < float(move["migration_seconds"])
         assert float(move["bytes"]) > 0.9 * four.vms[vm].nonzero
         check_whole(four, vm, "host1")
-    with open(ferry.out / "spans.csv") as table:
-        spans = list(csv.DictReader(table))
+    spans = ferry.spans()
     assert {(span["vm"], span["phase"]) for span in spans} == {(vm, phase) for vm in moves for phase in PHASES}
     if scenario == "sequential_four.yaml":
         ends = [max(float(span["end_seconds"]) for span in spans if span["vm"] == vm) for vm in moves]
@@ -142,6 +147,9 @@ def test_a_destination_that_attaches_at_the_second_attempt_keeps_the_vm(ferry, f
     said = "".join(running.communicate(timeout=300))
     assert running.returncode == 0, said
     assert ferry.moves()["vm0"]["outcome"] == "completed"
+    attached = [span["outcome"] for span in ferry.spans() if span["phase"] == "attach_vf"]
+    assert attached[0] != "completed"
+    assert attached[-1] == "completed"
     check_whole(four, "vm0", "host1")
 
 
@@ -204,3 +212,35 @@ def test_a_run_on_a_cluster_that_does_not_fit_the_scenario_touches_nothing(ferry
     for vm, description in before.items():
         with four.domain(vm) as domain:
             assert domain.XMLDesc() == description
+
+
+# A guest that dirties faster than the migration may send: it would never end by itself.
+RESTLESS = ["vms.vm.pages.zero=45%", "vms.vm.pages.working_set=24MiB", "vms.vm.pages.idle_dirty_rate=60MB/s"]
+
+
+@pytest.fixture(scope="module")
+def restless(lab_is_possible, tmp_path_factory):
+    with bring_up(tmp_path_factory.mktemp("lab") / "restless", SCENARIOS / "dirtying.yaml", RESTLESS) as lab:
+        yield lab
+
+
+@pytest.mark.parametrize(
+    ("on_stall", "outcomes", "reason"),
+    [
+        ("[abort]", ["rolled_back"], "did not converge in 2 rounds"),
+        ("[postcopy, abort]", ["completed"], "did not converge in 2 rounds: post-copy"),
+        # The throttled guest may be slow enough in time, or not.
+        ("[auto_converge, abort]", ["completed", "rolled_back"], "did not converge in 2 rounds: throttled (auto_converge)"),
+    ],
+)
+def test_a_migration_that_does_not_converge_ends_as_on_stall_says(program, restless, tmp_path, on_stall, outcomes, reason):
+    ferry = Ferry(program, restless, tmp_path)
+    changes = [*RESTLESS, "migrations.leave.memory.bandwidth_limit=32MiB/s", "migrations.leave.memory.downtime_limit=100ms",
+               "migrations.leave.memory.max_rounds=2", f"migrations.leave.memory.on_stall={on_stall}"]  # fmt: skip
+    status, said = ferry.run("dirtying.yaml", *(word for change in changes for word in ["--set", change]))
+    move = ferry.moves()["vm0"]
+    assert move["outcome"] in outcomes, said
+    assert status == (0 if move["outcome"] == "completed" else 1)
+    assert reason in move["reason"]
+    check_whole(restless, "vm0", "host1" if move["outcome"] == "completed" else "host0")
+    restless.bring_home("vm0")
