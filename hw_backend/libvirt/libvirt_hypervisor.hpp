@@ -1,5 +1,5 @@
-// The `Hypervisor` port over libvirt. The truth is libvirt: what is kept here says whom to ask first and
-// what this process itself has under way.
+// The `Hypervisor` port over libvirt. The truth is libvirt: what is kept here says whom to ask
+// first and what this process itself has under way.
 #pragma once
 
 #include <array>
@@ -42,8 +42,8 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
     bool plugging = false;    ///< an `attach` has not returned
     /// Of an attach that its caller has left: libvirt still works on it.
     std::shared_ptr<std::atomic<bool>> left_plug;
-    std::string unplugged;           ///< the device as it was; empty: not known
-    std::string plugged_function;    ///< PCI address that an attach of this process holds or tries
+    std::string unplugged;         ///< the device as it was; empty: not known
+    std::string plugged_function;  ///< PCI address that an attach of this process holds or tries
     std::set<std::string> failed_functions;  ///< that could not be attached
   };
   struct Vm {

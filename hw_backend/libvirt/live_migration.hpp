@@ -1,4 +1,5 @@
-// One migration of one VM: from the checks before it to the report, or to where the VM is after all.
+// One migration of one VM: from the checks before it to the report, or to where the VM is after
+// all.
 #pragma once
 
 #include <memory>
