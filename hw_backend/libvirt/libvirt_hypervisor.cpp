@@ -41,7 +41,7 @@ std::string LibvirtHypervisor::label(VmId vm, DeviceKind kind) const {
   return std::string(to_name(kind)) + " of " + link_.name(vm);
 }
 
-Result<VmPlace> LibvirtHypervisor::find(VmId vm, TimePoint deadline) {
+Result<VmPlace> LibvirtHypervisor::find(VmId vm, TimePoint deadline) const {
   Result<VmPlace> place = whereabouts_->find(vm, deadline);
   if (!place) return place;
   const Lock lock(*mutex_);
@@ -432,6 +432,23 @@ Result<> LibvirtHypervisor::await_usable(VmId vm, DeviceKind kind, HostId host,
   }
 }
 
+/// Checks, then marks the domain, then moves it: what is refused leaves no trace.
+Result<TransferReport> LibvirtHypervisor::move(VmId vm, const VmPlace& from, HostId destination,
+                                               const TransferOptions& options,
+                                               TransferObserver& observer, TimePoint deadline) {
+  LiveMigration migration(link_, *whereabouts_, vm, from.host, destination, options, observer,
+                          deadline);
+  if (Result<> ready = migration.prepare(from.state); !ready) return tl::unexpected(ready.error());
+  const Result<> marked = mark(vm, from.host, deadline, [&](std::optional<DomainMark>& mark) {
+    if (!mark) mark = DomainMark{run_, Phase::migration, {}, {}, {}};
+    mark->phase = Phase::migration;
+    mark->source = link_.name(from.host);
+    mark->destination = link_.name(destination);
+  });
+  if (!marked) return tl::unexpected(marked.error());
+  return migration.run();
+}
+
 Result<TransferReport> LibvirtHypervisor::migrate(VmId vm, HostId destination,
                                                   const TransferOptions& options,
                                                   TransferObserver& observer, TimePoint deadline) {
@@ -454,31 +471,16 @@ Result<TransferReport> LibvirtHypervisor::migrate(VmId vm, HostId destination,
     }
     at(vm).moving = true;
   }
-  Result<TransferReport> report = tl::unexpected(Failure{});
-  const Result<> marked = mark(vm, place->host, deadline, [&](std::optional<DomainMark>& mark) {
-    if (!mark) mark = DomainMark{run_, Phase::migration, {}, {}, {}};
-    mark->phase = Phase::migration;
-    mark->source = link_.name(place->host);
-    mark->destination = link_.name(destination);
-  });
-  if (marked) {
-    report = LiveMigration(link_, *whereabouts_, vm, place->host, destination, options, observer,
-                           deadline)
-                 .run(place->state);
-  } else {
-    report = tl::unexpected(marked.error());
-  }
+  Result<TransferReport> report = move(vm, *place, destination, options, observer, deadline);
   const Lock lock(*mutex_);
   at(vm).moving = false;
   return report;
 }
 
 VmInspection LibvirtHypervisor::inspect(VmId vm) const {
-  auto& self =
-      const_cast<LibvirtHypervisor&>(*this);  // what is learnt on the way changes no answer
-  const Port scope(self.link_.times(), vm, port);
-  const Uncancellable to_the_answer(self.link_.executor());
-  const Result<VmPlace> place = self.find(vm, link_.clock().now() + patience);
+  const Port scope(link_.times(), vm, port);
+  const Uncancellable to_the_answer(link_.executor());
+  const Result<VmPlace> place = find(vm, link_.clock().now() + patience);
   const Lock lock(*mutex_);
   VmInspection seen;
   seen.host = whereabouts_->last_known(vm);

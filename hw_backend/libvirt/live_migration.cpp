@@ -69,9 +69,7 @@ Result<T> LiveMigration::ask(HostId host, const std::string& what,
   return link_.ask<T>(vm_, host, what, limit, std::move(body));
 }
 
-Result<TransferReport> LiveMigration::run(const DomainState& state) {
-  persistent_ = state.persistent;
-  if (Result<> prepared = prepare(state); !prepared) return tl::unexpected(prepared.error());
+Result<TransferReport> LiveMigration::run() {
   inbox_ = link_.subscribe(vm_);
   Result<> done = attempt();
   while (!done && again_) {
@@ -85,6 +83,7 @@ Result<TransferReport> LiveMigration::run(const DomainState& state) {
 }
 
 Result<> LiveMigration::prepare(const DomainState& state) {
+  persistent_ = state.persistent;
   const std::string domain = link_.domain(vm_);
   // What is there is what the destination's libvirt would refuse, after it was asked to prepare.
   const auto there = ask<DomainState>(
@@ -168,6 +167,7 @@ Result<> LiveMigration::attempt() {
               });
   follow(attempt);
   if (!attempt.ended) {
+    again_ = false;
     return failure(FailureKind::failed,
                    what_ + " has not ended " + to_text(abort_patience) + " after it was aborted");
   }
@@ -202,6 +202,12 @@ void LiveMigration::take(Attempt& attempt, const DomainEvent& event) {
       if (event.host == from_ && event.iteration <= attempt.iteration + 2) {
         on_iteration(attempt, event);
       }
+      return;
+    case DomainEvent::Kind::connection_lost:
+      // The next events come over another connection, which this opens, if the daemon is there.
+      (void)ask<MigrationState>(from_, what_, [domain = link_.domain(vm_)](HostConnections& host) {
+        return look_at_migration(host, domain);
+      });
       return;
     default: return;
   }
