@@ -114,7 +114,7 @@ struct Known {
   std::string_view advice;
 };
 
-constexpr std::array<Known, 16> known_messages = {{
+constexpr std::array<Known, 17> known_messages = {{
     {"domain has assigned non-USB host devices", FailureKind::refused,
      "detach the host's devices before the migration"},
     {"peer mode", FailureKind::refused,
@@ -123,6 +123,8 @@ constexpr std::array<Known, 16> known_messages = {{
      "give the domain <memtune><hard_limit>: its memory plus what QEMU needs"},
     {"Cannot allocate memory", FailureKind::failed,
      "raise the locked-memory limit (memlock) of libvirtd and QEMU, or free memory"},
+    {"doesn't support passthrough", FailureKind::refused,
+     "boot that host with its IOMMU on (intel_iommu=on) and load vfio-pci"},
     {"VFIO_MAP_DMA", FailureKind::failed,
      "raise the locked-memory limit (memlock) of QEMU on that host"},
     {"guest CPU doesn't match", FailureKind::refused,
