@@ -20,7 +20,8 @@ def contract():
     return found
 
 
-def test_real_vms_keep_the_contract(contract, lab):
+def test_real_vms_keep_the_contract(contract, make_lab):
+    lab = make_lab(vms=1, ivshmem=4 << 20)
     done = subprocess.run(
         [contract, f"--gtest_filter={MINE}"], text=True, capture_output=True, timeout=600,
         env={**os.environ, "FERRY_LAB_CLUSTER": str(lab.cluster_file)},
