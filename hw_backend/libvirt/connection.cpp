@@ -81,9 +81,9 @@ Failure last_error(const std::string& what) {
 
 Result<std::shared_ptr<Connection>> Connection::open(const std::string& uri) {
   const EventLoopUser loop;  // before the connection, and with no gap to its own
-  static std::array<int, 6> answered = {VIR_CRED_AUTHNAME,     VIR_CRED_PASSPHRASE,
-                                        VIR_CRED_ECHOPROMPT,   VIR_CRED_NOECHOPROMPT,
-                                        VIR_CRED_REALM,        VIR_CRED_USERNAME};
+  static std::array<int, 6> answered = {VIR_CRED_AUTHNAME,   VIR_CRED_PASSPHRASE,
+                                        VIR_CRED_ECHOPROMPT, VIR_CRED_NOECHOPROMPT,
+                                        VIR_CRED_REALM,      VIR_CRED_USERNAME};
   virConnectAuth auth{answered.data(), answered.size(), no_credentials, nullptr};
   virConnectPtr connection = virConnectOpenAuth(uri.c_str(), &auth, 0);
   if (connection == nullptr) return tl::unexpected(last_error(uri));
@@ -98,8 +98,8 @@ bool Connection::alive() const { return virConnectIsAlive(connection_) == 1; }
 void Connection::tell(const std::shared_ptr<EventBoard>& board, HostId host) {
   const auto listen = [&](int id, virConnectDomainEventGenericCallback callback) {
     auto* const opaque = new Listener{board, host};
-    const int registered = virConnectDomainEventRegisterAny(connection_, nullptr, id, callback,
-                                                            opaque, free_listener);
+    const int registered =
+        virConnectDomainEventRegisterAny(connection_, nullptr, id, callback, opaque, free_listener);
     if (registered < 0) {
       free_listener(opaque);
     } else {

@@ -1,6 +1,6 @@
-// Connections to the libvirt daemons of the hosts, by the URIs of the cluster file: opened when they are
-// needed, kept alive, opened again when they broke. Everything here blocks: it runs in the threads of
-// `Calls`.
+// Connections to the libvirt daemons of the hosts, by the URIs of the cluster file: opened when
+// they are needed, kept alive, opened again when they broke. Everything here blocks: it runs in the
+// threads of `Calls`.
 #pragma once
 
 #include <array>
@@ -47,9 +47,9 @@ class Connection {
   bool watched_ = false;
 };
 
-/// A daemon serves five requests of one client at a time (`max_client_requests` of libvirtd.conf) and a
-/// migration is one request for as long as it takes: so migrations have connections of their own, at
-/// most four on each.
+/// A daemon serves five requests of one client at a time (`max_client_requests` of libvirtd.conf)
+/// and a migration is one request for as long as it takes: so migrations have connections of their
+/// own, at most four on each.
 class HostConnections {
  public:
   static constexpr int migrations_on_one = 4;

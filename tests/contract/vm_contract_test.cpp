@@ -1,5 +1,5 @@
-// What `Hypervisor` promises of VMs as they are, whatever their operations take: on pretended VMs, and
-// on a lab's, which have their devices when a test begins and when it ends.
+// What `Hypervisor` promises of VMs as they are, whatever their operations take: on pretended VMs,
+// and on a lab's, which have their devices when a test begins and when it ends.
 #include <numeric>
 
 #include "tests/contract/contract.hpp"
@@ -61,8 +61,8 @@ TEST_P(VmContract, a_vm_at_rest_has_nothing_to_wait_for_and_nothing_to_cancel) {
 
 TEST_P(VmContract, devices_go_at_their_detach_and_come_back_at_their_attach) {
   run([&](World& world) {
-    EXPECT_TRUE(failed_as(FailureKind::refused,
-                          world.hypervisor.await_detached(vm0, vf, later(world))));
+    EXPECT_TRUE(
+        failed_as(FailureKind::refused, world.hypervisor.await_detached(vm0, vf, later(world))));
     detach_both(world);
     expect_at(world, home(), false);
     detach_both(world);  // what is not there is gone
@@ -104,8 +104,8 @@ TEST_P(VmContract, an_attached_device_blocks_the_move) {
 TEST_P(VmContract, all_seven_phases_there_and_back) {
   run([&](World& world) {
     for (const HostId to : {other_host(), home()}) {
-      EXPECT_TRUE(succeeded(
-          world.hypervisor.set_status(vm0, Phase::set_pre_migration, later(world))));
+      EXPECT_TRUE(
+          succeeded(world.hypervisor.set_status(vm0, Phase::set_pre_migration, later(world))));
       detach_both(world);
       RoundLog log;
       const auto report = world.hypervisor.migrate(vm0, to, {}, log, later(world));
@@ -118,8 +118,8 @@ TEST_P(VmContract, all_seven_phases_there_and_back) {
       EXPECT_EQ(report->note, "");
       expect_at(world, to, false);
       attach_both(world);
-      EXPECT_TRUE(succeeded(
-          world.hypervisor.set_status(vm0, Phase::set_post_migration, later(world))));
+      EXPECT_TRUE(
+          succeeded(world.hypervisor.set_status(vm0, Phase::set_post_migration, later(world))));
       expect_at(world, to, true);
     }
   });
@@ -129,11 +129,10 @@ TEST_P(VmContract, a_vm_moves_in_every_memory_mode) {
   run([&](World& world) {
     detach_both(world);
     HostId to = other_host();
-    for (const MemoryMode mode : {MemoryMode::offline, MemoryMode::postcopy, MemoryMode::hybrid,
-                                  MemoryMode::precopy}) {
+    for (const MemoryMode mode :
+         {MemoryMode::offline, MemoryMode::postcopy, MemoryMode::hybrid, MemoryMode::precopy}) {
       RoundLog log;
-      EXPECT_TRUE(succeeded(
-          world.hypervisor.migrate(vm0, to, {.mode = mode}, log, later(world))));
+      EXPECT_TRUE(succeeded(world.hypervisor.migrate(vm0, to, {.mode = mode}, log, later(world))));
       expect_at(world, to, false);
       to = to == home() ? other_host() : home();
     }
@@ -161,8 +160,8 @@ TEST_P(VmContract, a_cancelled_move_leaves_the_vm_where_it_was) {
     detach_both(world);
     const auto move = world.executor.spawn("move", [&] {
       RoundLog log;
-      EXPECT_TRUE(failed_as(FailureKind::cancelled, world.hypervisor.migrate(vm0, other_host(), {},
-                                                                             log, later(world))));
+      EXPECT_TRUE(failed_as(FailureKind::cancelled,
+                            world.hypervisor.migrate(vm0, other_host(), {}, log, later(world))));
     });
     sleep(world, ms(20));
     move->cancel();

@@ -45,9 +45,7 @@ TEST(JobStatistics, are_read_from_libvirts_parameters) {
   EXPECT_EQ(statistics.throttle, 30);
 }
 
-TEST(JobStatistics, of_nothing_are_unknown) {
-  EXPECT_FALSE(read_statistics(nullptr, 0).known);
-}
+TEST(JobStatistics, of_nothing_are_unknown) { EXPECT_FALSE(read_statistics(nullptr, 0).known); }
 
 TEST(Rounds, a_round_ends_when_the_next_one_begins) {
   RoundTracker rounds(at(0));

@@ -1,6 +1,6 @@
-// libvirt and GLib are built without the thread sanitizer: it does not see the locks (GLib's are bare
-// futexes) by which they hand memory from thread to thread, nor that a callback runs after it was
-// registered. What this project itself shares between threads is checked.
+// libvirt and GLib are built without the thread sanitizer: it does not see the locks (GLib's are
+// bare futexes) by which they hand memory from thread to thread, nor that a callback runs after it
+// was registered. What this project itself shares between threads is checked.
 #if defined(__SANITIZE_THREAD__)
 extern "C" const char* __tsan_default_suppressions();  // NOLINT: the sanitizer's name
 extern "C" const char* __tsan_default_suppressions() {
