@@ -62,16 +62,14 @@ void draw_plots(const LoadedStudy& study, const SweepOutcome& outcome) {
 std::string command_to_resume(const std::vector<std::string>& arguments,
                               const std::filesystem::path& folder) {
   std::string text = "ferry";
-  bool resumes = false;
-  bool names_folder = false;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
-    text += " " + arguments[i];
-    resumes = resumes || arguments[i] == "--resume";
-    names_folder = names_folder || arguments[i].substr(0, 5) == "--out";
+    if (arguments[i] == "--out") {
+      ++i;  // its value
+    } else if (arguments[i] != "--resume" && arguments[i].substr(0, 6) != "--out=") {
+      text += " " + arguments[i];
+    }
   }
-  if (!resumes) text += " --resume";
-  if (!names_folder) text += " --out " + folder.string();
-  return text;
+  return text + " --resume --out " + folder.string();
 }
 
 /// Everything before the first change of a cluster; each cell holds its domains against its

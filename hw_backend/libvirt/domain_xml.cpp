@@ -144,7 +144,7 @@ Result<DomainFacts> read_domain(std::string_view domain_xml) {
 
 std::optional<std::string> find_device(std::string_view domain_xml, const std::string& alias) {
   const auto document = XmlDocument::parse(domain_xml);
-  if (!document) return std::nullopt;
+  if (!document || alias.empty()) return std::nullopt;
   for (const XmlElement& device : document->root().child("devices").children()) {
     if (alias_of(device) == alias) return device.text();
   }

@@ -19,7 +19,7 @@ class Whereabouts {
 
   /// The host where the VM runs, or else where it is paused; the empty shell on the destination of a
   /// migration does not count. `lost` if every host answers that it has no such domain, or if a host
-  /// that does not answer may have it.
+  /// that cannot be asked may have it.
   Result<VmPlace> find(VmId vm, TimePoint deadline);
   [[nodiscard]] HostId last_known(VmId vm) const;
   void set(VmId vm, HostId host);

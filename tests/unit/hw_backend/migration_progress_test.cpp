@@ -25,6 +25,7 @@ class Parameters {
 };
 
 TEST(JobStatistics, are_read_from_libvirts_parameters) {
+  ASSERT_EQ(virInitialize(), 0);  // its calls want it first
   Parameters given;
   virTypedParamsAddULLong(&given.list, &given.count, &given.room, VIR_DOMAIN_JOB_MEMORY_PROCESSED,
                           93'687'245);
