@@ -75,3 +75,10 @@ def make_lab(lab_is_possible, tmp_path):
     yield make
     for each in made:
         each.down()
+
+
+@pytest.fixture(scope="session")
+def four(lab_is_possible, tmp_path_factory):
+    """The hosts and VMs of sequential_four.yaml."""
+    with bring_up(tmp_path_factory.mktemp("lab") / "four", SCENARIOS / "sequential_four.yaml") as lab:
+        yield lab

@@ -12,13 +12,6 @@ from ferry_program import Ferry, check_whole, under_way
 PHASES = ["set_pre_migration", "detach_vf", "remove_ivshmem", "migration", "attach_vf", "add_ivshmem", "set_post_migration"]
 
 
-@pytest.fixture(scope="module")
-def four(lab_is_possible, tmp_path_factory):
-    """The hosts and VMs of sequential_four.yaml; two_vms.yaml and dirtying.yaml are changed to fit."""
-    with bring_up(tmp_path_factory.mktemp("lab") / "four", SCENARIOS / "sequential_four.yaml") as lab:
-        yield lab
-
-
 @pytest.fixture
 def ferry(program, four, tmp_path):
     """Afterwards every VM is brought home."""

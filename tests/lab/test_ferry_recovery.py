@@ -4,7 +4,6 @@ import re
 import subprocess
 
 import pytest
-from conftest import SCENARIOS, bring_up
 from ferry_lab.processes import wait_until
 from ferry_program import Ferry, check_whole
 
@@ -19,25 +18,18 @@ MOMENTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def two(lab_is_possible, tmp_path_factory):
-    changes = ["vms.vm.on=host0"]
-    with bring_up(tmp_path_factory.mktemp("lab") / "two", SCENARIOS / "two_vms.yaml", changes) as lab:
-        yield lab
-
-
 @pytest.fixture
-def ferry(program, two, tmp_path):
-    yield Ferry(program, two, tmp_path)
-    for vm in two.vms:
-        two.bring_home(vm)
+def ferry(program, four, tmp_path):
+    """Afterwards every VM is brought home."""
+    yield Ferry(program, four, tmp_path)
+    for vm in four.vms:
+        four.bring_home(vm)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_move_whose_controller_was_killed_is_finished_or_taken_back(ferry, two, moment):
-    running = ferry.start(
-        "sequential_four.yaml", "--set", "vms.vm.count=2", "--set", "migrations.leave.memory.bandwidth_limit=64MiB/s"
-    )
+def test_a_move_whose_controller_was_killed_is_finished_or_taken_back(ferry, four, moment):
+    running = ferry.start("sequential_four.yaml", "--set", "migrations.leave.vms=vm[0-1]",
+                          "--set", "migrations.leave.memory.bandwidth_limit=64MiB/s")  # fmt: skip
     journal = ferry.out / "journal"
     record = re.compile(rf"^\d+ [0-9a-f]+ {re.escape(moment)}\b", re.MULTILINE)
 
@@ -52,7 +44,7 @@ def test_a_move_whose_controller_was_killed_is_finished_or_taken_back(ferry, two
     resumed = subprocess.run([ferry.program, "resume", ferry.out, "--quiet"], text=True, capture_output=True, timeout=300)
     told = resumed.stdout + resumed.stderr
     assert resumed.returncode in (0, 1), told
-    check_whole(two, "vm0", two.host_of("vm0").name)
-    assert two.host_of("vm0").name in MOMENTS[moment], told
+    check_whole(four, "vm0", four.host_of("vm0").name)
+    assert four.host_of("vm0").name in MOMENTS[moment], told
     # What had not begun is done afterwards.
-    check_whole(two, "vm1", "host1")
+    check_whole(four, "vm1", "host1")
