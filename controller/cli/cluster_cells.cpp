@@ -99,10 +99,11 @@ ClusterCells::Done ClusterCells::execute(
   const std::int64_t began = real_nanoseconds();
   auto made = NewFolder::create(folder);
   if (!made) return failed(made.error());
-  if (auto written = write_before_run(*made, ready.loaded, *options_.cluster); !written) {
+  RunInformation information = describe_process(options_.command, WorldKind::hw, &ready.real);
+  if (auto written = write_before_run(*made, ready.loaded, options_.cluster, information);
+      !written) {
     return failed(written.error());
   }
-  RunInformation information = describe_process(options_.command, WorldKind::hw, &ready.real);
   information.cell =
       RunInformation::Cell{options_.study->study().name, cell.name, {}, cell.repetition};
   for (const Setting& setting : cell.settings) {
@@ -143,7 +144,8 @@ ClusterCells::Done ClusterCells::bring_back(const Ready& ready, const std::vecto
   const std::filesystem::path path = next_numbered(options_.folder / "back");
   auto made = NewFolder::create(path);
   if (!made) return stuck(made.error());
-  if (auto written = write_before_run(*made, *back, *options_.cluster); !written) {
+  RunInformation information = describe_process(options_.command, WorldKind::hw, &ready.real);
+  if (auto written = write_before_run(*made, *back, options_.cluster, information); !written) {
     return stuck(written.error());
   }
   RunOptions run;
@@ -168,7 +170,6 @@ ClusterCells::Done ClusterCells::bring_back(const Ready& ready, const std::vecto
         ready.instance.hosts[ready.instance.vms[move.vm.index].host.index].name, move.reason);
     break;
   }
-  RunInformation information = describe_process(options_.command, WorldKind::hw, &ready.real);
   auto written = write_run(std::move(*made), *back, **outcome, std::move(information), began);
   if (!written) return stuck(written.error());
   if (!reason.empty()) return stuck(reason);

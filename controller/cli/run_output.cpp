@@ -8,6 +8,7 @@
 #include <cctype>
 #include <ctime>
 #include <map>
+#include <stdexcept>
 
 #include "controller/cli/text_table.hpp"
 #include "controller/cli/worlds.hpp"
@@ -113,9 +114,24 @@ RunInformation describe_process(const std::vector<std::string>& command, WorldKi
 }
 
 tl::expected<void, std::string> write_before_run(NewFolder& folder, const LoadedScenario& loaded,
-                                                 const LoadedCluster& cluster) {
-  if (auto written = folder.write("cluster.yaml", cluster.resolved); !written) return written;
-  return folder.write("resolved.yaml", loaded.resolved);
+                                                 const LoadedCluster* cluster,
+                                                 RunInformation information) {
+  if (cluster != nullptr) {
+    if (auto written = folder.write("cluster.yaml", cluster->resolved); !written) return written;
+  }
+  if (auto written = folder.write("resolved.yaml", loaded.resolved); !written) return written;
+  information.name = loaded.scenario.name;
+  information.seed = loaded.scenario.seed;
+  return folder.write("run.json", run_json_of_unfinished(information));
+}
+
+void AppearingJournal::append(std::string_view record) {
+  if (!folder_.appeared()) {
+    if (const auto appeared = folder_.appear(); !appeared) {
+      throw std::runtime_error(appeared.error());
+    }
+  }
+  inner_.append(record);
 }
 
 Duration ControllerShare::own() const { return std::max(total - awaited, Duration::zero()); }

@@ -25,10 +25,12 @@ ClusterDiagnosis diagnose_cluster(const ClusterFile& cluster, const Instance* in
 
 std::vector<HypervisorTime> run_on_hardware(const Instance& instance, const ClusterFile& cluster,
                                             const std::string& run,
+                                            TimePoint start,
                                             const std::function<void(World&)>& body) {
   std::vector<VmTimes> times;
   ClusterOptions options;
   options.run = run;
+  options.start = start;
   options.times = &times;
   run_on_cluster(instance, cluster, options, body);
   std::vector<HypervisorTime> waiting;

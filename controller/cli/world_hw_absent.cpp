@@ -12,6 +12,7 @@ ClusterDiagnosis diagnose_cluster(const ClusterFile&, const Instance*, bool) {
 }
 
 std::vector<HypervisorTime> run_on_hardware(const Instance&, const ClusterFile&, const std::string&,
+                                            TimePoint,
                                             const std::function<void(World&)>&) {
   check(false, "a world that is not built in is refused before");
   return {};

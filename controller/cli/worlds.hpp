@@ -62,9 +62,11 @@ struct HypervisorTime {
 
 /// Runs `body` as the first task of the real world; gives the times by VM. Throws WorldError if it
 /// cannot be reached, or breaks. Requires `libvirt_is_built_in`. Several in one process, one after
-/// the other, are allowed. `run` is the name that the run leaves in the domains' metadata.
+/// the other, are allowed. `run` is the name that the run leaves in the domains' metadata, `start`
+/// what the world's clock shows at first.
 std::vector<HypervisorTime> run_on_hardware(const Instance& instance, const ClusterFile& cluster,
                                             const std::string& run,
+                                            TimePoint start,
                                             const std::function<void(World&)>& body);
 
 }  // namespace ferry

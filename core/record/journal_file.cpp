@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -75,6 +76,13 @@ void append_line(std::string& text, std::uint64_t sequence, std::string_view rec
   throw std::runtime_error(fmt::format("{}: {}: {}", file.string(), what, std::strerror(error)));
 }
 
+struct flock whole_file(int type) {
+  struct flock lock {};
+  lock.l_type = static_cast<short>(type);
+  lock.l_whence = SEEK_SET;
+  return lock;
+}
+
 void write_all(const std::filesystem::path& file, int descriptor, std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = ::write(descriptor, text.data(), text.size());
@@ -143,9 +151,39 @@ tl::expected<JournalContents, std::string> read_journal(std::string_view text) {
   return contents;
 }
 
+std::optional<int> journal_writer(const std::filesystem::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return std::nullopt;
+  struct flock lock = whole_file(F_RDLCK);
+  const bool asked = ::fcntl(descriptor, F_GETLK, &lock) == 0;
+  ::close(descriptor);
+  if (!asked || lock.l_type == F_UNLCK) return std::nullopt;
+  return std::max(0, static_cast<int>(lock.l_pid));
+}
+
+bool await_journal_writer(const std::filesystem::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return true;
+  struct flock lock = whole_file(F_RDLCK);
+  const bool free = ::fcntl(descriptor, F_SETLKW, &lock) == 0;
+  ::close(descriptor);
+  return free;
+}
+
 JournalFile::JournalFile(const std::filesystem::path& file) : file_(file) {
   descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail(file_, "the journal cannot be opened", errno);
+  struct flock lock = whole_file(F_WRLCK);
+  if (::fcntl(descriptor_, F_SETLK, &lock) != 0) {
+    const int error = errno;
+    struct flock holder = whole_file(F_WRLCK);
+    const bool known = ::fcntl(descriptor_, F_GETLK, &holder) == 0 && holder.l_pid > 0;
+    ::close(descriptor_);
+    if (error != EAGAIN && error != EACCES) fail(file_, "the journal cannot be locked", error);
+    throw std::runtime_error(
+        fmt::format("{}: another controller{} is at work with it", file_.string(),
+                    known ? fmt::format(" (process {})", holder.l_pid) : ""));
+  }
   std::string text;
   std::array<char, 65536> block{};
   for (;;) {
@@ -159,12 +197,13 @@ JournalFile::JournalFile(const std::filesystem::path& file) : file_(file) {
     if (got == 0) break;
     text.append(block.data(), static_cast<std::size_t>(got));
   }
-  const auto contents = read_journal(text);
+  auto contents = read_journal(text);
   if (!contents) {
     ::close(descriptor_);
     throw std::runtime_error(fmt::format("{}: {}", file_.string(), contents.error()));
   }
-  next_ = contents->records.size() + 1;
+  found_ = std::move(contents->records);
+  next_ = found_.size() + 1;
   const auto end = static_cast<off_t>(contents->good_bytes);
   if (::ftruncate(descriptor_, end) != 0 || ::lseek(descriptor_, end, SEEK_SET) != end) {
     const int error = errno;

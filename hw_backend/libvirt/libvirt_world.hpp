@@ -16,6 +16,8 @@ namespace ferry {
 struct ClusterOptions {
   /// Names the run in the domains' metadata, so that another controller knows whose work it finds.
   std::string run = "ferry";
+  /// What the world's clock shows at the start: above zero for a controller that takes over.
+  TimePoint start;
   /// How long every host may take to answer at the start.
   Duration connect_patience = Duration::milliseconds(30'000);
   /// Gets, at the end, how long the operations on each VM took and how much of that was waiting (by VmId).

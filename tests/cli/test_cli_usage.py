@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-COMMANDS = ["check", "plan", "run", "sweep", "compare", "calibrate", "plot", "doctor", "schema"]
+COMMANDS = ["check", "plan", "run", "resume", "status", "cancel", "sweep", "compare", "calibrate",
+            "plot", "doctor", "schema"]
 
 
 def test_help_lists_the_commands_of_this_version_with_examples(ferry):

@@ -42,7 +42,9 @@ class RealUnderTest final : public WorldUnderTest {
   }
   void run(const Instance& instance, const Platform&,
            const std::function<void(World&)>& body) const override {
-    run_on_cluster(instance, load(), {.run = "contract"}, body);
+    ClusterOptions options;
+    options.run = "contract";
+    run_on_cluster(instance, load(), options, body);
   }
 
  private:
