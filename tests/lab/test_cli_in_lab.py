@@ -183,7 +183,7 @@ def wait_until(holds, what):
 
 def test_ctrl_c_twice_rolls_back(ferry):
     process = ferry.start("run", "--yes", "--out", "run", *SLOW)
-    journal = ferry.folder / "run.partial/journal"
+    journal = ferry.folder / "run/journal"
     wait_until(lambda: journal.exists() and "migration" in journal.read_text(), "a migration begins")
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
