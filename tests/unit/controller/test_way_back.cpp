@@ -57,7 +57,7 @@ TEST(WayBack, moves_each_vm_home_as_it_was_moved_away) {
   records.move(ended(1, VmId{3}, HostId{0}));
   const auto back = way_back(loaded, instance, places_after(instance, records));
   ASSERT_TRUE(back);
-  const Instance again = expand(back->scenario);
+  Instance again = expand(back->scenario);
   ASSERT_EQ(again.moves.size(), 1U);
   const MoveSpec& move = again.moves[0];
   EXPECT_EQ(again.vms[move.vm.index].name, "vm0");
@@ -76,7 +76,7 @@ TEST(WayBack, keeps_what_was_drawn_and_who_runs_where) {
   const Instance instance = expand(loaded.scenario);
   const auto back = way_back(loaded, instance, {HostId{1}, HostId{1}, HostId{0}, HostId{0}});
   ASSERT_TRUE(back);
-  const Instance again = expand(back->scenario);
+  Instance again = expand(back->scenario);
   ASSERT_EQ(again.vms.size(), instance.vms.size());
   for (std::size_t i = 0; i < instance.vms.size(); ++i) {
     EXPECT_EQ(again.vms[i].name, instance.vms[i].name);
