@@ -76,6 +76,11 @@ std::string command_to_resume(const std::vector<std::string>& arguments,
 /// scenario once more.
 tl::expected<RealWorld, ExitStatus> prepare_sweep(const Options& options, const LoadedStudy& study,
                                                   const LoadedCluster& cluster) {
+  // What was left under way there makes the cluster unready, and has a remedy of its own.
+  const auto folder = choose_folder(options.out, options.resume, study.study().name);
+  if (const auto rest = check_left_behind(folder); options.resume && !rest) {
+    return tl::unexpected(report_error(ExitStatus::bad_input, rest.error()));
+  }
   const auto undertakings = undertakings_of(study, options.study, cluster);
   if (!undertakings) return tl::unexpected(report_bad_input(undertakings.error()));
   if (const auto there = libvirt_is_there(); !there) {
@@ -201,6 +206,8 @@ void add_sweep(CLI::App& program, Invocation& invocation) {
   command->footer(
       "Exit status 1 if a cell failed or a claim was missed, 130 after Ctrl-C: once, and running "
       "cells finish; twice, and they are given up.\n"
+      "--on hw runs the cells one after another; with `restore: back` in the cluster file every "
+      "cell begins where its scenario starts, and the VMs end there.\n"
       "Examples:\n"
       "  ferry sweep multi-vm.yaml --list\n"
       "  ferry sweep multi-vm.yaml --jobs 8\n"

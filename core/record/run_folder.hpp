@@ -1,4 +1,4 @@
-// A folder that appears complete or not at all.
+// A folder that appears complete or not at all; or early, for work that must not be lost.
 #pragma once
 
 #include <cstdint>

@@ -183,7 +183,7 @@ def wait_until(holds, what):
 
 def test_ctrl_c_twice_rolls_back(ferry):
     process = ferry.start("run", "--yes", "--out", "run", *SLOW)
-    journal = ferry.folder / "run.partial/journal"
+    journal = ferry.folder / "run/journal"
     wait_until(lambda: journal.exists() and "migration" in journal.read_text(), "a migration begins")
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
@@ -197,7 +197,7 @@ def test_ctrl_c_twice_rolls_back(ferry):
 
 def test_an_interrupted_sweep_finishes_its_cell_and_goes_on_later(ferry):
     process = ferry.start("sweep", "--yes", "--repeat", "2", "--out", "study", "--no-plots")
-    journal = ferry.folder / "study/cells/cell-0000.partial/journal"
+    journal = ferry.folder / "study/cells/cell-0000/journal"
     wait_until(lambda: journal.exists() and "migration" in journal.read_text(), "a migration begins")
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=120)
@@ -210,4 +210,25 @@ def test_an_interrupted_sweep_finishes_its_cell_and_goes_on_later(ferry):
     assert result.returncode == 0, result.stderr
     assert "1 kept from before" in result.stdout
     assert [row["outcome"] for row in ferry.rows("study/cells.csv")] == ["completed", "completed"]
+    assert ferry.at_home()
+
+
+def test_a_sweep_whose_controller_was_killed_goes_on_when_the_cell_is_at_rest(ferry):
+    process = ferry.start("sweep", "--yes", "--repeat", "1", "--out", "study", "--no-plots", *SLOW)
+    journal = ferry.folder / "study/cells/cell-0000/journal"
+    wait_until(lambda: journal.exists() and "migration" in journal.read_text(), "a migration begins")
+    process.kill()
+    process.communicate()
+    sweep = ["sweep", "--repeat", "1", "--out", "study", "--no-plots", "--resume", *SLOW]
+    refused = ferry(*sweep)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("ferry resume study/cells/cell-0000 would be right, and then the sweep can go on\n")
+
+    resumed = subprocess.run([ferry.program, "resume", "study/cells/cell-0000", "--quiet"], cwd=ferry.folder, text=True,
+                             capture_output=True, env=ferry.environment, timeout=300)
+    assert resumed.returncode in (0, 1), resumed.stderr
+    result = ferry(*sweep)
+    assert result.returncode == 0, result.stderr
+    assert [row["outcome"] for row in ferry.rows("study/cells.csv")] == ["completed"]
+    assert [folder.name for folder in (ferry.folder / "study/resumed").iterdir()] == ["001"]
     assert ferry.at_home()

@@ -1,70 +1,15 @@
 """Ferry moves real guests: the scenarios of scenarios/lab, and faults in the midst of them."""
 
-import csv
-import os
 import signal
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from conftest import bring_up
+from conftest import SCENARIOS, bring_up
 from ferry_lab import guest
 from ferry_lab.processes import wait_until
+from ferry_program import Ferry, check_whole, under_way
 
-ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ROOT / "scenarios/lab"
 PHASES = ["set_pre_migration", "detach_vf", "remove_ivshmem", "migration", "attach_vf", "add_ivshmem", "set_post_migration"]
-MIB = 1 << 20
-
-
-@pytest.fixture(scope="session")
-def program():
-    found = Path(os.environ.get("FERRY_BIN", ROOT / "build/both/controller/cli/ferry"))
-    if not found.exists():
-        pytest.skip(f"{found} is not built")
-    worlds = subprocess.run([found, "--version"], text=True, capture_output=True).stdout.split("worlds:")[1]
-    if "hw" not in worlds:
-        pytest.skip("this build has no real world (it was built without libvirt)")
-    return found
-
-
-class Ferry:
-    """The program, with a lab as its cluster and run folders in a folder of the test."""
-
-    def __init__(self, program, lab, folder):
-        self.program, self.lab, self.folder, self.runs = program, lab, folder, 0
-
-    def start(self, scenario, *options):
-        self.runs += 1
-        self.out = self.folder / f"run{self.runs}"
-        return subprocess.Popen(
-            [self.program, "run", SCENARIOS / scenario, "--on", "hw", "--cluster", self.lab.cluster_file, "--yes",
-             "--out", self.out, *options],
-            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-
-    def run(self, scenario, *options):
-        running = self.start(scenario, *options)
-        said = running.communicate(timeout=600)
-        return running.returncode, "".join(said)
-
-    def moves(self):
-        return {row["vm"]: row for row in self.table("migrations.csv")}
-
-    def spans(self):
-        return self.table("spans.csv")
-
-    def table(self, name):
-        with open(self.out / name) as table:
-            return list(csv.DictReader(table))
-
-
-@pytest.fixture(scope="module")
-def four(lab_is_possible, tmp_path_factory):
-    """The hosts and VMs of sequential_four.yaml; two_vms.yaml and dirtying.yaml are changed to fit."""
-    with bring_up(tmp_path_factory.mktemp("lab") / "four", SCENARIOS / "sequential_four.yaml") as lab:
-        yield lab
 
 
 @pytest.fixture
@@ -73,15 +18,6 @@ def ferry(program, four, tmp_path):
     yield Ferry(program, four, tmp_path)
     for vm in four.vms:
         four.bring_home(vm)
-
-
-def check_whole(lab, vm, host):
-    """A VM runs on exactly this host, with its devices, and its guest lives."""
-    assert lab.host_of(vm).name == host
-    with lab.domain(vm) as domain:
-        wait_until(f"{vm} has its devices", 60, lambda: all(f"<alias name='{alias}'/>" in domain.XMLDesc() for alias in ["ua-vf0", "ua-shm0"]))
-        guest.wait_for_agent(domain, 60)
-        assert guest.run(domain, "hostname").strip() == vm
 
 
 @pytest.mark.parametrize("scenario", ["sequential_four.yaml", "parallel_four.yaml"])
@@ -151,16 +87,6 @@ def test_a_destination_that_attaches_at_the_second_attempt_keeps_the_vm(ferry, f
     assert attached[0] != "completed"
     assert attached[-1] == "completed"
     check_whole(four, "vm0", "host1")
-
-
-def under_way(lab, vm, host):
-    """Waits until a migration of the VM has sent something."""
-
-    def has_sent():
-        with lab.domain(vm, lab.host(host)) as domain:
-            return domain.jobStats().get("memory_processed", 0) > MIB
-
-    wait_until(f"a migration of {vm} is under way", 120, has_sent)
 
 
 def test_a_destination_whose_libvirtd_dies_in_mid_migration_leaves_the_vm_whole_at_its_source(ferry, four):

@@ -92,6 +92,25 @@ TEST(WayBack, keeps_what_was_drawn_and_who_runs_where) {
   EXPECT_THAT(again.jobs[2].vms, ElementsAre(VmId{2}));
 }
 
+TEST(WayBack, of_an_evacuation_and_of_an_exchange_goes_to_where_each_vm_was) {
+  for (const std::string migration :
+       {"  - {name: empty, evacuate: host0, to: host2, at: 1s}\n",
+        "  - {name: exchange, vms: \"vm0,lone,vm2\", swap_with: host1, at: 1s}\n"}) {
+    const LoadedScenario loaded = scenario(migration);
+    const Instance instance = expand(loaded.scenario);
+    const auto back = way_back(loaded, instance, {HostId{2}, HostId{1}, HostId{2}, HostId{2}});
+    ASSERT_TRUE(back) << migration;
+    const auto again = read_scenario(back->resolved, "resolved.yaml");
+    ASSERT_TRUE(again) << again.error().front().text() << "\n" << back->resolved;
+    const Instance expanded = expand(again->scenario);
+    ASSERT_EQ(expanded.moves.size(), 3U);
+    for (const MoveSpec& move : expanded.moves) {
+      EXPECT_THAT(std::vector<HostId>(move.candidates),
+                  ElementsAre(instance.vms[move.vm.index].host));
+    }
+  }
+}
+
 TEST(WayBack, reads_back_from_its_dump) {
   const LoadedScenario loaded = scenario(out);
   const Instance instance = expand(loaded.scenario);
