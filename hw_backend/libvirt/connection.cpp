@@ -123,19 +123,25 @@ Connection::~Connection() {
   virConnectClose(connection_);
 }
 
-Result<std::shared_ptr<Connection>> HostConnections::open() const {
+Result<std::shared_ptr<Connection>> HostConnections::open(Time asked) {
+  if (last_failure_ && failed_at_ > asked) return tl::unexpected(*last_failure_);
   auto opened = Connection::open(uri_);
-  if (!opened) {
-    return failure(opened.error().kind, name_ + " cannot be reached: " + opened.error().reason);
+  if (opened) {
+    last_failure_.reset();
+    return opened;
   }
-  return opened;
+  last_failure_ =
+      Failure{opened.error().kind, name_ + " cannot be reached: " + opened.error().reason};
+  failed_at_ = std::chrono::steady_clock::now();
+  return tl::unexpected(*last_failure_);
 }
 
 Result<std::shared_ptr<Connection>> HostConnections::control() {
+  const Time asked = std::chrono::steady_clock::now();
   const std::lock_guard guard(mutex_);
   if (control_ && control_->alive()) return control_;
   control_.reset();
-  auto opened = open();
+  auto opened = open(asked);
   if (!opened) return opened;
   control_ = *opened;
   control_->tell(board_, host_);
@@ -143,6 +149,7 @@ Result<std::shared_ptr<Connection>> HostConnections::control() {
 }
 
 Result<std::shared_ptr<Connection>> HostConnections::migration() {
+  const Time asked = std::chrono::steady_clock::now();
   std::shared_ptr<Shared> chosen;
   {
     const std::lock_guard guard(mutex_);
@@ -153,7 +160,7 @@ Result<std::shared_ptr<Connection>> HostConnections::migration() {
       if (each->connection->alive() && each->users < migrations_on_one) chosen = each;
     }
     if (!chosen) {
-      auto opened = open();
+      auto opened = open(asked);
       if (!opened) return opened;
       chosen = std::make_shared<Shared>();
       chosen->connection = *opened;

@@ -5,9 +5,11 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -70,7 +72,10 @@ class HostConnections {
     std::shared_ptr<Connection> connection;
     std::atomic<int> users = 0;
   };
-  Result<std::shared_ptr<Connection>> open() const;
+  using Time = std::chrono::steady_clock::time_point;
+  /// With `mutex_` held, which its caller wanted at `asked`: opening may take minutes, and whoever
+  /// waited for another's attempt shares its failure instead of making the next one wait as long.
+  Result<std::shared_ptr<Connection>> open(Time asked);
 
   std::string name_;
   std::string uri_;
@@ -78,6 +83,8 @@ class HostConnections {
   std::shared_ptr<EventBoard> board_;
   mutable std::mutex mutex_;
   std::shared_ptr<Connection> control_;
+  std::optional<Failure> last_failure_;
+  Time failed_at_;
   std::list<std::shared_ptr<Shared>> migrations_;
 };
 

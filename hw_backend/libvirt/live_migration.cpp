@@ -84,6 +84,7 @@ Result<TransferReport> LiveMigration::run() {
 
 Result<> LiveMigration::prepare(const DomainState& state) {
   persistent_ = state.persistent;
+  was_running_ = state.running;
   const std::string domain = link_.domain(vm_);
   // What is there is what the destination's libvirt would refuse, after it was asked to prepare.
   const auto there = ask<DomainState>(
@@ -321,7 +322,7 @@ Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
   Result<VmPlace> place = tl::unexpected(why);
   for (;;) {
     place = whereabouts_.find(vm_, link_.clock().now() + patience);
-    if (place && place->state.running) break;
+    if (place && (place->state.running || (!was_running_ && !place->state.sends))) break;
     // libvirt lets the guest run again at once, if it does.
     const TimePoint now = link_.clock().now();
     if (now >= (place && !place->state.sends ? resume_limit : limit)) break;
@@ -330,15 +331,8 @@ Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
   if (!place) {
     return failure(FailureKind::lost, why.reason + "; " + place.error().reason);
   }
-  if (place->state.running && place->host == to_) {
-    Result<TransferReport> report = arrived();
-    if (report) {
-      report->note +=
-          (report->note.empty() ? "" : "; ") + std::string("libvirt reported: ") + failed.reason;
-    }
-    return report;
-  }
-  if (switched_) {
+  const bool as_before = place->state.running || !was_running_;
+  if (switched_ && !(place->host == to_ && as_before)) {
     return failure(FailureKind::lost,
                    failed.reason +
                        "; it failed after the switch to post-copy: part of the memory is on " +
@@ -346,18 +340,41 @@ Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
                        ". Do not destroy either domain: when the hosts reach each other again, "
                        "virsh migrate --postcopy --postcopy-resume may save it");
   }
-  if (!place->state.running && !place->state.sends) {
-    // Paused by the migration that failed, and nowhere else: it may run again.
-    const auto resumed = link_.ask<void>(
-        vm_, place->host, what_, link_.clock().now() + patience,
-        [domain = link_.domain(vm_)](HostConnections& host) { return resume(host, domain); });
-    if (!resumed) {
+  if (!as_before && !place->state.sends) {
+    if (Result<> resumed = resume_at(place->host); !resumed) {
       return failure(FailureKind::lost, why.reason + "; it is paused on " +
-                                            link_.name(place->host) + ": " +
-                                            resumed.error().reason);
+                                            link_.name(place->host) +
+                                            ", and stays so: " + resumed.error().reason);
     }
   }
-  return failure(why.kind == FailureKind::lost ? FailureKind::failed : why.kind, why.reason);
+  if (place->host != to_) {
+    return failure(why.kind == FailureKind::lost ? FailureKind::failed : why.kind, why.reason);
+  }
+  Result<TransferReport> report = arrived();
+  if (report) {
+    report->note +=
+        (report->note.empty() ? "" : "; ") + std::string("libvirt reported: ") + failed.reason;
+  }
+  return report;
+}
+
+/// The migration that failed has left the guest paused. It may run again only where it is for
+/// certain that it runs nowhere else.
+Result<> LiveMigration::resume_at(HostId host) {
+  const HostId elsewhere = host == to_ ? from_ : to_;
+  const auto there = link_.ask<DomainState>(
+      vm_, elsewhere, what_, link_.clock().now() + patience,
+      [domain = link_.domain(vm_)](HostConnections& other) { return look_at(other, domain); });
+  if (!there) {
+    return failure(FailureKind::lost, "it may run on " + link_.name(elsewhere) +
+                                          ", which does not answer: " + there.error().reason);
+  }
+  if (there->active) {
+    return failure(FailureKind::lost, "its domain is on " + link_.name(elsewhere) + " too");
+  }
+  return link_.ask<void>(
+      vm_, host, what_, link_.clock().now() + patience,
+      [domain = link_.domain(vm_)](HostConnections& here) { return resume(here, domain); });
 }
 
 }  // namespace ferry

@@ -51,6 +51,7 @@ class LiveMigration {
 
   Result<TransferReport> arrived();
   Result<TransferReport> not_arrived(const Failure& failed);
+  Result<> resume_at(HostId host);
 
   ClusterLink& link_;
   Whereabouts& whereabouts_;
@@ -63,6 +64,7 @@ class LiveMigration {
   std::string what_;
 
   bool persistent_ = false;
+  bool was_running_ = true;  ///< else somebody has paused the guest, and it stays so
   StallPolicy policy_;
   RoundTracker rounds_;
   std::shared_ptr<DomainInbox> inbox_;

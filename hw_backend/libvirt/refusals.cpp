@@ -114,7 +114,7 @@ struct Known {
   std::string_view advice;
 };
 
-constexpr std::array<Known, 17> known_messages = {{
+constexpr std::array<Known, 18> known_messages = {{
     {"domain has assigned non-USB host devices", FailureKind::refused,
      "detach the host's devices before the migration"},
     {"peer mode", FailureKind::refused,
@@ -144,6 +144,8 @@ constexpr std::array<Known, 17> known_messages = {{
      "another domain holds that PCI function; take it out of the pool"},
     {"client socket is closed", FailureKind::failed,
      "the destination's libvirtd has ended or cannot be reached any more"},
+    {"End of file while reading data", FailureKind::failed,
+     "the libvirtd that was asked has ended; its guests go on without it"},
     {"Lost connection to destination host", FailureKind::failed,
      "the destination's libvirtd has ended or cannot be reached any more"},
     {"canceled by client", FailureKind::failed, "somebody else has cancelled it"},
