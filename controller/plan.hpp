@@ -42,6 +42,7 @@ struct Plan {
   Duration stagger;
   /// Of a planned order: how many moves may be on each link at once, by `LinkId` in `links`; a link
   /// beyond the end has no limit.
+  /// A move holds them until its memory has moved.
   std::shared_ptr<LinkMap> links;
   /// No schedule of these moves is faster, and why. Of a planned order or one with a deadline.
   Duration least_makespan;

@@ -1,6 +1,7 @@
 #include "controller/planner/lower_bound.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace ferry {
 
@@ -13,27 +14,30 @@ std::vector<Duration> link_loads(const LinkMap& links, const std::vector<MoveLoa
 }
 
 LowerBound lower_bound(const LinkMap& links, const std::vector<MoveLoad>& moves) {
-  struct Ends {
-    Duration before = Duration::max();
-    Duration after = Duration::max();
-  };
-  std::vector<Ends> least(links.link_count());
+  std::vector<std::size_t> by_after(moves.size());
+  std::iota(by_after.begin(), by_after.end(), std::size_t{0});
+  std::stable_sort(by_after.begin(), by_after.end(), [&](std::size_t a, std::size_t b) {
+    return moves[a].after > moves[b].after;
+  });
+  std::vector<Duration> before(links.link_count(), Duration::max());
   LowerBound bound;
   for (const MoveLoad& move : moves) {
     bound.time = std::max(bound.time, move.total());
     for (const LinkId link : move.route) {
-      Ends& ends = least[link.index];
-      ends.before = std::min(ends.before, move.before);
-      ends.after = std::min(ends.after, move.after);
+      before[link.index] = std::min(before[link.index], move.before);
     }
   }
-  const std::vector<Duration> loads = link_loads(links, moves);
-  for (std::uint32_t i = 0; i < loads.size(); ++i) {
-    if (loads[i] == Duration::zero()) continue;
-    const Duration time = least[i].before + loads[i] + least[i].after;
-    if (time <= bound.time) continue;
-    bound.time = time;
-    bound.link = LinkId{i};
+  std::vector<Duration> loads(links.link_count());
+  for (const std::size_t index : by_after) {
+    const MoveLoad& move = moves[index];
+    for (const LinkId link : move.route) {
+      Duration& load = loads[link.index];
+      load += move.bytes / links.bandwidth(link);
+      const Duration time = before[link.index] + load + move.after;
+      if (time <= bound.time) continue;
+      bound.time = time;
+      bound.link = link;
+    }
   }
   return bound;
 }

@@ -80,11 +80,15 @@ Result<> TimedRanks::suspend(const SuspendRequest& request, TimePoint deadline) 
   {
     Lock lock(*mutex_);
     std::uint64_t& epoch = epochs_[request.job.index];
-    if (request.epoch <= epoch) {
+    for (std::uint64_t skipped = epoch + 1; skipped < request.epoch; ++skipped) {
+      overtaken_.emplace(request.job, skipped);
+    }
+    const bool comes_late = overtaken_.erase({request.job, request.epoch}) > 0;
+    if (request.epoch <= epoch && !comes_late) {
       return failure(FailureKind::refused,
                      "job " + job.name + " has seen a later request than this one");
     }
-    epoch = request.epoch;
+    epoch = std::max(epoch, request.epoch);
     suspensions_[{request.job, request.epoch}] = std::move(suspension);
   }
   const Wake wake = world_.clock.sleep_until(std::min(all_ready, deadline));

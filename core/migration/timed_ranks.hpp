@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "core/migration/job_runtime.hpp"
@@ -43,7 +44,10 @@ class TimedRanks : public JobRuntime {
   Recorder& recorder_;
   std::unique_ptr<Mutex> mutex_;
   std::unique_ptr<Condition> ended_;   ///< of a reactivation
-  std::vector<std::uint64_t> epochs_;  ///< by job: the latest that was seen; older ones are refused
+  std::vector<std::uint64_t> epochs_;  ///< by job: the latest that was seen
+  /// Below it, those not seen yet: two waves of one job may open together, and the later's request
+  /// come first. Every other older one is refused.
+  std::set<std::pair<JobId, std::uint64_t>> overtaken_;
   std::map<std::pair<JobId, std::uint64_t>, std::unique_ptr<Suspension>> suspensions_;
   std::vector<std::uint32_t> waiting_jobs_;  ///< by VM: jobs whose ranks all wait in the library
 };

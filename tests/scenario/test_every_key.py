@@ -171,6 +171,11 @@ CHANGES = {
     "migrations.name": (None, put("migrations.0.name", "go")),
     "migrations.vms": (None, put("migrations.0.vms", "vm")),
     "migrations.to": (None, put("migrations.0.to", "host[3-4]")),
+    "migrations.evacuate": (both(tight, put("migrations.0.vms", "vm"), put("migrations.0.evacuate", "host0")), put("migrations.0.evacuate", "host1")),
+    "migrations.swap_with": (both(tight, without("migrations.0.to"), put("migrations.0.vms", "vm0"), put("migrations.0.swap_with", "host2")), put("migrations.0.swap_with", "host3")),
+    "constraints.before": (both(tight, put("constraints", [{"before": ["vm2", "vm0"]}])), put("constraints.0.before", ["vm0", "vm2"])),
+    "constraints.together": (both(tight, put("constraints", [{"together": ["vm0", "vm1"]}])), put("constraints.0.together", ["vm1", "vm2"])),
+    "constraints.apart": (both(tight, put("migrations.0.place", "pack"), put("constraints", [{"apart": ["vm0", "vm1"]}])), put("constraints.0.apart", ["vm0", "vm2"])),
     "migrations.place": (None, put("migrations.0.place", "pack")),
     "migrations.at": (None, put("migrations.0.at", "2s")),
     "migrations.transport": (None, over_tcp),
@@ -240,6 +245,7 @@ CHANGES = {
 
 # Keys that only make room: hosts fill a dragonfly from its first group on, and one that is too small is refused.
 ROOM_ONLY = {
+    "constraints.deadline": (put("constraints", [{"deadline": "1h"}]), put("constraints", [{"deadline": "1ms"}])),
     "cluster.networks.topology.dragonfly.groups": (cluster_dragonfly(2, 1, 2, 2), cluster_dragonfly(1, 1, 2, 2)),
     "platform.networks.topology.dragonfly.groups": (platform_dragonfly(2, 1, 2, 2), platform_dragonfly(1, 1, 2, 2)),
 }

@@ -104,6 +104,15 @@ std::string fingerprint(const Scenario& scenario) {
     for (const HostId host : move.candidates) line << ' ' << instance.hosts[host.index].name;
     lines.push_back(line.str());
   }
+  for (const ConstraintSpec& constraint : instance.constraints) {
+    std::ostringstream line;
+    line << "constraint " << static_cast<int>(constraint.kind) << ' '
+         << to_text(constraint.deadline);
+    for (const VmId vm : constraint.vms) line << ' ' << instance.vms[vm.index].name;
+    line << " then";
+    for (const VmId vm : constraint.then) line << ' ' << instance.vms[vm.index].name;
+    lines.push_back(line.str());
+  }
   for (const FaultSpec& fault : instance.faults) {
     std::ostringstream line;
     line << "fault " << to_name(fault.phase) << ' ' << instance.vms[fault.vm.index].name << ' '

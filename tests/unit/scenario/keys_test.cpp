@@ -39,7 +39,7 @@ void collect(const Json& schema, const std::string& path, std::set<std::string>&
 /// `vms.vm.memory` as `vms.*.memory`
 std::string pattern_of(const std::string& path) {
   static const std::set<std::string> lists = {"vms",    "jobs",  "migrations",
-                                              "faults", "hosts", "networks"};
+                                              "faults", "hosts", "networks", "constraints"};
   std::istringstream steps(path);
   std::string pattern;
   bool item = false;
@@ -142,6 +142,14 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"migrations.back.memory.bandwidth_limit", "1GB/s"},
       {"migrations.back.memory.pin_all", "false"},
       {"migrations.back.retry.attempts", "2"},
+      {"migrations.empty.evacuate", "host0"},
+      {"migrations.empty.vms", "vm"},
+      {"migrations.empty.to", "any"},
+      {"migrations.swap.vms", "vm1"},
+      {"migrations.swap.swap_with", "host3"},
+      {"constraints.0.before", "[vm1, vm3]"},
+      {"constraints.1.together", "[vm2, vm3]"},
+      {"constraints.2.apart", "[vm0, vm1]"},
       {"faults.1.phase", "set_post_migration"},
       {"faults.1.vm", "vm1"},
       {"platform.hypervisor.devices_at_once", "false"},
@@ -155,6 +163,14 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
     // RDMA, and a guest that is stopped, exclude them: `back` has them.
     for (const std::string key : {"auto_converge", "compression", "streams"}) {
       if (path == "migrations.leave.memory." + key) return true;
+    }
+    // What the other migrations are tried with.
+    for (const std::string other : {"migrations.empty.", "migrations.swap."}) {
+      if (path.starts_with(other + "memory") || path.starts_with(other + "timeouts") ||
+          path.starts_with(other + "retry") || path == other + "place" ||
+          path == other + "transport") {
+        return true;
+      }
     }
     return path == "name" || path == "faults.0.stall" || path == "faults.1.fail" ||
            path.starts_with("migrations.idle") || path.starts_with("platform.networks.");
