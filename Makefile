@@ -9,7 +9,7 @@ PAPER  := breakdown multi_vm rwth_memory
 OUT    ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-cpp test-python test-sanitizers test-fuzz bench install format tidy clean
+.PHONY: help deps build demo test test-cpp test-python test-sanitizers test-fuzz lab bench install format tidy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -31,14 +31,18 @@ demo: build ## simulate the paper's migration experiments: claims tables and plo
 	@echo; echo "Tables (claims.csv, cells.csv) and every cell's run folder: $(OUT)/"; \
 	echo "Pictures:"; ls $(OUT)/*/plots/*.png | sed 's/^/  /'
 
-test: build test-cpp test-python test-sanitizers test-fuzz ## everything that CI runs
+test: build test-cpp test-python lab test-sanitizers test-fuzz ## everything that CI runs
 
 test-cpp: build ## unit, contract and scenario tests
 	ctest --preset both -j $(JOBS) --quiet --output-log build/ctest.log || { tail -n 200 build/ctest.log; exit 1; }
 	@grep -E 'tests passed|^Total Test' build/ctest.log; echo "$$(grep -c '(Skipped)' build/ctest.log) skipped"
 
 test-python: build ## command line, schema, architecture, analysis
-	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q tests
+	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q --ignore=tests/lab tests
+
+VMS ?= 2
+lab: build ## real hosts and guests on this machine (libvirt, QEMU), with VMS=2 guests
+	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_LAB_VMS=$(VMS) $(PYTHON) -m pytest -q -rs tests/lab
 
 test-sanitizers: deps ## the same C++ tests under address, undefined-behaviour and thread sanitizers
 	@.ci/quietly asan cmake --preset asan

@@ -415,13 +415,13 @@ Flows::Stream::Stream(Flows& flows, const Path& path)
 
 Flows::Stream::~Stream() { flows_.implementation_->close(slot_); }
 
-FlowEnd Flows::Stream::send(Bytes bytes, TimePoint deadline) {
+FlowEnd Flows::Stream::send(Bytes bytes, TimePoint deadline, Cancellable cancellable) {
   if (bytes == Bytes(0)) return {};
   Implementation& flows = *flows_.implementation_;
   Implementation::Flow& flow = *flows.flows[slot_];
   flow.waiter = &flows.scheduler.current();
   flows.send(flow, bytes);
-  const Wake wake = flows.scheduler.block("a transfer", deadline, Cancellable::yes);
+  const Wake wake = flows.scheduler.block("a transfer", deadline, cancellable);
   if (wake == Wake::ready) {
     flow.waiter = nullptr;
     return {flow.failed ? FlowOutcome::failed : FlowOutcome::done, bytes,

@@ -64,7 +64,7 @@ class Flows {
     Stream& operator=(const Stream&) = delete;
     /// Blocks the calling task until the last byte is through, or until the deadline or its
     /// cancellation stops the part.
-    FlowEnd send(Bytes bytes, TimePoint deadline);
+    FlowEnd send(Bytes bytes, TimePoint deadline, Cancellable cancellable = Cancellable::yes);
 
    private:
     Flows& flows_;

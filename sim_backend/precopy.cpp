@@ -40,14 +40,14 @@ Bytes DirtyMeter::take(TimePoint now) {
   return taken;
 }
 
-Precopy::Precopy(Bytes first_pass, Bytes most_pending, Duration downtime_limit, int max_rounds,
+Precopy::Precopy(Bytes first_pass, Bytes most_pending, Duration downtime_limit, int round_limit,
                  Bandwidth expected)
     : pending_(first_pass),
       most_pending_(most_pending),
       downtime_limit_(downtime_limit),
-      max_rounds_(max_rounds),
+      round_limit_(round_limit),
       bandwidth_(expected) {
-  check(max_rounds >= 1, "pre-copy has at least one round");
+  check(round_limit >= 1, "pre-copy has at least one round");
 }
 
 Bytes Precopy::next_part() const {
@@ -72,10 +72,17 @@ Precopy::Then Precopy::round_done(Bytes dirtied) {
     sent_ = Bytes(0);
     return Then::stop_and_copy;
   }
-  if (round_ == max_rounds_) return Then::give_up;
+  if (round_ == round_limit_) return Then::stalled;
   ++round_;
   sent_ = Bytes(0);
   return Then::next_round;
+}
+
+void Precopy::go_on(int round_limit) {
+  check(round_limit > round_, "a pre-copy that goes on has a further round");
+  round_limit_ = round_limit;
+  ++round_;
+  sent_ = Bytes(0);
 }
 
 }  // namespace ferry

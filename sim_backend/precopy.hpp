@@ -32,6 +32,8 @@ class DirtyMeter {
   /// From `now` on; zero while the guest is paused.
   void set_rate(Bandwidth rate, TimePoint now);
   [[nodiscard]] Bytes dirty(TimePoint now) const;
+  /// The most that is dirty at any time: the working set.
+  [[nodiscard]] Bytes most() const { return working_set_; }
   /// Dirty until now; then starts again at none (synchronises the bitmap).
   Bytes take(TimePoint now);
 
@@ -59,7 +61,7 @@ class Precopy {
  public:
   static constexpr Ratio overshoot = Ratio(0.01);
 
-  Precopy(Bytes first_pass, Bytes most_pending, Duration downtime_limit, int max_rounds,
+  Precopy(Bytes first_pass, Bytes most_pending, Duration downtime_limit, int round_limit,
           Bandwidth expected);
 
   /// The next part of the present round; zero: the round is over.
@@ -67,9 +69,12 @@ class Precopy {
   /// After the part was sent.
   void part_done(Bytes sent, Bandwidth share);
 
-  enum class Then { next_round, stop_and_copy, give_up };
-  /// After the last part; `dirtied` since the last synchronisation.
+  enum class Then { next_round, stop_and_copy, stalled };
+  /// After the last part; `dirtied` since the last synchronisation. `stalled`: it has done
+  /// `round_limit` rounds; `round` stays at the last one.
   Then round_done(Bytes dirtied);
+  /// After `stalled`: the next round begins, and the limit is `round_limit`.
+  void go_on(int round_limit);
 
   [[nodiscard]] int round() const { return round_; }  ///< from 1
   [[nodiscard]] Bytes pending() const { return pending_; }
@@ -81,7 +86,7 @@ class Precopy {
   Bytes pending_;
   Bytes most_pending_;
   Duration downtime_limit_;
-  int max_rounds_;
+  int round_limit_;
   Bandwidth bandwidth_;
   Bytes sent_;
   int round_ = 1;

@@ -6,6 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "core/memory/compression.hpp"
+#include "core/memory/stalls.hpp"
+#include "core/memory/throttling.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry {
@@ -33,8 +36,12 @@ struct SimHypervisor::Transfer {
   TransferObserver& observer;
   TimePoint deadline;
   GuestMemory memory;
+  Bytes first_pass;
+  Compressor compressor;
+  Stalls stalls;
+  Bandwidth limit;                      // of the streams and the user
   std::optional<Flows::Stream> stream;  // once memory flows
-  Bytes sent;
+  Bytes sent;                           // on the network
 };
 
 SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
@@ -60,7 +67,8 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
                        .dirty = DirtyMeter(working_set, rate, scheduler.now()),
                        .busy_rate = rate,
                        .idle_rate = vm.idle_dirty_rate,
-                       .ranks_running = true});
+                       .ranks_running = true,
+                       .throttle = Ratio(0)});
     const VmId id{static_cast<std::uint32_t>(guests_.size() - 1)};
     for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
       if (!has_device(vm, kind)) continue;
@@ -280,7 +288,13 @@ void SimHypervisor::pause(Guest& guest) {
 
 void SimHypervisor::resume(Guest& guest) {
   guest.running = true;
-  guest.dirty.set_rate(guest.ranks_running ? guest.busy_rate : guest.idle_rate, scheduler_.now());
+  const Bandwidth rate = guest.ranks_running ? guest.busy_rate : guest.idle_rate;
+  guest.dirty.set_rate(rate * (1.0 - guest.throttle.value()), scheduler_.now());
+}
+
+void SimHypervisor::throttle(Guest& guest, Ratio share) {
+  guest.throttle = share;
+  if (guest.running) resume(guest);
 }
 
 // --- Moves ---
@@ -326,18 +340,24 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
   const VmSpec& spec = instance_.vms[vm.index];
   const NetworkId network = *flows_.network_for(options.transport);
   const bool pinned = options.transport == Transport::rdma && options.pin_all;
+  const GuestMemory memory = guest_memory(spec.memory, spec.zero);
+  const Bytes first = first_pass(memory, pinned);
+  const Bandwidth limit = std::min(stream_bandwidth(platform_, options), options.bandwidth_limit);
   Transfer transfer{
       .vm = vm,
       .guest = guest,
-      .path = {.network = network,
-               .from = guest.host,
-               .to = destination,
-               .limit = std::min(stream_bandwidth(platform_, options), options.bandwidth_limit)},
+      .path = {.network = network, .from = guest.host, .to = destination, .limit = limit},
       .latency = flows_.latency(network, guest.host, destination),
       .options = options,
       .observer = observer,
       .deadline = deadline,
-      .memory = guest_memory(spec.memory, spec.zero),
+      .memory = memory,
+      .first_pass = first,
+      .compressor =
+          Compressor(options.compression, compression_costs(platform_, options.compression), first,
+                     first - (memory.total - memory.zero), guest.dirty.most()),
+      .stalls = Stalls(options),
+      .limit = limit,
       .stream = std::nullopt,
       .sent = Bytes(0)};
 
@@ -351,7 +371,8 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
       ready ? send_memory(transfer) : Result<TransferReport>(tl::unexpected(ready.error()));
   guest.moving = false;
   guest.mover = nullptr;
-  if (!moved && !guest.running) resume(guest);
+  guest.throttle = Ratio(0);
+  if (moved || moved.error().kind != FailureKind::lost) resume(guest);
   note_settled(vm);
   if (!moved && guest.aborted) {
     return failure(FailureKind::failed,
@@ -360,11 +381,25 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
   return moved;
 }
 
+Failure SimHypervisor::network_failed(FailureKind kind, const Transfer& transfer) const {
+  return {kind, fmt::format("the network to {} failed during the migration of {}",
+                            instance_.hosts[transfer.path.to.index].name, name(transfer.vm))};
+}
+
+void SimHypervisor::open_stream(Transfer& transfer) {
+  const Bandwidth limit = std::min(transfer.limit, transfer.compressor.most());
+  if (transfer.stream && transfer.path.limit == limit) return;
+  transfer.path.limit = limit;
+  transfer.stream.reset();
+  transfer.stream.emplace(flows_, transfer.path);
+}
+
 Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) {
   if (transfer.guest.aborted) {
     return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
   }
-  const FlowEnd end = transfer.stream->send(bytes, transfer.deadline);
+  const FlowEnd end =
+      transfer.stream->send(transfer.compressor.on_network(bytes), transfer.deadline);
   transfer.sent += end.bytes;
   switch (end.outcome) {
     case FlowOutcome::done: break;
@@ -372,38 +407,40 @@ Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) 
       return tl::unexpected(interrupted(FailureKind::timed_out, transfer.vm, "migration"));
     case FlowOutcome::cancelled:
       return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
-    case FlowOutcome::failed:
-      return failure(FailureKind::failed,
-                     fmt::format("the network to {} failed during the migration of {}",
-                                 instance_.hosts[transfer.path.to.index].name, name(transfer.vm)));
+    case FlowOutcome::failed: return tl::unexpected(network_failed(FailureKind::failed, transfer));
   }
   if (share != nullptr) *share = end.rate;
   return {};
 }
 
 Result<TransferReport> SimHypervisor::send_memory(Transfer& transfer) {
-  if (transfer.options.mode == MemoryMode::offline) {
-    const bool in_full = transfer.options.transport == Transport::rdma && transfer.options.pin_all;
-    pause(transfer.guest);
-    transfer.stream.emplace(flows_, transfer.path);
-    return switch_over(transfer, first_pass(transfer.memory, in_full), 1);
+  open_stream(transfer);
+  switch (transfer.options.mode) {
+    case MemoryMode::offline:
+      pause(transfer.guest);
+      return switch_over(transfer, transfer.first_pass, 1);
+    case MemoryMode::postcopy: return post_copy(transfer, transfer.first_pass, 1);
+    case MemoryMode::precopy:
+    case MemoryMode::hybrid: break;
   }
   return send_live(transfer);
 }
 
 Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
-  const bool in_full = transfer.options.transport == Transport::rdma && transfer.options.pin_all;
-  const Bytes first = first_pass(transfer.memory, in_full);
+  const Bytes first = transfer.first_pass;
   const Path& path = transfer.path;
-  transfer.stream.emplace(flows_, path);
   const std::uint32_t sharing =
       std::max(flows_.flows_out(path.network, path.from), flows_.flows_in(path.network, path.to));
   const Bandwidth expected = std::min(path.limit, flows_.link_bandwidth(path.network) / sharing);
   Precopy precopy(first, std::max(first, transfer.memory.total - transfer.memory.zero),
-                  transfer.options.downtime_limit, transfer.options.max_rounds, expected);
+                  transfer.options.downtime_limit, transfer.stalls.round_limit(), expected);
+  std::optional<AutoConverge> converge;
+  if (transfer.options.auto_converge) converge.emplace(scheduler_.now());
   transfer.guest.dirty.take(scheduler_.now());  // dirty logging starts: all counts as dirty
   for (;;) {
     const TimePoint began = scheduler_.now();
+    const Bytes sent_before = transfer.sent;
+    open_stream(transfer);
     for (Bytes part = precopy.next_part(); part > Bytes(0); part = precopy.next_part()) {
       Bandwidth share;
       if (Result<> sent = send(transfer, part, &share); !sent) {
@@ -413,34 +450,49 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
     }
     const Duration time = scheduler_.now() - began;
     const Bytes dirtied = transfer.guest.dirty.take(scheduler_.now());
-    const Bytes sent = precopy.sent_in_round();
+    const Bytes sent = transfer.sent - sent_before;
     transfer.observer.round_done(
         transfer.vm,
         {.round = precopy.round(), .bytes = sent, .time = time, .dirty_bytes = dirtied});
+    transfer.compressor.round_done(precopy.sent_in_round());
+    if (converge && converge->synchronised(scheduler_.now(), dirtied, sent)) {
+      throttle(transfer.guest, converge->throttle());
+    }
     switch (precopy.round_done(dirtied)) {
-      case Precopy::Then::next_round: break;
+      case Precopy::Then::next_round: continue;
       case Precopy::Then::stop_and_copy:
+        open_stream(transfer);
         pause(transfer.guest);
         return switch_over(transfer, precopy.pending(), precopy.round());
-      case Precopy::Then::give_up:
+      case Precopy::Then::stalled: break;
+    }
+    switch (transfer.stalls.next()) {
+      case OnStall::auto_converge:
+        if (!converge) converge.emplace(scheduler_.now());
+        precopy.go_on(transfer.stalls.round_limit());
+        break;
+      case OnStall::postcopy: return post_copy(transfer, precopy.pending(), precopy.round() + 1);
+      case OnStall::abort:
         return failure(
             FailureKind::failed,
             fmt::format("pre-copy of {} has not converged after {} rounds: in the last one {} were "
-                        "sent and {} were dirtied",
-                        name(transfer.vm), transfer.options.max_rounds, speed(sent, time),
-                        speed(dirtied, time)));
+                        "sent and {} were dirtied{}{}",
+                        name(transfer.vm), precopy.round(), speed(sent, time), speed(dirtied, time),
+                        transfer.stalls.note().empty() ? "" : "; it ", transfer.stalls.note()));
     }
   }
 }
 
 Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest, int round) {
   const TimePoint paused = scheduler_.now();
+  const Bytes sent_before = transfer.sent;
   if (Result<> sent = send(transfer, rest, nullptr); !sent) {
     return tl::unexpected(std::move(sent.error()));
   }
-  transfer.observer.round_done(
-      transfer.vm,
-      {.round = round, .bytes = rest, .time = scheduler_.now() - paused, .dirty_bytes = Bytes(0)});
+  transfer.observer.round_done(transfer.vm, {.round = round,
+                                             .bytes = transfer.sent - sent_before,
+                                             .time = scheduler_.now() - paused,
+                                             .dirty_bytes = Bytes(0)});
   transfer.stream.reset();
   if (transfer.guest.aborted) {
     return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
@@ -451,14 +503,55 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
                    scheduler_.now() + transfer.latency + platform_.hypervisor.finish,
                    Cancellable::no);
   transfer.guest.host = transfer.path.to;
+  transfer.guest.throttle = Ratio(0);
   resume(transfer.guest);
-  const TransferReport report{
-      .downtime = scheduler_.now() - paused, .bytes = transfer.sent, .rounds = round};
-  if (platform_.hypervisor.clean_up > Duration::zero()) {
-    scheduler_.block("the clean-up after a migration",
-                     scheduler_.now() + platform_.hypervisor.clean_up, Cancellable::no);
-  }
+  const TransferReport report{.downtime = scheduler_.now() - paused,
+                              .bytes = transfer.sent,
+                              .rounds = round,
+                              .note = transfer.stalls.note()};
+  clean_up();
   return report;
+}
+
+Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, int round) {
+  if (transfer.guest.aborted) {
+    return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
+  }
+  // From here on there is no way back.
+  transfer.guest.mover = nullptr;
+  const TimePoint paused = scheduler_.now();
+  pause(transfer.guest);
+  scheduler_.block("the switch to post-copy",
+                   scheduler_.now() + transfer.latency + platform_.hypervisor.postcopy_switch,
+                   Cancellable::no);
+  transfer.guest.host = transfer.path.to;
+  transfer.guest.throttle = Ratio(0);
+  resume(transfer.guest);
+  const TimePoint began = scheduler_.now();
+  transfer.compressor.stop();
+  open_stream(transfer);
+  const FlowEnd end = transfer.stream->send(rest, TimePoint::never(), Cancellable::no);
+  transfer.sent += end.bytes;
+  if (end.outcome != FlowOutcome::done) {
+    pause(transfer.guest);
+    return tl::unexpected(network_failed(FailureKind::lost, transfer));
+  }
+  transfer.observer.round_done(
+      transfer.vm,
+      {.round = round, .bytes = rest, .time = scheduler_.now() - began, .dirty_bytes = Bytes(0)});
+  transfer.stream.reset();
+  const TransferReport report{.downtime = began - paused,
+                              .bytes = transfer.sent,
+                              .rounds = round,
+                              .note = transfer.stalls.note()};
+  clean_up();
+  return report;
+}
+
+void SimHypervisor::clean_up() {
+  if (platform_.hypervisor.clean_up == Duration::zero()) return;
+  scheduler_.block("the clean-up after a migration",
+                   scheduler_.now() + platform_.hypervisor.clean_up, Cancellable::no);
 }
 
 }  // namespace ferry

@@ -26,6 +26,13 @@ namespace ferry {
 /// (`Precopy`); finish; clean_up. The path's latency is paid once before memory flows and once
 /// after the last byte. Until that last byte a deadline or cancellation leaves the guest running on
 /// its source; from then on the move completes, whatever the deadline says.
+///
+/// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
+/// the latency, while its device state crosses; then it runs on the destination, and all that was
+/// not sent follows, at what the streams and the network give, whether the guest asks for a page or
+/// not. From the pause on nothing ends the move but a network that fails: then the guest is lost
+/// (QEMU would wait for an operator to mend it). Not modelled: the guest waits for pages that it
+/// touches before they have come.
 class SimHypervisor final : public Hypervisor, public Processor {
  public:
   /// Guests start on the hosts of `instance`, with their devices, ranks running.
@@ -68,6 +75,7 @@ class SimHypervisor final : public Hypervisor, public Processor {
     Bandwidth busy_rate;
     Bandwidth idle_rate;
     bool ranks_running = true;
+    Ratio throttle;  // by auto-converge
   };
   struct Transfer;  // one move under way
 
@@ -86,12 +94,19 @@ class SimHypervisor final : public Hypervisor, public Processor {
   void use_place(VmId vm, DeviceKind kind, bool used);
   void pause(Guest& guest);
   void resume(Guest& guest);
+  void throttle(Guest& guest, Ratio share);
 
   Result<> check_move(VmId vm, HostId destination, const TransferOptions& options);
   Result<TransferReport> send_memory(Transfer& transfer);
   Result<TransferReport> send_live(Transfer& transfer);
+  /// Sends `bytes` of guest memory, compressed as the present round has it.
   Result<> send(Transfer& transfer, Bytes bytes, Bandwidth* share);
+  /// Opens the transfer's stream, or gives it the present round's limit.
+  void open_stream(Transfer& transfer);
   Result<TransferReport> switch_over(Transfer& transfer, Bytes rest, int round);
+  Result<TransferReport> post_copy(Transfer& transfer, Bytes rest, int round);
+  void clean_up();
+  [[nodiscard]] Failure network_failed(FailureKind kind, const Transfer& transfer) const;
 
   Scheduler& scheduler_;
   Flows& flows_;
@@ -102,8 +117,8 @@ class SimHypervisor final : public Hypervisor, public Processor {
 
   std::vector<Guest> guests_;
   std::vector<std::unique_ptr<WaitList>> settling_;  // by guest; none until somebody waited
-  std::vector<TimePoint> control_free_;  // by host: when its serial part is free again
-  std::vector<Places> places_;           // by host
+  std::vector<TimePoint> control_free_;              // by host: when its serial part is free again
+  std::vector<Places> places_;                       // by host
 };
 
 }  // namespace ferry

@@ -286,6 +286,11 @@ def _read_info(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error}; JSON in UTF-8 would be right") from None
     if not isinstance(info, dict):
         raise InputError(f"{path}: is not a JSON object; a file as ferry wrote it would be right")
+    if info.get("unfinished"):
+        raise InputError(
+            f"{folder}: is not finished: ferry status {folder} shows where it stands; "
+            "a finished run would be right"
+        )
     return info
 
 

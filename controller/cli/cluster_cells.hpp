@@ -31,7 +31,7 @@ class ClusterCells {
 
   /// How a cell that has no result ended.
   struct Failure {
-    std::string outcome;  ///< failed, cancelled
+    std::string outcome;  ///< `failed`, or `cancelled`: then the sweep was interrupted
     std::string reason;
     bool ends_sweep = false;  ///< no further cell can start from where it should
   };
@@ -57,6 +57,13 @@ class ClusterCells {
 
   ClusterCellOptions options_;
 };
+
+/// Whether the runs of a study's folder in a real cluster are all at rest; a folder that is not
+/// there has none. Error: a sentence that names the first that is left unfinished.
+tl::expected<void, std::string> check_left_behind(const std::filesystem::path& study);
+/// Cells that another controller finished go to the folder `resumed`: times across two controllers
+/// are no measurement, so they run anew. Error: a sentence.
+tl::expected<void, std::string> put_resumed_aside(const std::filesystem::path& study);
 
 /// What every cell of a study would do in a cluster, each assignment once. Error: everything that
 /// does not fit; `study_file` is for messages.

@@ -41,10 +41,9 @@ ExitStatus run(const Options& options, const std::vector<std::string>& arguments
   RunInformation information = describe_process(arguments, *world, real ? &*real : nullptr);
   auto folder = make_run_folder(options.out, loaded->scenario.name);
   if (!folder) return report_error(ExitStatus::bad_input, folder.error());
-  if (real) {
-    if (auto written = write_before_run(*folder, *loaded, **cluster); !written) {
-      return report_error(ExitStatus::bad_input, written.error());
-    }
+  if (*world != WorldKind::sim) {
+    auto written = write_before_run(*folder, *loaded, real ? &**cluster : nullptr, information);
+    if (!written) return report_error(ExitStatus::bad_input, written.error());
   }
 
   const InterruptionHandler handler;
@@ -56,38 +55,37 @@ ExitStatus run(const Options& options, const std::vector<std::string>& arguments
     run_options.cluster = &**cluster;
     run_options.run_name = folder->folder().filename().string();
   }
-  // A real world is changed step by step, so its journal must be on disk while it runs; a simulated
-  // one ends with this process, and its journal is written with the rest.
+  // A real world is changed step by step, so its journal must be on disk while it runs, where
+  // others can see it; a simulated one ends with this process, and its journal is written with the
+  // rest.
   std::optional<JournalFile> journal;
+  std::optional<AppearingJournal> appearing;
   if (*world != WorldKind::sim) {
     journal.emplace(folder->partial() / "journal");
-    run_options.journal = &*journal;
+    appearing.emplace(*folder, *journal);
+    run_options.journal = &*appearing;
   }
   tl::expected<std::unique_ptr<RunOutcome>, RunError> outcome;
   {
     ProgressDisplay display("migrations", options.quiet);
     run_options.on_progress = [&display](const SessionProgress& progress) {
-      std::string note;
-      if (progress.started > progress.ended) {
-        note = fmt::format("{} under way", progress.started - progress.ended);
-      }
-      if (progress.failed > 0) {
-        note += fmt::format("{}{} failed", note.empty() ? "" : ", ", progress.failed);
-      }
-      display.show(progress.ended, progress.moves,
-                   fmt::format("{}{}at {:.1f} s", note, note.empty() ? "" : ", ",
-                               progress.now.to_seconds()));
+      display.show(progress);
     };
     outcome = run_scenario_in_memory(*loaded, run_options);
   }
-  journal.reset();
+  const std::filesystem::path path = folder->folder();
   if (!outcome) {
     if (outcome.error().status == ExitStatus::bad_input) {
       return report_bad_plan(options.scenario, outcome.error().message);
     }
-    return report_error(outcome.error().status, outcome.error().message);
+    const bool left = *world == WorldKind::hw && folder->appeared();
+    return report_error(outcome.error().status,
+                        outcome.error().message +
+                            (left ? fmt::format("; {0} has the journal, and ferry resume {0} goes "
+                                                "on from there",
+                                                path.string())
+                                  : ""));
   }
-  const std::filesystem::path path = folder->folder();
   if (auto written =
           write_run(std::move(*folder), *loaded, **outcome, std::move(information), began);
       !written) {
@@ -116,6 +114,8 @@ void add_run(CLI::App& program, Invocation& invocation) {
   command->footer(
       "Exit status 1 if a migration did not complete, 130 after Ctrl-C: once, and nothing new is "
       "started; twice, and what runs is rolled back.\n"
+      "--on hw migrates real machines, which stay where the scenario takes them; before that the "
+      "domains are held against the scenario, and the first use of a cluster is asked for.\n"
       "Examples:\n"
       "  ferry run sixteen-vms.yaml\n"
       "  ferry run sixteen-vms.yaml --set migrations.leave.transport=tcp --out runs/tcp\n"

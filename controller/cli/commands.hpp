@@ -26,6 +26,9 @@ struct Invocation {
 void add_check(CLI::App& program, Invocation& invocation);
 void add_plan(CLI::App& program, Invocation& invocation);
 void add_run(CLI::App& program, Invocation& invocation);
+void add_resume(CLI::App& program, Invocation& invocation);
+void add_status(CLI::App& program, Invocation& invocation);
+void add_cancel(CLI::App& program, Invocation& invocation);
 void add_sweep(CLI::App& program, Invocation& invocation);
 void add_compare(CLI::App& program, Invocation& invocation);
 void add_calibrate(CLI::App& program, Invocation& invocation);

@@ -59,6 +59,9 @@ int run(const std::vector<std::string>& arguments) {
   ferry::add_check(program, invocation);
   ferry::add_plan(program, invocation);
   ferry::add_run(program, invocation);
+  ferry::add_resume(program, invocation);
+  ferry::add_status(program, invocation);
+  ferry::add_cancel(program, invocation);
   ferry::add_sweep(program, invocation);
   ferry::add_compare(program, invocation);
   ferry::add_calibrate(program, invocation);

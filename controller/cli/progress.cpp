@@ -34,6 +34,18 @@ void ProgressDisplay::show(std::size_t done, std::size_t of, const std::string& 
   }
 }
 
+void ProgressDisplay::show(const SessionProgress& progress) {
+  std::string note;
+  if (progress.started > progress.ended) {
+    note = fmt::format("{} under way", progress.started - progress.ended);
+  }
+  if (progress.failed > 0) {
+    note += fmt::format("{}{} failed", note.empty() ? "" : ", ", progress.failed);
+  }
+  show(progress.ended, progress.moves,
+       fmt::format("{}{}at {:.1f} s", note, note.empty() ? "" : ", ", progress.now.to_seconds()));
+}
+
 void ProgressDisplay::show_bar(std::size_t done, std::size_t of, const std::string& note) {
   const std::int64_t now = real_nanoseconds();
   if (drawn_ && done < of && now - last_shown_ < bar_interval) return;

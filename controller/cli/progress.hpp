@@ -7,6 +7,8 @@
 
 namespace ferry {
 
+struct SessionProgress;
+
 /// A bar that redraws itself where standard error is a terminal, else a line at every tenth of the
 /// way and at least every 5 s; nothing if quiet.
 class ProgressDisplay {
@@ -20,6 +22,8 @@ class ProgressDisplay {
 
   /// `note`: a few words behind the counts; may be empty.
   void show(std::size_t done, std::size_t of, const std::string& note);
+  /// The moves of one run.
+  void show(const SessionProgress& progress);
 
  private:
   void show_bar(std::size_t done, std::size_t of, const std::string& note);

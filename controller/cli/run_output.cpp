@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <ctime>
 #include <map>
+#include <stdexcept>
 
 #include "controller/cli/text_table.hpp"
 #include "controller/cli/worlds.hpp"
+#include "core/record/csv.hpp"
 #include "core/scenario/document.hpp"
 
 namespace ferry {
@@ -50,6 +53,34 @@ struct Extent {
   }
 };
 
+/// {"host0: libvirt", "9.0.0"} and so on as {"libvirt", "9.0.0"}, or, where hosts differ, as
+/// {"libvirt", "9.0.0 (host0), 8.0.0 (host1)"}.
+std::vector<std::pair<std::string, std::string>> versions_by_program(
+    const std::vector<std::pair<std::string, std::string>>& versions) {
+  struct Program {
+    std::string first;
+    std::string all;
+    bool differs = false;
+  };
+  std::map<std::string, Program> programs;
+  for (const auto& [subject, version] : versions) {
+    const std::size_t colon = subject.find(": ");
+    const std::string host = subject.substr(0, colon);
+    std::string name = colon == std::string::npos ? subject : subject.substr(colon + 2);
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    Program& program = programs[name];
+    if (program.all.empty()) program.first = version;
+    program.differs = program.differs || version != program.first;
+    program.all += fmt::format("{}{} ({})", program.all.empty() ? "" : ", ", version, host);
+  }
+  std::vector<std::pair<std::string, std::string>> texts;
+  for (const auto& [name, program] : programs) {
+    texts.emplace_back(name, program.differs ? program.all : program.first);
+  }
+  return texts;
+}
+
 std::string outcome_counts(const std::vector<MoveRecord>& moves) {
   std::map<Outcome, std::size_t> counts;
   for (const MoveRecord& move : moves) ++counts[move.outcome];
@@ -75,16 +106,63 @@ RunInformation describe_process(const std::vector<std::string>& command, WorldKi
   }
   if (real != nullptr) {
     information.cluster = real->cluster->file;
-    const auto& versions = real->diagnosis.versions;
-    information.versions.insert(information.versions.end(), versions.begin(), versions.end());
+    for (auto& version : versions_by_program(real->diagnosis.versions)) {
+      information.versions.push_back(std::move(version));
+    }
   }
   return information;
 }
 
 tl::expected<void, std::string> write_before_run(NewFolder& folder, const LoadedScenario& loaded,
-                                                 const LoadedCluster& cluster) {
-  if (auto written = folder.write("cluster.yaml", cluster.resolved); !written) return written;
-  return folder.write("resolved.yaml", loaded.resolved);
+                                                 const LoadedCluster* cluster,
+                                                 RunInformation information) {
+  if (cluster != nullptr) {
+    if (auto written = folder.write("cluster.yaml", cluster->resolved); !written) return written;
+  }
+  if (auto written = folder.write("resolved.yaml", loaded.resolved); !written) return written;
+  information.name = loaded.scenario.name;
+  information.seed = loaded.scenario.seed;
+  return folder.write("run.json", run_json_of_unfinished(information));
+}
+
+void AppearingJournal::append(std::string_view record) {
+  if (!folder_.appeared()) {
+    if (const auto appeared = folder_.appear(); !appeared) {
+      throw std::runtime_error(appeared.error());
+    }
+  }
+  inner_.append(record);
+}
+
+Duration ControllerShare::own() const { return std::max(total - awaited, Duration::zero()); }
+
+std::vector<ControllerShare> controller_shares(const RunOutcome& outcome) {
+  std::vector<ControllerShare> shares;
+  if (outcome.hypervisor_times.empty()) return shares;
+  std::map<VmId, Duration> totals;
+  for (const MoveAccount& account : outcome.accounts) totals[account.move->vm] += account.total();
+  for (const auto& [vm, total] : totals) {
+    const HypervisorTime& time = outcome.hypervisor_times[vm.index];
+    shares.push_back({vm, total, time.awaited, time.calls});
+  }
+  return shares;
+}
+
+std::string controller_csv(const std::vector<ControllerShare>& shares, const Instance& instance) {
+  CsvText csv(
+      {"vm", "total_seconds", "awaited_seconds", "own_seconds", "own_share", "libvirt_calls"});
+  for (const ControllerShare& share : shares) {
+    const bool moved = share.total > Duration::zero();
+    csv.field(instance.vms[share.vm.index].name)
+        .seconds(share.total)
+        .seconds(share.awaited)
+        .seconds(share.own())
+        .field(moved ? fmt::format("{:.6f}", share.own().to_seconds() / share.total.to_seconds())
+                     : "")
+        .count(share.calls)
+        .end_row();
+  }
+  return csv.take();
 }
 
 tl::expected<void, std::string> write_run(NewFolder folder, const LoadedScenario& loaded,
@@ -96,6 +174,10 @@ tl::expected<void, std::string> write_run(NewFolder folder, const LoadedScenario
   const RunContents contents{outcome.records, outcome.instance, loaded.resolved,
                              loaded.scenario.outputs.trace, outcome.journal};
   if (auto written = write_run_files(folder, contents); !written) return written;
+  if (const auto shares = controller_shares(outcome); !shares.empty()) {
+    auto written = folder.write("controller.csv", controller_csv(shares, outcome.instance));
+    if (!written) return written;
+  }
   const std::int64_t now = real_nanoseconds();
   const RunTimes times{Duration::nanoseconds(now - began_nanoseconds),
                        Duration::nanoseconds(now - outcome.world_built_nanoseconds)};
@@ -166,6 +248,16 @@ std::string run_report(const LoadedScenario& loaded, const RunOutcome& outcome, 
       text += fmt::format("makespan: {} s\n", metric.value.substr(0, metric.value.size() - 6));
     }
   }
+  Duration total;
+  Duration own;
+  for (const ControllerShare& share : controller_shares(outcome)) {
+    total += share.total;
+    own += share.own();
+  }
+  if (total > Duration::zero()) {
+    text += fmt::format("the controller's own time: {:.1f} % of the moves' totals\n",
+                        100 * own.to_seconds() / total.to_seconds());
+  }
   if (!moves.empty()) text += fmt::format("outcomes: {}\n", outcome_counts(moves));
 
   std::vector<const MoveRecord*> failures;
@@ -173,9 +265,8 @@ std::string run_report(const LoadedScenario& loaded, const RunOutcome& outcome, 
     if (move.outcome != Outcome::completed) failures.push_back(&move);
   }
   const NameOrder order(outcome.instance);
-  std::sort(failures.begin(), failures.end(), [&](const MoveRecord* a, const MoveRecord* b) {
-    return starts_before(*a, *b, order);
-  });
+  std::sort(failures.begin(), failures.end(),
+            [&](const MoveRecord* a, const MoveRecord* b) { return starts_before(*a, *b, order); });
   constexpr std::size_t shown = 10;
   for (std::size_t i = 0; i < std::min(shown, failures.size()); ++i) {
     text += fmt::format("  {}: {}: {}\n", outcome.instance.vms[failures[i]->vm.index].name,

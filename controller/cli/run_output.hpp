@@ -24,11 +24,42 @@ struct RealWorld {
 RunInformation describe_process(const std::vector<std::string>& command, WorldKind world,
                                 const RealWorld* real = nullptr);
 
-/// What must be on disk while a run changes a real world, so that another controller can take over:
-/// the cluster and the scenario as they were read. Error: a sentence.
+/// What must be on disk while a run changes a world, so that others can see where it stands and take
+/// over: the scenario as it was read, `run.json` that says it is unfinished, and the cluster, if any.
+/// Error: a sentence.
 [[nodiscard]] tl::expected<void, std::string> write_before_run(NewFolder& folder,
                                                                const LoadedScenario& loaded,
-                                                               const LoadedCluster& cluster);
+                                                               const LoadedCluster* cluster,
+                                                               RunInformation information);
+
+/// A journal whose first record lets its folder appear: from then on the run can be looked at, and
+/// taken over.
+class AppearingJournal : public Journal {
+ public:
+  AppearingJournal(NewFolder& folder, Journal& inner) : folder_(folder), inner_(inner) {}
+  /// Throws std::runtime_error also if the folder cannot appear.
+  void append(std::string_view record) override;
+  void sync() override { inner_.sync(); }
+
+ private:
+  NewFolder& folder_;
+  Journal& inner_;
+};
+
+/// One VM's part in a real run: how much of its moves' total was the controller's own.
+struct ControllerShare {
+  VmId vm;
+  Duration total;    ///< of all its moves
+  Duration awaited;  ///< of that: libvirt or the guest was waited for
+  std::uint64_t calls = 0;
+
+  [[nodiscard]] Duration own() const;
+};
+
+/// Of every VM that moved; empty but for a real run.
+std::vector<ControllerShare> controller_shares(const RunOutcome& outcome);
+/// vm, total_seconds, awaited_seconds, own_seconds, own_share, libvirt_calls
+std::string controller_csv(const std::vector<ControllerShare>& shares, const Instance& instance);
 
 /// Writes all files of the run and lets the folder appear. `began_nanoseconds`: real time at which
 /// the work on this run began (for `wall_seconds`). Error: a sentence.

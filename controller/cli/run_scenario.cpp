@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 
@@ -16,6 +17,12 @@ namespace {
 
 /// How often, in real time, a threads world looks at the interruption level.
 constexpr Duration watch_interval = Duration::milliseconds(50);
+
+std::int64_t wall_nanoseconds() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
 /// Hands each new level to the session once; being told again would keep the session awake for
 /// ever.
@@ -68,11 +75,23 @@ class Execution {
   }
 
   void run_in_cluster() {
-    run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name,
-                    [this](World& world) { run_with_watcher(world, watch_interval); });
+    auto times = run_on_hardware(
+        outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
+        [this](World& world) { run_with_watcher(world, watch_interval); });
+    // What earlier controllers waited for is not known, and their moves are among the records.
+    if (options_.history == nullptr) outcome_.hypervisor_times = std::move(times);
   }
 
  private:
+  /// A run that is taken over goes on by the same clock, which never goes back.
+  [[nodiscard]] TimePoint start() const {
+    if (options_.history == nullptr || options_.history->controllers.empty()) {
+      return TimePoint::start();
+    }
+    const std::int64_t since = wall_nanoseconds() - options_.history->controllers.front().origin;
+    return std::max(TimePoint::at(Duration::nanoseconds(since)), options_.history->last);
+  }
+
   /// Where tasks are threads: their records need a mutex, and a signal wakes none of them.
   void run_with_watcher(World& world, Duration interval) {
     outcome_.records = RunRecords(world.executor.make_mutex());
@@ -94,13 +113,27 @@ class Execution {
     outcome_.world_built_nanoseconds = real_nanoseconds();
     MemoryJournal memory;
     Journal& journal = options_.journal != nullptr ? *options_.journal : memory;
+    SessionOptions session_options;
+    session_options.on_progress = options_.on_progress;
+    session_options.interruption = options_.interruption;
+    session_options.settle_only = options_.settle_only;
+    if (options_.world != WorldKind::sim) {
+      session_options.clock_origin =
+          wall_nanoseconds() - world.clock.now().since_start().count_nanoseconds();
+    }
     Session session(world, loaded_.scenario, outcome_.instance, outcome_.plan, journal,
-                    outcome_.records, {options_.on_progress, options_.interruption});
+                    outcome_.records, session_options);
+    if (options_.history != nullptr) {
+      if (const auto resumed = session.resume(*options_.history); !resumed) {
+        throw WorldError(resumed.error());
+      }
+    }
     InterruptionRelay relay(options_, session);
     relay_ = &relay;
     around(relay, [&session] { session.run(); });
     relay_ = nullptr;
     outcome_.journal = memory.text();
+    outcome_.unsettled = session.unsettled();
   }
 
   const LoadedScenario& loaded_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controller/cli/exit_status.hpp"
+#include "controller/cli/worlds.hpp"
 #include "controller/plan.hpp"
 #include "controller/session.hpp"
 #include "core/record/summary.hpp"
@@ -32,6 +33,9 @@ struct RunOptions {
   Journal* journal = nullptr;              ///< none: kept in memory, in `RunOutcome::journal`
   const LoadedCluster* cluster = nullptr;  ///< of the hw world, which needs one
   std::string run_name;                    ///< left in the domains of the hw world
+  /// What earlier controllers of this run did: it is taken over. Of the hw world only.
+  const JournalHistory* history = nullptr;
+  bool settle_only = false;  ///< as in SessionOptions
 };
 
 struct RunOutcome {
@@ -41,8 +45,11 @@ struct RunOutcome {
   std::vector<MoveAccount> accounts;  ///< point into `records`
   std::vector<Metric> metrics;
   RunVerdict verdict;
+  std::vector<HypervisorTime> hypervisor_times;  ///< by VM; empty but in the hw world
   std::string journal;  ///< text of the journal that was kept in memory
   bool interrupted = false;
+  /// VMs that a run which was taken over could not bring to rest; their moves have no records.
+  std::vector<std::string> unsettled;
   /// Real time at which the world was built: where `simulate_seconds` begins.
   std::int64_t world_built_nanoseconds = 0;
 

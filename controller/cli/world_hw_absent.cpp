@@ -11,9 +11,11 @@ ClusterDiagnosis diagnose_cluster(const ClusterFile&, const Instance*, bool) {
   return {};
 }
 
-void run_on_hardware(const Instance&, const ClusterFile&, const std::string&,
-                     const std::function<void(World&)>&) {
+std::vector<HypervisorTime> run_on_hardware(const Instance&, const ClusterFile&, const std::string&,
+                                            TimePoint,
+                                            const std::function<void(World&)>&) {
   check(false, "a world that is not built in is refused before");
+  return {};
 }
 
 }  // namespace ferry

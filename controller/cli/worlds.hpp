@@ -2,6 +2,7 @@
 // here (`world_sim*.cpp`, `world_hw*.cpp`).
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "core/scenario/cluster_file.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
+#include "core/units/units.hpp"
 
 namespace ferry {
 
@@ -52,10 +54,19 @@ struct ClusterDiagnosis {
 ClusterDiagnosis diagnose_cluster(const ClusterFile& cluster, const Instance* instance,
                                   bool at_start);
 
-/// Runs `body` as the first task of the real world. Throws WorldError if it cannot be reached, or
-/// breaks. Requires `libvirt_is_built_in`. Several in one process, one after the other, are
-/// allowed. `run` is the name that the run leaves in the domains' metadata.
-void run_on_hardware(const Instance& instance, const ClusterFile& cluster, const std::string& run,
-                     const std::function<void(World&)>& body);
+/// What was done about one VM in a real world, and how much of it was waiting.
+struct HypervisorTime {
+  Duration awaited;  ///< for a call of libvirt, or for an event of libvirt or of the guest
+  std::uint64_t calls = 0;
+};
+
+/// Runs `body` as the first task of the real world; gives the times by VM. Throws WorldError if it
+/// cannot be reached, or breaks. Requires `libvirt_is_built_in`. Several in one process, one after
+/// the other, are allowed. `run` is the name that the run leaves in the domains' metadata, `start`
+/// what the world's clock shows at first.
+std::vector<HypervisorTime> run_on_hardware(const Instance& instance, const ClusterFile& cluster,
+                                            const std::string& run,
+                                            TimePoint start,
+                                            const std::function<void(World&)>& body);
 
 }  // namespace ferry

@@ -82,6 +82,7 @@ MoveEnd Move::recover(const MoveHistory& before) {
     end_.unsettled = settled.error().reason;
     return end_;
   }
+  finish_detaches(before);
   const VmInspection found = context_.world.hypervisor.inspect(spec_.vm);
   end_.host = found.host;
   if (found.running && found.host != from_ && found.host != to_) {
@@ -119,6 +120,25 @@ Result<> Move::await_settled(const MoveHistory& before) {
   return hypervisor.await_settled(spec_.vm, TimePoint::never());
 }
 
+/// A device that was asked to go may go at any time, and no hypervisor can be asked whether it will: it
+/// is asked to go again, for the event.
+void Move::finish_detaches(const MoveHistory& before) {
+  Hypervisor& hypervisor = context_.world.hypervisor;
+  for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
+    const bool is_function = kind == DeviceKind::virtual_function;
+    const Phase phase = is_function ? Phase::detach_vf : Phase::remove_ivshmem;
+    if (!before.open[static_cast<std::size_t>(phase)]) continue;
+    const VmInspection now = hypervisor.inspect(spec_.vm);
+    if (!now.running || !(is_function ? now.virtual_function : now.ivshmem)) continue;
+    const Duration patience = is_function ? spec_.timeouts.detach : spec_.timeouts.ivshmem;
+    const Result<> gone =
+        hypervisor.detach(spec_.vm, kind, context_.world.clock.now() + patience);
+    if (!gone && gone.error().kind == FailureKind::timed_out) {
+      (void)hypervisor.await_detached(spec_.vm, kind, TimePoint::never());
+    }
+  }
+}
+
 void Move::end_open_phases(const MoveHistory& before, const VmInspection& found) {
   const TimePoint now = context_.world.clock.now();
   for (const Phase phase : all_phases) {
@@ -154,6 +174,7 @@ void Move::end_open_phases(const MoveHistory& before, const VmInspection& found)
 void Move::settle(Outcome otherwise, const std::string& reason) {
   end_.outcome = otherwise;
   end_.reason = reason;
+  if (!end_.transfer.note.empty()) end_.reason += "; it " + end_.transfer.note;
   const DeviceResults back = restore_devices();
   for (const Result<>* result : {&back.virtual_function, &back.ivshmem}) {
     if (*result) continue;

@@ -57,6 +57,7 @@ class Move {
   void settle(Outcome otherwise, const std::string& reason);
   void go_back(const std::string& reason);
   [[nodiscard]] Result<> await_settled(const MoveHistory& before);
+  void finish_detaches(const MoveHistory& before);
   /// Writes how the phases ended that the journal knows the beginning of.
   void end_open_phases(const MoveHistory& before, const VmInspection& found);
   /// One step for each device that the VM has: side by side where the hypervisor allows it, else one

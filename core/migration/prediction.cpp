@@ -1,10 +1,19 @@
 #include "core/migration/prediction.hpp"
 
 #include <algorithm>
+#include <optional>
+
+#include "core/memory/compression.hpp"
+#include "core/memory/stalls.hpp"
+#include "core/memory/throttling.hpp"
 
 namespace ferry {
 
 namespace {
+
+/// QEMU looks every 50 ms, so a round ends a little below the threshold; at it, no round would ever
+/// leave less than it while the guest dirties anything.
+constexpr double overshoot = 0.01;
 
 constexpr Bytes zero_page_header{9};  // 8 bytes of offset and flags, 1 byte of content
 
@@ -40,34 +49,58 @@ Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
 }
 
 TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,
-                                    Bandwidth bandwidth, Bandwidth rate) {
+                                    Bandwidth bandwidth, Bandwidth rate,
+                                    const CompressionCosts& compression) {
   TransferPrediction prediction;
   Bytes pending = first_pass(vm, options);
-  if (options.mode == MemoryMode::offline) {
-    prediction.time = prediction.downtime = pending / bandwidth;
-    prediction.bytes = pending;
-    prediction.rounds = 1;
-    return prediction;
-  }
-  const Bytes threshold = bandwidth * options.downtime_limit;
-  for (int round = 1;; ++round) {
-    const Bytes sent = pending - threshold;
-    const Duration time = sent / bandwidth;
-    const Bytes dirtied = std::min(rate * time, vm.working_set);
+  const Bytes headers = pending - (vm.memory - vm.memory * vm.zero.value());
+  Compressor compressor(options.compression, compression, pending, headers, vm.working_set);
+  const auto send = [&](Bytes guest) {
+    const Bytes sent = compressor.on_network(guest);
+    const Duration time = sent / std::min(bandwidth, compressor.most());
     prediction.bytes += sent;
     prediction.time += time;
-    pending = pending - sent + dirtied;
-    if (pending <= threshold) {
-      prediction.downtime = pending / bandwidth;
-      prediction.time += prediction.downtime;
-      prediction.bytes += pending;
-      prediction.rounds = round + 1;
-      return prediction;
+    return time;
+  };
+  const auto stop_and_copy = [&] {
+    prediction.downtime = send(pending);
+    ++prediction.rounds;
+    return prediction;
+  };
+  const auto post_copy = [&] {
+    compressor.stop();
+    send(pending);
+    ++prediction.rounds;
+    prediction.switched = true;
+    return prediction;
+  };
+  if (options.mode == MemoryMode::offline) return stop_and_copy();
+  if (options.mode == MemoryMode::postcopy) return post_copy();
+
+  Stalls stalls(options);
+  std::optional<AutoConverge> converge;
+  if (options.auto_converge) converge.emplace(TimePoint::start());
+  for (;;) {
+    const Bytes threshold = std::min(bandwidth, compressor.most()) * options.downtime_limit;
+    const Bytes sent = pending - threshold * (1 - overshoot);
+    const Bytes before = prediction.bytes;
+    const Duration time = send(sent);
+    ++prediction.rounds;
+    const double share = converge ? 1 - converge->throttle().value() : 1;
+    const Bytes dirtied = std::min(rate * share * time, vm.working_set);
+    compressor.round_done(sent);
+    if (converge) {
+      converge->synchronised(TimePoint::at(prediction.time), dirtied, prediction.bytes - before);
     }
-    if (round >= options.max_rounds) {
-      prediction.rounds = round;
-      prediction.converges = false;
-      return prediction;
+    pending = pending - sent + dirtied;
+    if (pending <= threshold) return stop_and_copy();
+    if (prediction.rounds < stalls.round_limit()) continue;
+    switch (stalls.next()) {
+      case OnStall::postcopy: return post_copy();
+      case OnStall::auto_converge:
+        if (!converge) converge.emplace(TimePoint::at(prediction.time));
+        break;
+      case OnStall::abort: prediction.converges = false; return prediction;
     }
   }
 }
@@ -130,10 +163,12 @@ Duration time_after(const MoveCosts& costs, const HypervisorCosts& hypervisor) {
 
 Duration predict_total(const Instance& instance, const Platform& platform, const MoveSpec& move) {
   const VmSpec& vm = instance.vms[move.vm.index];
-  const MoveCosts costs = costs_of(instance, platform, move);
+  MoveCosts costs = costs_of(instance, platform, move);
   const TransferPrediction transfer =
       predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer),
-                       dirty_rate_while_moving(vm, costs));
+                       dirty_rate_while_moving(vm, costs),
+                       compression_costs(platform, move.transfer.compression));
+  if (transfer.switched) costs.finish = platform.hypervisor.postcopy_switch;
   return time_before(costs, platform.hypervisor) + transfer.time +
          time_after(costs, platform.hypervisor);
 }

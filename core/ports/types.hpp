@@ -48,9 +48,9 @@ std::string_view to_name(Strategy strategy);
 /// How guest memory moves.
 enum class MemoryMode : std::uint8_t {
   precopy,   ///< while the guest runs on the source; then it pauses and the rest follows
-  offline,   ///< with the guest stopped
   postcopy,  ///< the guest moves at once and its memory follows
   hybrid,    ///< one round of pre-copy, then as postcopy
+  offline,   ///< with the guest stopped
 };
 std::string_view to_name(MemoryMode mode);
 
@@ -64,9 +64,9 @@ std::string_view to_name(Compression compression);
 
 /// What happens to a pre-copy that has stalled: that has done all its rounds and not converged.
 enum class OnStall : std::uint8_t {
-  abort,          ///< the move is aborted; the guest stays on its source
   auto_converge,  ///< the guest is throttled
   postcopy,       ///< the guest moves and the rest of its memory follows
+  abort,          ///< the move is aborted; the guest stays on its source
 };
 std::string_view to_name(OnStall action);
 

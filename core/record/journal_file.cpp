@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -16,20 +17,70 @@
 namespace ferry {
 namespace {
 
-constexpr std::array<std::uint32_t, 256> crc_table() {
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t i = 0; i < table.size(); ++i) {
+/// Table k: the effect of a byte that is followed by k bytes of zero (slicing by eight: Kounavis and
+/// Berry, "A systematic approach to building high performance software-based CRC generators", 2005).
+using CrcTables = std::array<std::array<std::uint32_t, 256>, 8>;
+
+constexpr CrcTables make_crc_tables() {
+  CrcTables tables{};
+  for (std::uint32_t i = 0; i < 256; ++i) {
     std::uint32_t value = i;
     for (int bit = 0; bit < 8; ++bit) {
       value = (value >> 1U) ^ ((value & 1U) != 0 ? 0xEDB88320U : 0U);
     }
-    table[i] = value;
+    tables[0][i] = value;
   }
-  return table;
+  for (std::size_t k = 1; k < tables.size(); ++k) {
+    for (std::size_t i = 0; i < 256; ++i) {
+      const std::uint32_t before = tables[k - 1][i];
+      tables[k][i] = (before >> 8U) ^ tables[0][before & 0xFFU];
+    }
+  }
+  return tables;
+}
+
+/// Goes on with the sum of what came before `text`; begins and ends with all bits set, inverted.
+std::uint32_t crc_goes_on(std::uint32_t value, std::string_view text) {
+  static constexpr CrcTables tables = make_crc_tables();
+  const auto byte = [&text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  while (text.size() >= 8) {
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      sum ^= tables[7 - i][((value >> (8U * i)) & 0xFFU) ^ byte(i)] ^ tables[3 - i][byte(4 + i)];
+    }
+    value = sum;
+    text.remove_prefix(8);
+  }
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    value = (value >> 8U) ^ tables[0][(value ^ byte(i)) & 0xFFU];
+  }
+  return value;
+}
+
+void append_line(std::string& text, std::uint64_t sequence, std::string_view record) {
+  std::array<char, 24> number;
+  char* end = std::to_chars(number.data(), number.data() + 20, sequence).ptr;
+  *end++ = ' ';
+  const std::string_view head(number.data(), static_cast<std::size_t>(end - number.data()));
+  std::uint32_t sum = ~crc_goes_on(crc_goes_on(0xFFFFFFFFU, head), record);
+  std::array<char, 9> word;
+  word[8] = ' ';
+  for (std::size_t i = 8; i-- > 0; sum >>= 4U) word[i] = "0123456789abcdef"[sum & 0xFU];
+  text += head;
+  text.append(word.data(), word.size());
+  text += record;
+  text += '\n';
 }
 
 [[noreturn]] void fail(const std::filesystem::path& file, std::string_view what, int error) {
   throw std::runtime_error(fmt::format("{}: {}: {}", file.string(), what, std::strerror(error)));
+}
+
+struct flock whole_file(int type) {
+  struct flock lock {};
+  lock.l_type = static_cast<short>(type);
+  lock.l_whence = SEEK_SET;
+  return lock;
 }
 
 void write_all(const std::filesystem::path& file, int descriptor, std::string_view text) {
@@ -63,27 +114,13 @@ std::optional<NumberedRecord> parse_line(std::string_view line) {
 
 }  // namespace
 
-std::uint32_t crc32(std::string_view text) {
-  static constexpr std::array<std::uint32_t, 256> table = crc_table();
-  std::uint32_t value = 0xFFFFFFFFU;
-  for (const char c : text) {
-    value = (value >> 8U) ^ table[(value ^ static_cast<unsigned char>(c)) & 0xFFU];
-  }
-  return ~value;
-}
+std::uint32_t crc32(std::string_view text) { return ~crc_goes_on(0xFFFFFFFFU, text); }
 
 std::string journal_line(std::uint64_t sequence, std::string_view record) {
-  std::string guarded = std::to_string(sequence);
-  const std::size_t digits = guarded.size();
-  guarded += ' ';
-  guarded += record;
-  std::uint32_t sum = crc32(guarded);
-  std::array<char, 9> word;
-  word[8] = ' ';
-  for (std::size_t i = 8; i-- > 0; sum >>= 4U) word[i] = "0123456789abcdef"[sum & 0xFU];
-  guarded.insert(digits + 1, word.data(), word.size());
-  guarded += '\n';
-  return guarded;
+  std::string line;
+  line.reserve(record.size() + 32);
+  append_line(line, sequence, record);
+  return line;
 }
 
 tl::expected<JournalContents, std::string> read_journal(std::string_view text) {
@@ -114,9 +151,39 @@ tl::expected<JournalContents, std::string> read_journal(std::string_view text) {
   return contents;
 }
 
+std::optional<int> journal_writer(const std::filesystem::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return std::nullopt;
+  struct flock lock = whole_file(F_RDLCK);
+  const bool asked = ::fcntl(descriptor, F_GETLK, &lock) == 0;
+  ::close(descriptor);
+  if (!asked || lock.l_type == F_UNLCK) return std::nullopt;
+  return std::max(0, static_cast<int>(lock.l_pid));
+}
+
+bool await_journal_writer(const std::filesystem::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return true;
+  struct flock lock = whole_file(F_RDLCK);
+  const bool free = ::fcntl(descriptor, F_SETLKW, &lock) == 0;
+  ::close(descriptor);
+  return free;
+}
+
 JournalFile::JournalFile(const std::filesystem::path& file) : file_(file) {
   descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail(file_, "the journal cannot be opened", errno);
+  struct flock lock = whole_file(F_WRLCK);
+  if (::fcntl(descriptor_, F_SETLK, &lock) != 0) {
+    const int error = errno;
+    struct flock holder = whole_file(F_WRLCK);
+    const bool known = ::fcntl(descriptor_, F_GETLK, &holder) == 0 && holder.l_pid > 0;
+    ::close(descriptor_);
+    if (error != EAGAIN && error != EACCES) fail(file_, "the journal cannot be locked", error);
+    throw std::runtime_error(
+        fmt::format("{}: another controller{} is at work with it", file_.string(),
+                    known ? fmt::format(" (process {})", holder.l_pid) : ""));
+  }
   std::string text;
   std::array<char, 65536> block{};
   for (;;) {
@@ -130,12 +197,13 @@ JournalFile::JournalFile(const std::filesystem::path& file) : file_(file) {
     if (got == 0) break;
     text.append(block.data(), static_cast<std::size_t>(got));
   }
-  const auto contents = read_journal(text);
+  auto contents = read_journal(text);
   if (!contents) {
     ::close(descriptor_);
     throw std::runtime_error(fmt::format("{}: {}", file_.string(), contents.error()));
   }
-  next_ = contents->records.size() + 1;
+  found_ = std::move(contents->records);
+  next_ = found_.size() + 1;
   const auto end = static_cast<off_t>(contents->good_bytes);
   if (::ftruncate(descriptor_, end) != 0 || ::lseek(descriptor_, end, SEEK_SET) != end) {
     const int error = errno;
@@ -164,7 +232,7 @@ MemoryJournal::MemoryJournal(std::string text) : text_(std::move(text)) {
 
 void MemoryJournal::append(std::string_view record) {
   check(record.find('\n') == std::string_view::npos, "a journal record is one line");
-  text_ += journal_line(next_++, record);
+  append_line(text_, next_++, record);
 }
 
 }  // namespace ferry

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -35,12 +36,19 @@ struct JournalContents {
 /// damage, and an error (a sentence with the line).
 tl::expected<JournalContents, std::string> read_journal(std::string_view text);
 
-/// A journal in a file. Records are handed to the kernel at once (they survive the controller's
+/// The process that has a `JournalFile` on `file` now; 0: one that this process cannot name (of another
+/// machine or container). None: nobody has, or there is no such file.
+std::optional<int> journal_writer(const std::filesystem::path& file);
+/// Blocks until no process has a `JournalFile` on `file`. False: a signal came first.
+bool await_journal_writer(const std::filesystem::path& file);
+
+/// A journal in a file, which no two processes have at once (an advisory lock of the file, which ends with
+/// its process; within a process, closing the file by any other way gives it up too). Records are handed to the kernel at once (they survive the controller's
 /// death); `sync` makes them survive the machine's.
 class JournalFile : public Journal {
  public:
   /// Creates the file, or goes on behind its last good record (a torn one is cut off). Throws
-  /// std::runtime_error if it cannot be opened or is damaged.
+  /// std::runtime_error if it cannot be opened, is damaged, or another process has it.
   explicit JournalFile(const std::filesystem::path& file);
   ~JournalFile() override;
   JournalFile(const JournalFile&) = delete;
@@ -48,9 +56,12 @@ class JournalFile : public Journal {
 
   void append(std::string_view record) override;
   void sync() override;
+  /// The records that were there when it was opened.
+  [[nodiscard]] const std::vector<std::string>& found() const { return found_; }
 
  private:
   std::filesystem::path file_;
+  std::vector<std::string> found_;
   int descriptor_ = -1;
   std::uint64_t next_ = 1;
 };

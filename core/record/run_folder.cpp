@@ -84,8 +84,14 @@ tl::expected<NewFolder, std::string> NewFolder::create(const std::filesystem::pa
   return made;
 }
 
+NewFolder NewFolder::of_existing(std::filesystem::path folder) {
+  NewFolder existing(folder, folder);
+  existing.appeared_ = true;
+  return existing;
+}
+
 NewFolder::~NewFolder() {
-  if (partial_.empty()) return;
+  if (partial_.empty() || appeared_) return;
   std::error_code ignored;  // nothing better can be done in a destructor
   std::filesystem::remove_all(partial_, ignored);
   for (const std::filesystem::path& parent : parents_) {
@@ -95,11 +101,20 @@ NewFolder::~NewFolder() {
 
 Written NewFolder::write(std::string_view file, std::string_view text) {
   check(!partial_.empty(), "a committed folder is complete");
-  return write_file(partial_ / file, text);
+  return appeared_ ? replace_file(folder_ / file, text) : write_file(partial_ / file, text);
 }
 
 Written NewFolder::commit() {
   check(!partial_.empty(), "a folder is committed once");
+  if (!appeared_) {
+    if (Written shown = appear(); !shown) return shown;
+  }
+  partial_.clear();
+  return {};
+}
+
+Written NewFolder::appear() {
+  check(!appeared_ && !partial_.empty(), "a folder appears once");
   const int error = rename_to_new(partial_, folder_);
   if (error == EEXIST || error == ENOTEMPTY) {
     return tl::unexpected(
@@ -109,7 +124,8 @@ Written NewFolder::commit() {
     return tl::unexpected(
         fmt::format("{}: cannot be made: {}", folder_.string(), std::strerror(error)));
   }
-  partial_.clear();
+  partial_ = folder_;
+  appeared_ = true;
   return {};
 }
 
@@ -147,7 +163,10 @@ Written write_run_files(NewFolder& folder, const RunContents& contents) {
   return folder.write("resolved.yaml", contents.resolved);
 }
 
-std::string run_json(const RunInformation& information, const RunTimes& times) {
+namespace {
+
+/// What is known before the run.
+nlohmann::ordered_json beginning_of_run_json(const RunInformation& information) {
   nlohmann::ordered_json json;
   json["kind"] = "run";
   json["name"] = information.name;
@@ -158,6 +177,28 @@ std::string run_json(const RunInformation& information, const RunTimes& times) {
   json["host"] = information.host;
   json["started_at"] = information.started_at;
   for (const auto& [name, version] : information.versions) json["versions"][name] = version;
+  if (information.resumed) {
+    json["resumed"]["command"] = information.resumed->first;
+    json["resumed"]["started_at"] = information.resumed->second;
+  }
+  return json;
+}
+
+std::string text_of(const nlohmann::ordered_json& json) {
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+std::string run_json_of_unfinished(const RunInformation& information) {
+  nlohmann::ordered_json json = beginning_of_run_json(information);
+  json["unfinished"] = true;
+  json["controller_pid"] = ::getpid();
+  return text_of(json);
+}
+
+std::string run_json(const RunInformation& information, const RunTimes& times) {
+  nlohmann::ordered_json json = beginning_of_run_json(information);
   json["wall_seconds"] = times.wall.to_seconds();
   json["simulate_seconds"] = times.simulate.to_seconds();
   json["peak_memory_bytes"] = peak_memory().count();
@@ -172,7 +213,7 @@ std::string run_json(const RunInformation& information, const RunTimes& times) {
     }
     cell["repetition"] = information.cell->repetition;
   }
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return text_of(json);
 }
 
 Bytes peak_memory() {

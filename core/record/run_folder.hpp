@@ -1,4 +1,4 @@
-// A folder that appears complete or not at all.
+// A folder that appears complete or not at all; or early, for work that must not be lost.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +16,23 @@
 
 namespace ferry {
 
-/// A folder in the making: files go to `DIR.partial`, `commit` renames it to `DIR`.
+/// A folder in the making: files go to `DIR.partial`, `commit` (or `appear`) renames it to `DIR`.
 class NewFolder {
  public:
   /// Makes `DIR.partial` and the folders above it. Error: a sentence, if `folder` or its partial
   /// folder exists or cannot be made.
   static tl::expected<NewFolder, std::string> create(const std::filesystem::path& folder);
 
+  /// One that is there already and is to be completed; files are replaced.
+  static NewFolder of_existing(std::filesystem::path folder);
+
   NewFolder(NewFolder&& other) noexcept
       : folder_(std::move(other.folder_)),
         partial_(std::exchange(other.partial_, {})),
-        parents_(std::move(other.parents_)) {}
+        parents_(std::move(other.parents_)),
+        appeared_(other.appeared_) {}
   NewFolder& operator=(NewFolder&&) = delete;
-  /// Removes what was written and the folders above that were made for it, unless it was committed.
+  /// Removes what was written and the folders above that were made for it, unless it has appeared.
   ~NewFolder();
 
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
@@ -37,6 +41,10 @@ class NewFolder {
 
   /// Writes one file. Error: a sentence.
   [[nodiscard]] tl::expected<void, std::string> write(std::string_view file, std::string_view text);
+  /// Lets the folder appear before it is complete, for work that must not be lost. From here on
+  /// `partial` is `folder`. Error: as of `commit`.
+  [[nodiscard]] tl::expected<void, std::string> appear();
+  [[nodiscard]] bool appeared() const { return appeared_; }
   /// Lets the folder appear. Error: a sentence, if a folder of this name appeared meanwhile.
   [[nodiscard]] tl::expected<void, std::string> commit();
 
@@ -47,6 +55,7 @@ class NewFolder {
   std::filesystem::path folder_;
   std::filesystem::path partial_;               // empty once committed
   std::vector<std::filesystem::path> parents_;  // that were made, the innermost first
+  bool appeared_ = false;
 };
 
 /// Writes a file through a temporary beside it, so that readers see the old text or the new. Error:
@@ -65,6 +74,8 @@ struct RunInformation {
   std::vector<std::pair<std::string, std::string>> versions;  ///< of ferry, SimGrid, the compiler
   std::string cluster;  ///< the cluster file of a real run; empty: none
   bool interrupted = false;
+  /// Of a run that another process finished: its command, and when it took over.
+  std::optional<std::pair<std::vector<std::string>, std::string>> resumed;
   /// Of a cell of a study: which one.
   struct Cell {
     std::string study;
@@ -93,6 +104,8 @@ struct RunContents {
 /// Writes every file of a run folder but `run.json`. Error: a sentence.
 [[nodiscard]] tl::expected<void, std::string> write_run_files(NewFolder& folder,
                                                               const RunContents& contents);
+/// Text of `run.json` while the run goes on: `unfinished` is true, and `controller_pid` is this process.
+std::string run_json_of_unfinished(const RunInformation& information);
 /// Text of `run.json`.
 std::string run_json(const RunInformation& information, const RunTimes& times);
 

@@ -37,6 +37,18 @@ void describe(Visitor& v, HypervisorCosts& costs) {
   v.required("add_ivshmem", costs.add_ivshmem, any_time, "Plugging an IVShmem device.");
   v.required("pin_per_gib", costs.pin_per_gib, any_time,
              "Registering a GiB of guest memory (transport rdma with pin_all).");
+  v.present_if(costs.postcopy_switch > Duration::zero());
+  v.optional_as("postcopy_switch", costs.postcopy_switch,
+                Between{Duration::nanoseconds(1), limits::time}, "none; needed for post-copy",
+                "The guest's pause when post-copy takes it to its new host, in place of finish.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, CompressionCosts& costs) {
+  v.about("What a way of compression does, and what it costs.");
+  v.required("ratio", costs.ratio, Between{Ratio(0.001), Ratio(1)},
+             "Bytes sent for each byte of a page that is compressed.");
+  v.required("speed", costs.speed, moving_speed, "Guest memory that one thread compresses.");
 }
 
 template <class Visitor>
@@ -134,6 +146,17 @@ void describe(Visitor& v, Platform& platform) {
                                  "One stream of this transport.");
               }
             }
+          });
+  const auto has = [](const CompressionCosts& costs) { return costs.speed > Bandwidth(); };
+  v.present_if(has(platform.xbzrle) || has(platform.zstd));
+  v.group("compression", Need::optional, "What compression does; needed if a migration uses it.",
+          [&](auto& compression) {
+            compression.about("Ways of compression that the test bed does not know are left out.");
+            compression.present_if(has(platform.xbzrle));
+            compression.optional("xbzrle", platform.xbzrle, Mapping{},
+                                 "Pages that were sent before, as differences.");
+            compression.present_if(has(platform.zstd));
+            compression.optional("zstd", platform.zstd, Mapping{}, "Every page, in its stream.");
           });
   v.required("mpi", platform.mpi, Mapping{}, "Costs of the MPI runtime.");
   v.list("networks", platform.networks, Need::optional, 0, "The networks that join the hosts.");

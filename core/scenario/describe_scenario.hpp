@@ -110,7 +110,9 @@ void describe(Visitor& v, Job& job) {
 template <class Visitor>
 void describe(Visitor& v, MemoryOptions& memory) {
   v.about("How guest memory is moved.");
-  v.optional("mode", memory.mode, Word{}, "While the guest runs, or with the guest stopped.");
+  v.optional("mode", memory.mode, Word{},
+             "While the guest runs on its source (precopy), after it has moved (postcopy), one round "
+             "before and the rest after (hybrid), or with the guest stopped (offline).");
   v.optional("downtime_limit", memory.downtime_limit,
              Between{Duration::nanoseconds(1), limits::time},
              "Pre-copy switches over when the rest would take no longer than this.");
@@ -120,8 +122,15 @@ void describe(Visitor& v, MemoryOptions& memory) {
              "With transport rdma: register all guest memory first; zero pages are sent too.");
   v.optional("max_rounds", memory.max_rounds, Between{1U, 100'000U},
              "Pre-copy that has not converged after so many rounds has stalled.");
-  v.optional("on_stall", memory.on_stall, Words{1}, "What happens to a migration that stalled.");
-  v.unsupported({"auto_converge", "compression", "streams"});
+  v.optional("auto_converge", memory.auto_converge, YesOrNo{},
+             "Throttle a guest that dirties its memory too fast.");
+  v.optional("compression", memory.compression, Word{},
+             "None, differences to what was sent before (xbzrle), or each page (zstd).");
+  v.optional("streams", memory.streams, Between{1U, 255U},
+             "Parallel streams; above 1 they are QEMU's multifd channels.");
+  v.optional("on_stall", memory.on_stall, Words{1},
+             "What happens to a pre-copy that has stalled, one after the other; each but the last "
+             "gives it another max_rounds.");
 }
 
 template <class Visitor>

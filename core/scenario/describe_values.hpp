@@ -141,8 +141,8 @@ struct EnumWords<Place> {
 };
 template <>
 struct EnumWords<OnStall> {
-  static constexpr std::array<std::string_view, 1> words = {"abort"};
-  static constexpr std::array<std::string_view, 2> unsupported = {"auto_converge", "postcopy"};
+  static constexpr std::array<std::string_view, 3> words = {"auto_converge", "postcopy", "abort"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>
 struct EnumWords<Order> {
@@ -167,8 +167,14 @@ struct EnumWords<Transport> {
 };
 template <>
 struct EnumWords<MemoryMode> {
-  static constexpr std::array<std::string_view, 2> words = {"precopy", "offline"};
-  static constexpr std::array<std::string_view, 2> unsupported = {"postcopy", "hybrid"};
+  static constexpr std::array<std::string_view, 4> words = {"precopy", "postcopy", "hybrid",
+                                                            "offline"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<Compression> {
+  static constexpr std::array<std::string_view, 3> words = {"none", "xbzrle", "zstd"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>
 struct EnumWords<Phase> {

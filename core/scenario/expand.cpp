@@ -117,6 +117,7 @@ class Expander {
     const bool countable = totals_allowed();
     unique_names();
     networks();
+    memory_settings();
     if (!countable) return std::move(out_);
     hosts_.emplace("host", groups_of(scenario_.cluster.hosts));
     vms_.emplace("VM", groups_of(scenario_.vms));
@@ -251,6 +252,120 @@ class Expander {
                         "streams.{}.bandwidth to it, or choose another transport",
                         scenario_.platform.name, to_name(transport), to_name(transport)));
       }
+    }
+  }
+
+  /// What QEMU (about 9.0) refuses to combine: `migrate_caps_check` and `migrate_rdma_caps_check` of
+  /// migration/options.c; what would have no effect; and constants that only these settings need.
+  void memory_settings() {
+    if (problems_.has_errors_in("migrations")) return;
+    for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
+      const Migration& migration = scenario_.migrations[i];
+      const MemoryOptions& memory = migration.memory;
+      const auto where = [&](std::string_view key) {
+        return Where{{"migrations"}, {{}, i}, {"memory"}, {key}};
+      };
+      const auto refuse = [&](std::string_view key, std::string_view message) {
+        problems_.add(Problem::refused_by_qemu, where(key), std::string(message));
+      };
+      const auto pointless = [&](std::string_view key, std::string message) {
+        problems_.add(Problem::contradiction, where(key), std::move(message));
+      };
+      const bool rdma = migration.transport == Transport::rdma;
+      const bool many = memory.streams > 1;
+      const bool switches_by_mode =
+          memory.mode == MemoryMode::postcopy || memory.mode == MemoryMode::hybrid;
+      const bool switches_on_stall =
+          std::find(memory.on_stall.begin(), memory.on_stall.end(), OnStall::postcopy) !=
+          memory.on_stall.end();
+      const std::string_view switch_key = switches_by_mode ? "mode" : "on_stall";
+
+      if (rdma && many) {
+        refuse("streams",
+               "QEMU does not use RDMA and multifd together; write streams: 1, or another transport");
+      }
+      if (rdma && memory.compression == Compression::xbzrle) {
+        refuse("compression",
+               "QEMU does not use RDMA and XBZRLE together; write compression: none, or another "
+               "transport");
+      }
+      if (rdma && (switches_by_mode || switches_on_stall)) {
+        refuse(switch_key,
+               fmt::format("QEMU does not use RDMA and post-copy together; {}, or choose another transport",
+                           switches_by_mode ? "write mode: precopy" : "leave out postcopy"));
+      }
+      if (many && (switches_by_mode || switches_on_stall)) {
+        refuse(switch_key,
+               fmt::format("QEMU's post-copy does not work with multifd; write streams: 1, or {}",
+                           switches_by_mode ? "mode: precopy" : "leave out postcopy"));
+      }
+      if (many && memory.compression == Compression::xbzrle) {
+        refuse("compression",
+               "QEMU does not use XBZRLE and multifd together; write streams: 1, or compression: "
+               "zstd");
+      }
+      if (!many && memory.compression == Compression::zstd) {
+        refuse("compression",
+               rdma ? "QEMU compresses with zstd in multifd streams only, and does not use RDMA and "
+                      "multifd together; write compression: none, or another transport"
+                    : "QEMU compresses with zstd in multifd streams only; write streams: 2 or more, "
+                      "or compression: none");
+      }
+      if (memory.mode != MemoryMode::precopy) {
+        const std::string_view mode = to_name(memory.mode);
+        if (memory.auto_converge) {
+          pointless("auto_converge",
+                    fmt::format("only rounds of pre-copy throttle a guest, and mode {} has too few; "
+                                "leave it out, or write mode: precopy",
+                                mode));
+        }
+        if (memory.compression == Compression::xbzrle) {
+          pointless("compression",
+                    fmt::format("XBZRLE begins with the second round of pre-copy, and mode {} has "
+                                "none; write compression: none, or mode: precopy",
+                                mode));
+        }
+      }
+      for (std::size_t k = 1; k < memory.on_stall.size(); ++k) {
+        const OnStall before = memory.on_stall[k - 1];
+        const OnStall action = memory.on_stall[k];
+        const bool never =
+            before == OnStall::abort || (before == OnStall::postcopy && action != OnStall::abort);
+        if (!never) continue;
+        Where entry = where("on_stall");
+        entry.push_back({{}, k});
+        problems_.add(Problem::contradiction, entry,
+                      fmt::format("{} would never happen: nothing stalls after {}; write it before, "
+                                  "or leave it out",
+                                  to_name(action), to_name(before)));
+        break;
+      }
+      memory_costs(i, switches_by_mode || (switches_on_stall && memory.mode == MemoryMode::precopy),
+                   switch_key);
+    }
+  }
+
+  void memory_costs(std::size_t migration, bool switches, std::string_view switch_key) {
+    if (problems_.has_errors_in("platform")) return;
+    const Platform& platform = scenario_.platform;
+    const MemoryOptions& memory = scenario_.migrations[migration].memory;
+    if (switches && platform.hypervisor.postcopy_switch == Duration::zero()) {
+      problems_.add(Problem::no_cost,
+                    {{"migrations"}, {{}, migration}, {"memory"}, {switch_key}},
+                    fmt::format("the platform '{}' does not say how long the guest pauses when "
+                                "post-copy takes it to its new host; add hypervisor.postcopy_switch "
+                                "to it, or do without post-copy",
+                                platform.name));
+    }
+    if (memory.compression != Compression::none &&
+        compression_costs(platform, memory.compression).speed == Bandwidth()) {
+      const std::string_view method = to_name(memory.compression);
+      problems_.add(Problem::no_cost,
+                    {{"migrations"}, {{}, migration}, {"memory"}, {"compression"}},
+                    fmt::format("the platform '{}' does not say what {} makes of guest memory; add "
+                                "compression.{}: {{ratio: ..., speed: ...}} to it, or write "
+                                "compression: none",
+                                platform.name, method, method));
     }
   }
 
@@ -728,6 +843,9 @@ class Expander {
     move.transfer.bandwidth_limit = migration.memory.bandwidth_limit;
     move.transfer.pin_all = migration.memory.pin_all;
     move.transfer.max_rounds = static_cast<int>(migration.memory.max_rounds);
+    move.transfer.auto_converge = migration.memory.auto_converge;
+    move.transfer.compression = migration.memory.compression;
+    move.transfer.streams = migration.memory.streams;
     move.transfer.on_stall = migration.memory.on_stall;
     move.timeouts = migration.timeouts;
     move.retry = migration.retry;

@@ -2,6 +2,7 @@
 // sources and kinds stay with the text they were read from (`Provenance` in `document.hpp`).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -33,11 +34,19 @@ struct HypervisorCosts {
   Duration remove_ivshmem;
   Duration add_ivshmem;
   Duration pin_per_gib;  ///< registering guest memory (rdma with pin_all)
+  /// Guest paused while post-copy takes it to its new host, in place of `finish`; zero: not known.
+  Duration postcopy_switch;
 };
 
 /// One migration stream of a transport.
 struct StreamCosts {
   Bandwidth bandwidth;  ///< the most that one stream reaches on an idle path
+};
+
+/// What compressing guest memory does, and costs.
+struct CompressionCosts {
+  Ratio ratio;      ///< bytes sent for each of guest memory
+  Bandwidth speed;  ///< guest memory that one thread compresses; zero: not known
 };
 
 /// What the MPI runtime adds; per rank of a job that is concerned.
@@ -83,17 +92,35 @@ struct Platform {
   std::array<StreamCosts, transport_count> streams;  ///< by Transport
   /// Of an RDMA stream that registers memory as it goes (without pin_all); zero: as with pin_all.
   Bandwidth rdma_unpinned_bandwidth;
+  CompressionCosts xbzrle;
+  CompressionCosts zstd;
   MpiCosts mpi;
   std::vector<Network> networks;
 };
 
-/// The most that one stream of a transfer reaches on an idle path, before links and limits.
+/// What compression with `method` costs; nothing for none.
+inline CompressionCosts compression_costs(const Platform& platform, Compression method) {
+  switch (method) {
+    case Compression::none: break;
+    case Compression::xbzrle: return platform.xbzrle;
+    case Compression::zstd: return platform.zstd;
+  }
+  return {};
+}
+
+/// The most that the streams of a transfer put on an idle path together, before links and limits.
+/// Several streams (multifd, without RDMA) reach so many times what one does; with zstd each has a
+/// thread that compresses what it sends (QEMU migration/multifd.c, multifd-zstd.c).
 inline Bandwidth stream_bandwidth(const Platform& platform, const TransferOptions& options) {
   const bool unpinned = options.transport == Transport::rdma && !options.pin_all;
   if (unpinned && platform.rdma_unpinned_bandwidth > Bandwidth()) {
     return platform.rdma_unpinned_bandwidth;
   }
-  return platform.streams[static_cast<std::size_t>(options.transport)].bandwidth;
+  Bandwidth one = platform.streams[static_cast<std::size_t>(options.transport)].bandwidth;
+  if (options.compression == Compression::zstd) {
+    one = std::min(one, platform.zstd.speed * platform.zstd.ratio.value());
+  }
+  return one * static_cast<double>(options.streams);
 }
 
 }  // namespace ferry

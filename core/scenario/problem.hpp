@@ -56,6 +56,8 @@ enum class Problem : std::uint8_t {
   moved_twice,         ///< two migrations of one VM at one time
   no_carrier,          ///< no network carries the transport
   no_stream,           ///< the platform has no constants for the transport
+  no_cost,             ///< the platform lacks a constant that a memory setting needs
+  refused_by_qemu,     ///< memory settings that QEMU does not combine
   no_job,              ///< dirty_rate without ranks
   working_set_size,    ///< more than the memory that was written; or missing
   uneven_split,        ///< jobs do not divide the VMs

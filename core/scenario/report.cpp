@@ -89,6 +89,8 @@ std::string_view to_name(Problem problem) {
     FERRY_PROBLEM(moved_twice)
     FERRY_PROBLEM(no_carrier)
     FERRY_PROBLEM(no_stream)
+    FERRY_PROBLEM(no_cost)
+    FERRY_PROBLEM(refused_by_qemu)
     FERRY_PROBLEM(no_job)
     FERRY_PROBLEM(working_set_size)
     FERRY_PROBLEM(uneven_split)

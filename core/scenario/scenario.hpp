@@ -98,6 +98,9 @@ struct MemoryOptions {
   Bandwidth bandwidth_limit = Bandwidth::unlimited();  ///< `none`
   bool pin_all = true;
   std::uint32_t max_rounds = 30;
+  bool auto_converge = false;
+  Compression compression = Compression::none;
+  std::uint32_t streams = 1;
   std::vector<OnStall> on_stall = {OnStall::abort};
 };
 

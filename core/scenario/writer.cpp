@@ -162,6 +162,7 @@ class StructWriter {
   }
   template <class Body>
   void group(std::string_view key, Need /*need*/, std::string_view /*doc*/, const Body& body) {
+    if (!std::exchange(present_, true)) return;
     output_.open(key);
     StructWriter inner(output_);
     body(inner);

@@ -11,7 +11,7 @@ namespace ferry {
 
 void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
                     const ClusterOptions& options, const std::function<void(World&)>& body) {
-  const ThreadClock clock(1.0);
+  const ThreadClock clock(1.0, options.start);
   ThreadExecutor executor(clock);
   ThreadSleeper sleeper(clock);
   ClusterLink link(instance, cluster, sleeper, clock, executor);

@@ -1,10 +1,10 @@
-// When a pre-copy has stalled and what happens then (`on_stall`); also the switch to post-copy of the
-// modes that have one. Pure: it is told of rounds.
+// What a migration does when QEMU begins a round: goes on, or what `on_stall` and the memory mode
+// say. Pure: it is told of rounds.
 #pragma once
 
-#include <cstddef>
 #include <string>
 
+#include "core/memory/stalls.hpp"
 #include "core/ports/hypervisor.hpp"
 
 namespace ferry {
@@ -12,14 +12,16 @@ namespace ferry {
 enum class StallAction {
   go_on,
   postcopy,     ///< switch over now
-  begin_again,  ///< abort, and migrate again with auto-converge: it cannot be turned on meanwhile
+  begin_again,  ///< abort, and migrate again with auto-converge: libvirt cannot turn it on
+                ///< meanwhile
   abort,
 };
 
 class StallPolicy {
  public:
+  /// `options` must live as long.
   explicit StallPolicy(const TransferOptions& options)
-      : options_(options), throttled_(options.auto_converge) {}
+      : options_(options), stalls_(options), throttled_(options.auto_converge) {}
 
   /// The guest still runs on its source and QEMU begins `iteration`, from 1 in every attempt. Each
   /// action is told once.
@@ -27,19 +29,18 @@ class StallPolicy {
 
   /// Whether the next attempt runs with auto-converge.
   [[nodiscard]] bool throttled() const { return throttled_; }
-  /// What was done, for `TransferReport::note`; empty if pre-copy did not stall.
-  [[nodiscard]] std::string note() const { return note_; }
+  /// For `TransferReport::note`: what was done about a stall; empty if pre-copy did not stall.
+  [[nodiscard]] const std::string& note() const { return stalls_.note(); }
+  /// For the reason of a move that was aborted.
+  [[nodiscard]] std::string reason_to_abort() const;
 
  private:
-  StallAction stalled(int rounds);
-
   const TransferOptions& options_;
+  Stalls stalls_;
   bool throttled_;
   bool switched_ = false;
-  int patience_from_ = 0;  ///< rounds of this attempt that were granted before
+  int rounds_ = 0;         ///< done, those of earlier attempts included
   int rounds_before_ = 0;  ///< of earlier attempts
-  std::size_t next_ = 0;   ///< in `on_stall`
-  std::string note_;
 };
 
 }  // namespace ferry

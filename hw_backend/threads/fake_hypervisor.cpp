@@ -1,8 +1,12 @@
 #include "hw_backend/threads/fake_hypervisor.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "core/memory/compression.hpp"
+#include "core/memory/stalls.hpp"
+#include "core/memory/throttling.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry {
@@ -59,14 +63,20 @@ struct FakeHypervisor::Move {
   const TransferOptions& options;
   TransferObserver& observer;
   TimePoint deadline;
-  Bandwidth bandwidth;
+  Bandwidth path;    ///< what streams, link and limit allow
   std::string what;  ///< for reasons
+  Compressor compressor;
+  Stalls stalls;
 
   [[nodiscard]] bool pins_all() const {
     return options.transport == Transport::rdma && options.pin_all;
   }
-  /// What may be sent with the guest paused.
-  [[nodiscard]] Bytes threshold() const { return bandwidth * options.downtime_limit; }
+  /// On the network, in the present round.
+  [[nodiscard]] Bandwidth bandwidth() const { return std::min(path, compressor.most()); }
+  /// At which guest memory goes.
+  [[nodiscard]] Bandwidth guest_bandwidth() const { return bandwidth() / compressor.factor(); }
+  /// What may be left when the guest is paused; as QEMU, without regard to compression.
+  [[nodiscard]] Bytes threshold() const { return bandwidth() * options.downtime_limit; }
 };
 
 FakeHypervisor::FakeHypervisor(const Instance& instance, const Platform& platform, Clock& clock,
@@ -247,9 +257,21 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
   const Bandwidth bandwidth =
       std::min(path_bandwidth(instance_, platform_, options), options.bandwidth_limit);
   check(bandwidth > Bandwidth() && !bandwidth.is_unlimited(), "a migration stream has a speed");
-  Result<TransferReport> report = transfer(
-      {vm, destination, options, observer, deadline, bandwidth, "migration of " + name(vm)});
+  const VmSpec& spec = instance_.vms[vm.index];
+  const Bytes written = spec.memory * (1.0 - spec.zero.value());
+  Move move{vm,
+            destination,
+            options,
+            observer,
+            deadline,
+            bandwidth,
+            "migration of " + name(vm),
+            Compressor(options.compression, compression_costs(platform_, options.compression),
+                       written, Bytes(), std::min(spec.working_set, written)),
+            Stalls(options)};
+  Result<TransferReport> report = transfer(move);
   if (!report) set_running(vm, true);  // where it was
+  set_throttle(vm, Ratio(0));
   const Lock lock(*mutex_);
   guest(vm).moving = guest(vm).may_abort = false;
   guest(vm).changed->notify_all();
@@ -276,7 +298,7 @@ Result<> FakeHypervisor::may_move(VmId vm, HostId destination,
   return {};
 }
 
-Result<TransferReport> FakeHypervisor::transfer(const Move& move) {
+Result<TransferReport> FakeHypervisor::transfer(Move& move) {
   const HypervisorCosts& costs = platform_.hypervisor;
   const VmSpec& vm = instance_.vms[move.vm.index];
   TransferReport report;
@@ -294,61 +316,85 @@ Result<TransferReport> FakeHypervisor::transfer(const Move& move) {
   }
   // Zero pages cost nothing, except pinned ones: RDMA sends what it has registered.
   Bytes pending = move.pins_all() ? vm.memory : vm.memory * (1.0 - vm.zero.value());
-  if (move.options.mode == MemoryMode::precopy) {
-    if (Result<> done = pre_copy(move, report, pending); !done) return tl::unexpected(done.error());
+  After after = After::stop_and_copy;
+  switch (move.options.mode) {
+    case MemoryMode::offline: break;
+    case MemoryMode::postcopy: after = After::post_copy; break;
+    case MemoryMode::precopy:
+    case MemoryMode::hybrid: {
+      const Result<After> sent = pre_copy(move, report, pending);
+      if (!sent) return tl::unexpected(sent.error());
+      after = *sent;
+    }
   }
-  if (Result<> done = stop_and_copy(move, report, pending); !done) {
-    return tl::unexpected(done.error());
-  }
+  const Result<> moved = after == After::post_copy ? post_copy(move, report, pending)
+                                                   : stop_and_copy(move, report, pending);
+  if (!moved) return tl::unexpected(moved.error());
+  report.note = move.stalls.note();
   // The VM runs on its destination: nothing can be undone, so nobody may end this wait.
   const Uncancellable rest(executor_);
   clock_.sleep_until(clock_.now() + costs.clean_up);
   return report;
 }
 
-/// Sends rounds until what is `pending` may be sent with the guest paused.
-Result<> FakeHypervisor::pre_copy(const Move& move, TransferReport& report, Bytes& pending) {
-  const Bytes threshold = move.threshold();
+/// Sends rounds until what is `pending` may be sent with the guest paused, or is left to post-copy.
+Result<FakeHypervisor::After> FakeHypervisor::pre_copy(Move& move, TransferReport& report,
+                                                       Bytes& pending) {
+  std::optional<AutoConverge> converge;
   {
     const Lock lock(*mutex_);
     guest(move.vm).dirty_log.take(clock_.now());
+    if (move.options.auto_converge) converge.emplace(clock_.now());
   }
-  while (pending > threshold) {
-    if (report.rounds >= move.options.max_rounds) {
-      return failure(FailureKind::failed,
-                     move.what + " has not converged after " + std::to_string(report.rounds) +
-                         " rounds: " + to_text(pending) + " are still to be sent, and only " +
-                         to_text(threshold) + " fit in the downtime limit");
+  while (pending > move.threshold()) {
+    if (report.rounds >= move.stalls.round_limit()) {
+      switch (move.stalls.next()) {
+        case OnStall::postcopy: return After::post_copy;
+        case OnStall::auto_converge:
+          if (!converge) converge.emplace(clock_.now());
+          break;
+        case OnStall::abort:
+          return failure(FailureKind::failed,
+                         move.what + " has not converged after " + std::to_string(report.rounds) +
+                             " rounds: " + to_text(pending) + " are still to be sent, and only " +
+                             to_text(move.threshold()) + " fit in the downtime limit" +
+                             (move.stalls.note().empty() ? "" : "; it ") + move.stalls.note());
+      }
     }
-    const Result<RoundReport> round = send_round(move, report.rounds + 1, pending);
+    const Result<Round> round = send_round(move, pending);
     if (!round) return tl::unexpected(round.error());
-    report.bytes += round->bytes;
-    report.rounds = round->round;
-    pending = round->dirty_bytes;
-    move.observer.round_done(move.vm, *round);
+    const Bytes sent = move.compressor.on_network(round->sent);
+    pending = round->left + round->dirtied;
+    report.bytes += sent;
+    report.rounds += 1;
+    move.observer.round_done(move.vm, {report.rounds, sent, round->time, pending});
+    move.compressor.round_done(round->sent);
+    if (converge && converge->synchronised(clock_.now(), round->dirtied, sent)) {
+      set_throttle(move.vm, converge->throttle());
+    }
   }
-  return {};
+  return After::stop_and_copy;
 }
 
 /// Ends when all of `pending` is sent, or when what is left and what is dirty may be sent with the
-/// guest paused. `dirty_bytes` of the report is what the next round must send.
-Result<RoundReport> FakeHypervisor::send_round(const Move& move, int round, Bytes pending) {
+/// guest paused.
+Result<FakeHypervisor::Round> FakeHypervisor::send_round(const Move& move, Bytes pending) {
   const Lock lock(*mutex_);
   Guest& moved = guest(move.vm);
+  const Bandwidth bandwidth = move.guest_bandwidth();
   const TimePoint start = clock_.now();
   for (;;) {
     const TimePoint now = clock_.now();
-    const Bytes sent = std::min(pending, move.bandwidth * (now - start));
+    const Bytes sent = std::min(pending, bandwidth * (now - start));
     const Bytes left = pending - sent;
     const Bytes dirty = moved.dirty_log.dirty(now);
     if (left == Bytes() || left + dirty <= move.threshold()) {
-      moved.dirty_log.take(now);
-      return RoundReport{round, sent, now - start, left + dirty};
+      return Round{sent, left, moved.dirty_log.take(now), now - start};
     }
     const RoundState state{
-        left,           dirty,           moved.dirty_log.rate(), moved.dirty_log.working_set(),
-        move.bandwidth, move.threshold()};
-    const Duration foreseen = time_to_switch_over(state).value_or(left / move.bandwidth);
+        left,      dirty,           moved.dirty_log.rate(), moved.dirty_log.working_set(),
+        bandwidth, move.threshold()};
+    const Duration foreseen = time_to_switch_over(state).value_or(left / bandwidth);
     // At least a nanosecond: rounding must not make a loop without waiting of this one.
     const TimePoint next = now + std::max(foreseen, Duration::nanoseconds(1));
     if (moved.aborted) return ended_from_elsewhere(move.what);
@@ -361,24 +407,61 @@ Result<RoundReport> FakeHypervisor::send_round(const Move& move, int round, Byte
 
 Result<> FakeHypervisor::stop_and_copy(const Move& move, TransferReport& report, Bytes pending) {
   const TimePoint start = clock_.now();
+  const Bytes sent = move.compressor.on_network(pending);
   set_running(move.vm, false);
-  if (Result<> done = pass_moving(move, pending / move.bandwidth); !done) return done;
-  report.bytes += pending;
+  if (Result<> done = pass_moving(move, sent / move.bandwidth()); !done) return done;
+  report.bytes += sent;
   ++report.rounds;
   const Duration time = clock_.now() - start;
   if (Result<> done = pass_moving(move, platform_.hypervisor.finish); !done) {
     return done;
   }
+  if (Result<> done = commit(move); !done) return done;
+  arrive(move);
+  report.downtime = clock_.now() - start;
+  move.observer.round_done(move.vm, {report.rounds, sent, time, Bytes()});
+  return {};
+}
+
+/// The guest moves, then its memory. From the switch on there is no way back.
+Result<> FakeHypervisor::post_copy(Move& move, TransferReport& report, Bytes pending) {
+  if (Result<> done = commit(move); !done) return done;
+  const Uncancellable rest(executor_);
+  const TimePoint start = clock_.now();
+  set_running(move.vm, false);
+  clock_.sleep_until(start + platform_.hypervisor.postcopy_switch);
+  arrive(move);
+  const TimePoint running = clock_.now();
+  report.downtime = running - start;
+  move.compressor.stop();
+  clock_.sleep_until(running + pending / move.bandwidth());
+  report.bytes += pending;
+  ++report.rounds;
+  move.observer.round_done(move.vm, {report.rounds, pending, clock_.now() - running, Bytes()});
+  return {};
+}
+
+/// From here on there is no way back, unless the move was cancelled from elsewhere before.
+Result<> FakeHypervisor::commit(const Move& move) {
+  const Lock lock(*mutex_);
+  if (guest(move.vm).aborted) return ended_from_elsewhere(move.what);
+  guest(move.vm).may_abort = false;
+  return {};
+}
+
+void FakeHypervisor::arrive(const Move& move) {
   {
     const Lock lock(*mutex_);
-    if (guest(move.vm).aborted) return ended_from_elsewhere(move.what);
     guest(move.vm).host = move.destination;
-    guest(move.vm).may_abort = false;
   }
+  set_throttle(move.vm, Ratio(0));
   set_running(move.vm, true);
-  report.downtime = clock_.now() - start;
-  move.observer.round_done(move.vm, {report.rounds, pending, time, Bytes()});
-  return {};
+}
+
+void FakeHypervisor::set_throttle(VmId vm, Ratio share) {
+  const Lock lock(*mutex_);
+  guest(vm).dirty_log.set_throttle(share, clock_.now());
+  guest(vm).changed->notify_all();
 }
 
 void FakeHypervisor::set_running(VmId vm, bool running) {

@@ -89,11 +89,22 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   void use(HostId host, VmId vm, DeviceKind kind, bool used);
 
   // The steps of a move, in this order.
-  Result<TransferReport> transfer(const Move& move);
-  Result<> pre_copy(const Move& move, TransferReport& report, Bytes& pending);
-  Result<RoundReport> send_round(const Move& move, int round, Bytes pending);
+  Result<TransferReport> transfer(Move& move);
+  enum class After { stop_and_copy, post_copy };
+  Result<After> pre_copy(Move& move, TransferReport& report, Bytes& pending);
+  struct Round {
+    Bytes sent;  ///< of the guest's memory; compressed, it may be less
+    Bytes left;
+    Bytes dirtied;
+    Duration time;
+  };
+  Result<Round> send_round(const Move& move, Bytes pending);
   Result<> stop_and_copy(const Move& move, TransferReport& report, Bytes pending);
+  Result<> post_copy(Move& move, TransferReport& report, Bytes pending);
+  Result<> commit(const Move& move);
+  void arrive(const Move& move);
   void set_running(VmId vm, bool running);
+  void set_throttle(VmId vm, Ratio share);
 
   const Instance instance_;
   const Platform platform_;

@@ -16,9 +16,16 @@ void DirtyLog::set_paused(bool paused, TimePoint now) {
   paused_ = paused;
 }
 
+void DirtyLog::set_throttle(Ratio share, TimePoint now) {
+  settled_ = dirty(now);
+  since_ = now;
+  throttle_ = share;
+}
+
 Bandwidth DirtyLog::rate() const {
   if (paused_) return {};
-  return ranks_running_ ? dirtying_.idle + dirtying_.of_ranks : dirtying_.idle;
+  const Bandwidth rate = ranks_running_ ? dirtying_.idle + dirtying_.of_ranks : dirtying_.idle;
+  return rate * (1.0 - throttle_.value());
 }
 
 Bytes DirtyLog::dirty(TimePoint now) const {

@@ -21,6 +21,8 @@ class DirtyLog {
   explicit DirtyLog(const Dirtying& dirtying) : dirtying_(dirtying) {}
   void set_ranks_running(bool running, TimePoint now);
   void set_paused(bool paused, TimePoint now);
+  /// The share of processor time that the guest does not get.
+  void set_throttle(Ratio share, TimePoint now);
 
   /// Present speed; zero while paused.
   [[nodiscard]] Bandwidth rate() const;
@@ -34,6 +36,7 @@ class DirtyLog {
   Dirtying dirtying_;
   bool ranks_running_ = false;
   bool paused_ = false;
+  Ratio throttle_;
   TimePoint since_;  ///< `settled_` is of this time
   Bytes settled_;
 };

@@ -154,19 +154,22 @@ void name_this_thread(const std::string& name) {
 
 }  // namespace
 
-ThreadClock::ThreadClock(double speed) : speed_(speed) {}
+ThreadClock::ThreadClock(double speed, TimePoint start)
+    : speed_(speed), offset_(start.since_start()) {}
 
 TimePoint ThreadClock::now() const {
   const auto real = std::chrono::steady_clock::now() - start_;
   const auto real_nanoseconds =
       static_cast<long double>(std::chrono::duration_cast<nanoseconds>(real).count());
-  return TimePoint::at(
-      Duration::nanoseconds(static_cast<std::int64_t>(std::floor(real_nanoseconds * speed_))));
+  return TimePoint::at(offset_ + Duration::nanoseconds(static_cast<std::int64_t>(
+                                     std::floor(real_nanoseconds * speed_))));
 }
 
 std::optional<ThreadClock::RealTime> ThreadClock::real_time(TimePoint deadline) const {
   const long double real_nanoseconds =
-      static_cast<long double>(deadline.since_start().count_nanoseconds()) / speed_;
+      (static_cast<long double>(deadline.since_start().count_nanoseconds()) -
+       static_cast<long double>(offset_.count_nanoseconds())) /
+      speed_;
   if (real_nanoseconds > longest_wait_nanoseconds) return std::nullopt;
   return start_ + nanoseconds(static_cast<std::int64_t>(std::ceil(real_nanoseconds)));
 }

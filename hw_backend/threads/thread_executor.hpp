@@ -12,18 +12,20 @@
 
 namespace ferry {
 
-/// The machine's steady clock since the world began, times a speed.
+/// The machine's steady clock since the world began, times a speed, plus where it started.
 class ThreadClock {
  public:
   using RealTime = std::chrono::steady_clock::time_point;
 
-  explicit ThreadClock(double speed);
+  /// `start`: what it shows when it is made.
+  explicit ThreadClock(double speed, TimePoint start = TimePoint::start());
   [[nodiscard]] TimePoint now() const;
   /// The real time at which `now()` reaches `deadline`; none if that is more than 100 years away.
   [[nodiscard]] std::optional<RealTime> real_time(TimePoint deadline) const;
 
  private:
   double speed_;
+  Duration offset_;  ///< what it showed when it was made
   RealTime start_ = std::chrono::steady_clock::now();
 };
 

@@ -15,7 +15,8 @@ ALLOWED = {
     "core/scenario": {"core/units", "core/ports"},
     "core/topology": {"core/units", "core/ports", "core/scenario"},
     "core/faults": {"core/units", "core/ports", "core/scenario", "core/migration"},
-    "core/migration": {"core/units", "core/ports", "core/scenario", "core/topology"},
+    "core/memory": {"core/units", "core/ports", "core/scenario"},
+    "core/migration": {"core/units", "core/ports", "core/scenario", "core/memory", "core/topology"},
     "core/record": {"core/units", "core/ports", "core/scenario"},
     "sim_backend": {"core"},
     "hw_backend": {"core"},
@@ -26,7 +27,8 @@ ALLOWED = {
 # Which folders (or files) may include which libraries.
 LIBRARIES = {
     r"simgrid/|xbt/": ["sim_backend/", "tests/bench/", "tests/unit/sim_backend/"],
-    r"libvirt/": ["hw_backend/libvirt/"],
+    r"libvirt/": ["hw_backend/libvirt/", "tests/unit/hw_backend/"],
+    r"libxml/": ["hw_backend/libvirt/xml_tree"],
     r"infiniband/": ["hw_backend/verbs/"],
     r"boost/context": ["sim_backend/", "tests/bench/"],
     r"yaml-cpp/": ["core/scenario/yaml_tree", "tests/bench/"],

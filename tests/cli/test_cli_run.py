@@ -234,8 +234,8 @@ def started_on_threads(ferry):
     process = ferry.start("run", "four.yaml", "--on", "threads", "--out", "out", "--set",
                           "schedule.order=sequential", "--set", "migrations.leave.at=100ms",
                           "--set", "platform.hypervisor.attach_vf.fixed=1s")
-    journal = ferry.folder / "out.partial" / "journal"
-    wait_for(lambda: journal.exists() and journal.stat().st_size > 0, "the first record")
+    journal = ferry.folder / "out" / "journal"
+    wait_for(lambda: journal.exists() and b" opens " in journal.read_bytes(), "the first wave")
     return process
 
 
@@ -262,14 +262,21 @@ def test_after_the_second_interrupt_what_runs_is_rolled_back(ferry):
     assert [moves[f"vm{i}"]["outcome"] for i in (1, 2, 3)] == ["not_started"] * 3
 
 
-def test_a_killed_run_leaves_no_folder_that_looks_complete(ferry):
+def test_a_killed_run_leaves_a_folder_that_says_so(ferry):
     process = started_on_threads(ferry)
     process.kill()
     process.communicate()
-    assert ferry.names() == ["out.partial"]
+    assert ferry.names() == ["out"]
+    assert {path.name for path in (ferry.folder / "out").iterdir()} == {"journal", "resolved.yaml", "run.json"}
+    information = json.loads((ferry.folder / "out" / "run.json").read_text())
+    assert information["unfinished"] is True
+    assert information["controller_pid"] == process.pid
     result = ferry("run", "four.yaml", "--on", "threads", "--out", "out")
     assert result.returncode == 2
-    assert "out.partial: exists" in result.stderr
+    assert "out: exists already" in result.stderr
+    result = ferry("compare", "out", "--with", "out")
+    assert result.returncode == 2
+    assert "out: is not finished" in result.stderr
 
 
 def test_a_simulated_run_is_interrupted_as_well(ferry, simulation):

@@ -40,6 +40,7 @@ class MigrateContract : public Contract {
   }
 
   VmSpec& vm = instance.vms[0];
+  const Bandwidth one_stream = Bandwidth::bytes_per_second(1e9);
   /// What pre-copy may leave for the pause with `quick_pause`: 2 MB at 1 GB/s.
   TransferOptions quick_pause{.downtime_limit = ms(2)};
 };
@@ -424,6 +425,151 @@ TEST_P(MigrateContract, pre_copy_that_does_not_converge_is_stopped_after_max_rou
                           world.hypervisor.migrate(vm0, host3, quick_pause, log, never)));
     EXPECT_EQ(log.rounds.size(), 4U);
     EXPECT_TRUE(runs_on(world, vm0, host0));
+  });
+}
+
+TEST_P(MigrateContract, a_stalled_pre_copy_ends_as_post_copy_if_asked_and_says_so) {
+  vm.dirty_rate = Bandwidth::bytes_per_second(3e9);
+  run([&](World& world) {
+    RoundLog log;
+    world.processor.set_ranks_running(vm0, true);
+    quick_pause.max_rounds = 4;
+    quick_pause.on_stall = {OnStall::postcopy, OnStall::abort};
+    const auto report = world.hypervisor.migrate(vm0, host3, quick_pause, log, never);
+    ASSERT_TRUE(succeeded(report));
+    EXPECT_EQ(report->note, "did not converge in 4 rounds: post-copy");
+    EXPECT_EQ(report->rounds, 5);
+    EXPECT_EQ(log.rounds.size(), 5U);
+    EXPECT_EQ(total_bytes(log), report->bytes);
+    EXPECT_EQ(log.rounds.back().dirty_bytes, Bytes());
+    EXPECT_TRUE(runs_on(world, vm0, host3));
+  });
+}
+
+TEST_P(MigrateContract, throttling_gives_a_stalled_pre_copy_as_many_rounds_again) {
+  vm.dirty_rate = Bandwidth::bytes_per_second(3e9);
+  run([&](World& world) {
+    RoundLog log;
+    world.processor.set_ranks_running(vm0, true);
+    quick_pause.max_rounds = 3;
+    quick_pause.on_stall = {OnStall::auto_converge};  // which looks once a second: too seldom here
+    const auto report = world.hypervisor.migrate(vm0, host3, quick_pause, log, never);
+    ASSERT_TRUE(failed_as(FailureKind::failed, report));
+    EXPECT_TRUE(report.error().reason.ends_with(
+        "; it did not converge in 3 rounds: throttled (auto_converge)"))
+        << report.error().reason;
+    EXPECT_EQ(log.rounds.size(), 6U);
+    EXPECT_TRUE(runs_on(world, vm0, host0));
+  });
+}
+
+TEST_P(MigrateContract, auto_converge_slows_a_guest_that_dirties_too_much) {
+  vm.memory = Bytes::mebi(1400);
+  vm.zero = Ratio(0);
+  vm.working_set = vm.memory;
+  vm.dirty_rate = Bandwidth::bytes_per_second(0.9e9);
+  vm.idle_dirty_rate = Bandwidth();
+  run([&](World& world) {
+    RoundLog log;
+    world.processor.set_ranks_running(vm0, true);
+    quick_pause.auto_converge = true;
+    quick_pause.max_rounds = 3;
+    EXPECT_TRUE(failed_as(FailureKind::failed,
+                          world.hypervisor.migrate(vm0, host3, quick_pause, log, never)));
+    ASSERT_EQ(log.rounds.size(), 3U);
+    // Both of the first rounds take more than a second and dirty more than half of what they send.
+    const auto rate = [&](std::size_t round) {
+      return log.rounds[round].dirty_bytes / log.rounds[round].time;
+    };
+    EXPECT_GT(rate(1), Bandwidth::bytes_per_second(0.89e9));
+    EXPECT_LT(rate(2), Bandwidth::bytes_per_second(0.89e9 * 0.85));
+  });
+}
+
+TEST_P(MigrateContract, post_copy_moves_the_guest_first_and_pauses_it_for_the_switch_only) {
+  run([&](World& world) {
+    RoundLog log;
+    world.processor.set_ranks_running(vm0, true);
+    quick_pause.mode = MemoryMode::postcopy;
+    const TimePoint start = world.clock.now();
+    const auto report = world.hypervisor.migrate(vm0, host3, quick_pause, log, never);
+    ASSERT_TRUE(succeeded(report));
+    EXPECT_GE(world.clock.now() - start,
+              platform.hypervisor.postcopy_switch + memory_without_zero_pages() / one_stream);
+    EXPECT_GE(report->downtime, platform.hypervisor.postcopy_switch);
+    EXPECT_EQ(report->rounds, 1);
+    EXPECT_EQ(report->note, "");
+    EXPECT_TRUE(is_memory_without_zero_pages(report->bytes));  // whatever is dirtied meanwhile
+    ASSERT_EQ(log.rounds.size(), 1U);
+    EXPECT_EQ(log.rounds[0].dirty_bytes, Bytes());
+    EXPECT_TRUE(runs_on(world, vm0, host3));
+  });
+}
+
+TEST_P(MigrateContract, nothing_ends_a_post_copy_once_the_guest_has_moved) {
+  vm.memory = Bytes::gibi(4);  // 3.2 s
+  run([&](World& world) {
+    RoundLog log;
+    quick_pause.mode = MemoryMode::postcopy;
+    const TimePoint start = world.clock.now();
+    const auto move = world.executor.spawn("move", [&] {
+      EXPECT_TRUE(succeeded(
+          world.hypervisor.migrate(vm0, host3, quick_pause, log, after(world, ms(2000)))));
+    });
+    sleep(world, ms(1000));
+    EXPECT_TRUE(runs_on(world, vm0, host3));
+    EXPECT_TRUE(world.hypervisor.inspect(vm0).moving);
+    EXPECT_TRUE(failed_as(FailureKind::refused, world.hypervisor.cancel_migration(vm0)));
+    move->cancel();
+    move->join();
+    EXPECT_GE(world.clock.now() - start, memory_without_zero_pages() / one_stream);
+    EXPECT_TRUE(is_memory_without_zero_pages(total_bytes(log)));
+    EXPECT_FALSE(world.hypervisor.inspect(vm0).moving);
+    EXPECT_TRUE(runs_on(world, vm0, host3));
+  });
+}
+
+TEST_P(MigrateContract, hybrid_does_one_round_before_the_guest_moves) {
+  vm.dirty_rate = Bandwidth::bytes_per_second(3e9);
+  run([&](World& world) {
+    RoundLog log;
+    world.processor.set_ranks_running(vm0, true);
+    quick_pause.mode = MemoryMode::hybrid;
+    const auto report = world.hypervisor.migrate(vm0, host3, quick_pause, log, never);
+    ASSERT_TRUE(succeeded(report));
+    EXPECT_EQ(report->rounds, 2);
+    ASSERT_EQ(log.rounds.size(), 2U);
+    EXPECT_GE(log.rounds[1].bytes, vm.working_set);  // what the round let be dirtied
+    EXPECT_EQ(total_bytes(log), report->bytes);
+    EXPECT_EQ(report->note, "");
+    EXPECT_TRUE(runs_on(world, vm0, host3));
+  });
+}
+
+TEST_P(MigrateContract, several_streams_are_faster_than_one_and_no_faster_than_all_of_them) {
+  vm.memory = Bytes::gibi(4);  // 3.2 s
+  make_idle();
+  run([&](World& world) {
+    RoundLog log;
+    quick_pause.mode = MemoryMode::offline;
+    quick_pause.streams = 8;
+    ASSERT_TRUE(succeeded(world.hypervisor.migrate(vm0, host3, quick_pause, log, never)));
+    ASSERT_EQ(log.rounds.size(), 1U);
+    EXPECT_GE(log.rounds[0].time, memory_without_zero_pages() / (one_stream * 8.0));
+    EXPECT_LT(log.rounds[0].time, memory_without_zero_pages() / one_stream);
+  });
+}
+
+TEST_P(MigrateContract, compressed_memory_is_less_on_the_network) {
+  make_idle();
+  run([&](World& world) {
+    RoundLog log;
+    quick_pause.compression = Compression::zstd;
+    quick_pause.streams = 2;
+    const auto report = world.hypervisor.migrate(vm0, host3, quick_pause, log, never);
+    ASSERT_TRUE(succeeded(report));
+    EXPECT_TRUE(is_memory_without_zero_pages(report->bytes * (1 / platform.zstd.ratio.value())));
+    EXPECT_EQ(total_bytes(log), report->bytes);
   });
 }
 

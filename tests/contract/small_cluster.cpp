@@ -25,7 +25,10 @@ SmallCluster small_cluster() {
       .attach_vf = {.fixed = Duration::milliseconds(30), .per_gib = Duration::milliseconds(160)},
       .remove_ivshmem = Duration::milliseconds(6),
       .add_ivshmem = Duration::milliseconds(8),
-      .pin_per_gib = Duration::milliseconds(320)};
+      .pin_per_gib = Duration::milliseconds(320),
+      .postcopy_switch = Duration::milliseconds(4)};
+  platform.xbzrle = {.ratio = Ratio(0.25), .speed = Bandwidth::bytes_per_second(4e9)};
+  platform.zstd = {.ratio = Ratio(0.5), .speed = Bandwidth::bytes_per_second(1e9)};
   for (StreamCosts& stream : platform.streams) {
     stream.bandwidth = Bandwidth::bytes_per_second(1e9);
   }

@@ -248,6 +248,8 @@ void draw(SessionCase& session, std::vector<ControllerDown>& downs, std::uint64_
   session.scenario.schedule.batch =
       std::array{Batch::vm, Batch::job, Batch::all}[random.next_below(3)];
   session.cluster.platform.hypervisor.devices_at_once = random.next_below(2) == 0;
+  // Room for functions that fail and stay out of use.
+  for (HostSpec& host : session.cluster.instance.hosts) host.virtual_functions = 8;
   for (const VmId vm : vms) {
     if (random.next_below(4) == 0) continue;
     const HostId from = session.cluster.instance.vms[vm.index].host;

@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--dir", type=Path, required=True)
     down.set_defaults(do=_down)
 
+    home = commands.add_parser("home", help="migrate every VM to the host where it started, with all its devices")
+    home.add_argument("--dir", type=Path, required=True)
+    home.set_defaults(do=_home)
+
     status = commands.add_parser("status", help="what runs where")
     status.add_argument("--dir", type=Path, required=True)
     status.set_defaults(do=_status)
@@ -77,6 +81,8 @@ def _up(arguments) -> int:
     lab = labs.up(arguments.dir, hosts, vms)
     lab.keep()
     print(f"{len(hosts)} hosts, {len(vms)} guests, accelerator {lab.accelerator.name}: {lab.accelerator.reason}", file=sys.stderr)
+    for told in lab.off_the_mark():
+        print(f"lab: {told}", file=sys.stderr)
     print(lab.cluster_file)
     return 0
 
@@ -84,6 +90,13 @@ def _up(arguments) -> int:
 def _down(arguments) -> int:
     if not labs.down(arguments.dir):
         print(f"lab: there is no lab in {arguments.dir}", file=sys.stderr)
+    return 0
+
+
+def _home(arguments) -> int:
+    lab = labs.load(arguments.dir)
+    for vm in lab.vms:
+        lab.bring_home(vm)
     return 0
 
 

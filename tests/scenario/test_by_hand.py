@@ -1,7 +1,9 @@
 """Totals against values worked out here from the resolved constants, phase by phase."""
 
 import copy
+import json
 import re
+import subprocess
 from fractions import Fraction
 
 import pytest
@@ -70,6 +72,8 @@ class Costs:
         self.stream = {name: speed(stream["bandwidth"]) for name, stream in platform["streams"].items()}
         self.link = {transport: speed(network["link"]["bandwidth"]) for network in platform["networks"] for transport in network["carries"]}
         self.mpi = {name: seconds(node) for name, node in platform["mpi"].items()}
+        self.postcopy_switch = seconds(hypervisor["postcopy_switch"])
+        self.compression = {name: (share(node["ratio"]), speed(node["speed"])) for name, node in platform["compression"].items()}
 
     def bandwidth(self, transport):
         return min(self.stream[transport], self.link[transport])
@@ -179,6 +183,141 @@ def test_offline_pauses_the_guest_for_the_whole_transfer(run):
     _, [row], costs = one(run, offline)
     expect_total(row, costs, 1, 2**30 / costs.bandwidth("tcp"))
     assert float(row["downtime_seconds"]) >= 2**30 / costs.bandwidth("tcp")
+
+
+def dirtying(rate, working_set="1GiB", **memory):
+    """One VM of 1 GiB that dirties at `rate` whatever happens."""
+
+    def change(scenario):
+        scenario["vms"][0]["pages"].update(working_set=working_set, idle_dirty_rate=rate)
+        scenario["migrations"][0]["memory"] = memory
+
+    return change
+
+
+def test_post_copy_pauses_for_the_switch_and_sends_all_memory_once(run):
+    result, [row], costs = one(run, dirtying("5GB/s", mode="postcopy"))
+    check_sums([row])
+    expect_total(row, costs, 1, 2**30 / costs.bandwidth("tcp") + costs.postcopy_switch - costs.finish)
+    assert float(row["downtime_seconds"]) == pytest.approx(costs.postcopy_switch, abs=1e-4)
+    assert (int(row["bytes"]), int(row["rounds"]), row["reason"]) == (2**30, 1, "")
+    assert [int(line["bytes"]) for line in result.table("rounds")] == [2**30]
+
+
+def test_hybrid_sends_after_the_switch_what_its_round_left_and_let_be_dirtied(run):
+    result, [row], costs = one(run, dirtying("500MB/s", mode="hybrid", downtime_limit="50ms"))
+    bandwidth = costs.bandwidth("tcp")
+    left = bandwidth * 0.05
+    first = 2**30 - left
+    rest = left + 500e6 * first / bandwidth
+    check_sums([row])
+    assert [int(line["bytes"]) for line in result.table("rounds")] == pytest.approx([first, rest], rel=2e-3)
+    expect_total(row, costs, 1, (first + rest) / bandwidth + costs.postcopy_switch - costs.finish)
+    assert float(row["downtime_seconds"]) == pytest.approx(costs.postcopy_switch, abs=1e-4)
+
+
+def test_a_stall_that_ends_in_post_copy_is_told_in_the_reason_of_the_completed_move(run):
+    # 2 GB/s is more than the network carries: each round after the first sends the working set.
+    result, [row], costs = one(run, dirtying("2GB/s", "512MiB", max_rounds=3, on_stall=["postcopy"]))
+    assert row["outcome"] == "completed"
+    assert row["reason"] == "did not converge in 3 rounds: post-copy"
+    expect_total(row, costs, 1, (2**30 + 3 * 2**29) / costs.bandwidth("tcp") + costs.postcopy_switch - costs.finish)
+
+
+def test_a_stall_that_nothing_helps_is_told_with_what_was_tried(run):
+    def stalls(scenario):
+        dirtying("20GB/s", "512MiB", max_rounds=2, on_stall=["auto_converge", "abort"])(scenario)
+
+    scenario = copy.deepcopy(SCENARIO)
+    stalls(scenario)
+    [row] = run(scenario, statuses=(1,)).table("migrations")
+    assert row["outcome"] == "rolled_back"
+    assert re.fullmatch(r"pre-copy of vm0 has not converged after 4 rounds: in the last one [0-9.]+ MB/s were sent and [0-9.]+ MB/s"
+                        r" were dirtied; it did not converge in 2 rounds: throttled \(auto_converge\)", row["reason"])
+
+
+def test_auto_converge_takes_twenty_percent_then_ten_until_the_rest_fits(run):
+    rate, limit, memory = 1.4e9, 0.3, 2**33
+
+    def busy(scenario):
+        dirtying("1.4GB/s", "8GiB", auto_converge=True)(scenario)
+        scenario["vms"][0]["memory"] = "8GiB"
+
+    result, [row], costs = one(run, busy)
+    bandwidth = costs.bandwidth("tcp")
+    threshold = bandwidth * limit
+    pending, time, sent, rounds = memory, 0.0, 0.0, []
+    throttle, high, period_sent, period_dirtied, looked = 0.0, 0, 0.0, 0.0, 0.0
+    while True:
+        part = pending - threshold
+        time += part / bandwidth
+        dirtied = min(rate * (1 - throttle) * part / bandwidth, memory)
+        sent += part
+        rounds.append((part, dirtied))
+        period_sent, period_dirtied = period_sent + part, period_dirtied + dirtied
+        if time - looked > 1:
+            if period_dirtied > period_sent / 2:
+                high += 1
+                if high == 2:
+                    high, throttle = 0, 0.2 if throttle == 0 else min(throttle + 0.1, 0.99)
+            period_sent, period_dirtied, looked = 0.0, 0.0, time
+        pending = min(threshold + dirtied, memory)
+        if pending - threshold < threshold * 0.01:
+            break
+    time += pending / bandwidth
+    assert throttle >= 0.4
+    assert row["reason"] == ""
+    table = result.table("rounds")
+    for line, (part, dirtied) in zip(table[:8], rounds):
+        assert float(line["bytes"]) == pytest.approx(part, rel=1e-2)
+        assert float(line["dirty_bytes"]) == pytest.approx(dirtied, rel=1e-2)
+    assert float(row["migration_seconds"]) == pytest.approx(time + costs.prepare + costs.finish + costs.clean_up, rel=2e-2)
+
+
+def test_several_streams_fill_the_link(run):
+    for streams, expected in ((1, 2e9 / 8), (3, 6e9 / 8), (8, 10e9 / 8)):
+        def several(scenario):
+            scenario["platform"]["streams"] = {"tcp": {"bandwidth": {"value": "2Gbps", "source": "a slow stream", "kind": "assumed"}}}
+            scenario["migrations"][0]["memory"] = {"streams": streams}
+
+        _, [row], costs = one(run, several)
+        expect_total(row, costs, 1, 2**30 / expected)
+
+
+def test_zstd_takes_as_long_as_its_threads_or_the_link(run):
+    for streams in (2, 8, 40):
+        _, [row], costs = one(run, dirtying("0B/s", "0B", mode="offline", compression="zstd", streams=streams))
+        ratio, pace = costs.compression["zstd"]
+        assert int(row["bytes"]) == pytest.approx(2**30 * ratio, abs=1)
+        expect_total(row, costs, 1, max(2**30 / (streams * pace), 2**30 * ratio / costs.link["tcp"]))
+
+
+def test_xbzrle_sends_differences_from_the_third_round_on(run):
+    result, [row], costs = one(run, dirtying("20GB/s", "64MiB", compression="xbzrle", downtime_limit="1ms", max_rounds=4, on_stall=["postcopy"]))
+    ratio, pace = costs.compression["xbzrle"]
+    lines = result.table("rounds")
+    assert float(lines[1]["bytes"]) == pytest.approx(2**26, rel=2e-2)
+    for line in lines[2:4]:
+        assert float(line["bytes"]) == pytest.approx(2**26 * ratio, rel=2e-2)
+        assert float(line["seconds"]) == pytest.approx(2**26 / pace, rel=2e-2)  # the encoder, not the network
+    assert float(lines[4]["bytes"]) == pytest.approx(2**26, rel=2e-2)  # after the switch, as it is
+
+
+@pytest.mark.parametrize("memory", [
+    {}, {"mode": "offline"}, {"mode": "postcopy"}, {"mode": "hybrid"}, {"auto_converge": True}, {"streams": 4},
+    {"compression": "xbzrle"}, {"compression": "zstd", "streams": 8}, {"max_rounds": 2, "on_stall": ["postcopy"]},
+    {"max_rounds": 8, "on_stall": ["auto_converge"]},
+], ids=str)
+def test_the_plan_predicts_the_total_of_a_move_alone(run, ferry, tmp_path, memory):
+    scenario = copy.deepcopy(SCENARIO)
+    dirtying("700MB/s", "900MiB", **memory)(scenario)
+    scenario["vms"][0]["memory"] = "4GiB"
+    [row] = run(scenario).table("migrations")
+    path = tmp_path / "planned.yaml"
+    path.write_text(json.dumps(scenario))
+    planned = subprocess.run([ferry, "plan", str(path)], capture_output=True, text=True, check=True).stdout
+    [predicted] = re.findall(r"^ *1 +vm0 .* ([0-9.]+)$", planned, re.M)
+    assert float(predicted) == pytest.approx(float(row["total_seconds"]), rel=1e-2)
 
 
 def test_a_job_adds_its_answer_and_its_reactivation(run):

@@ -99,6 +99,11 @@ def renamed(*replacements):
 platforms_networks = without("cluster.networks")
 over_tcp = put("migrations.0.transport", "tcp")
 over_ipoib = put("migrations.0.transport", "ipoib")
+over_two_streams = both(over_tcp, put("migrations.0.memory.streams", 2))
+as_zstd = both(over_two_streams, put("migrations.0.memory.compression", "zstd"))
+as_xbzrle = both(over_tcp, put("migrations.0.memory.compression", "xbzrle"))
+# Twice what the network carries is dirtied: every VM stalls.
+stalling = both(over_tcp, put("vms.0.pages.dirty_rate", "3GB/s"), put("vms.0.pages.working_set", "500MiB"))
 eager = put("jobs.0.reconnect", "eager")
 tight = both(put("schedule.limits", {}), put("faults", []), put("schedule.stagger", "0s"))
 crossing = both(tight, put("migrations.0.to", "host[3-4]"))  # two flows between the leaves at once
@@ -179,6 +184,10 @@ CHANGES = {
     "migrations.memory.bandwidth_limit": (None, put("migrations.0.memory.bandwidth_limit", "6Gbps")),
     "migrations.memory.pin_all": (None, put("migrations.0.memory.pin_all", False)),
     "migrations.memory.max_rounds": (None, put("migrations.0.memory.max_rounds", 1)),
+    "migrations.memory.auto_converge": (stalling, put("migrations.0.memory.auto_converge", True)),
+    "migrations.memory.compression": (over_two_streams, put("migrations.0.memory.compression", "zstd")),
+    "migrations.memory.streams": (both(over_tcp, override("streams", "tcp", "bandwidth", "2Gbps")), put("migrations.0.memory.streams", 2)),
+    "migrations.memory.on_stall": (stalling, put("migrations.0.memory.on_stall", ["postcopy"])),
     "migrations.timeouts.suspend": (None, put("migrations.0.timeouts.suspend", "1ms")),
     "migrations.timeouts.detach": (None, put("migrations.0.timeouts.detach", "1ms")),
     "migrations.timeouts.ivshmem": (None, put("migrations.0.timeouts.ivshmem", "1ms")),
@@ -209,6 +218,11 @@ CHANGES = {
     "platform.hypervisor.remove_ivshmem": (None, override("hypervisor", "remove_ivshmem", "700ms")),
     "platform.hypervisor.add_ivshmem": (None, override("hypervisor", "add_ivshmem", "2s")),
     "platform.hypervisor.pin_per_gib": (None, override("hypervisor", "pin_per_gib", "700ms")),
+    "platform.hypervisor.postcopy_switch": (both(over_tcp, put("migrations.0.memory.mode", "postcopy")), override("hypervisor", "postcopy_switch", "70ms")),
+    "platform.compression.xbzrle.ratio": (as_xbzrle, override("compression", "xbzrle", "ratio", "90%")),
+    "platform.compression.xbzrle.speed": (as_xbzrle, override("compression", "xbzrle", "speed", "100MB/s")),
+    "platform.compression.zstd.ratio": (as_zstd, override("compression", "zstd", "ratio", "90%")),
+    "platform.compression.zstd.speed": (as_zstd, override("compression", "zstd", "speed", "100MB/s")),
     "platform.streams.tcp.bandwidth": (over_tcp, override("streams", "tcp", "bandwidth", "5Gbps")),
     "platform.streams.ipoib.bandwidth": (over_ipoib, override("streams", "ipoib", "bandwidth", "5Gbps")),
     "platform.hypervisor.devices_at_once": (None, lambda s: s["platform"].update(hypervisor={"devices_at_once": True})),

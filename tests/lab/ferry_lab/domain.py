@@ -5,6 +5,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from .accelerator import EMULATOR, Accelerator
 from .host import CONSOLES, INITRAMFS, KERNEL
+from .problem import LabProblem
 
 VIRTUAL_FUNCTION_ALIAS = "ua-vf0"
 IVSHMEM_ALIAS = "ua-shm0"
@@ -29,6 +30,10 @@ class Vm:
     working_set: int = 0
     dirty_rate: int = 0  # what it does from the start
     number: int = 0  # in the lab
+
+    def __post_init__(self):
+        if self.ivshmem and (self.ivshmem < 1 << 20 or self.ivshmem & (self.ivshmem - 1)):
+            raise LabProblem(f"{self.name}: ivshmem of {self.ivshmem} bytes; QEMU takes powers of two from 1MiB")
 
     @property
     def domain(self) -> str:

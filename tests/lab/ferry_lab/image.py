@@ -65,7 +65,7 @@ def image(folder: Path | None = None) -> Image:
 
 def _ingredients() -> str:
     """What the image is made of, as text: packages by version, own files by content."""
-    lines = [f"kernel {_kernel_package()}"]
+    lines = [f"kernel {KERNEL_PACKAGE}"]
     for package in ["busybox-static", "qemu-guest-agent"]:
         version = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], text=True, capture_output=True)
         if version.returncode != 0:
@@ -83,7 +83,7 @@ def _kernel_package() -> str:
         words = line.split()
         if words[:1] == ["Depends:"]:
             return words[1]
-    raise LabProblem(f"apt-cache knows no {KERNEL_PACKAGE}; `apt-get update` fetches the lists of packages")
+    return KERNEL_PACKAGE  # the lists of packages are not there (yet)
 
 
 def _build(folder: Path, ingredients: str) -> None:
@@ -105,8 +105,13 @@ def _build(folder: Path, ingredients: str) -> None:
 
 def _unpack_kernel(folder: Path) -> Path:
     folder.mkdir()
-    download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", _kernel_package()]
-    _run(download, cwd=folder)
+    download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download"]
+    try:
+        _run([*download, _kernel_package()], cwd=folder)
+    except LabProblem:
+        # The lists of packages may be older than the archive.
+        _run(["apt-get", "-q", "update"])
+        _run([*download, _kernel_package()], cwd=folder)
     (package,) = folder.glob("*.deb")
     _run(["dpkg-deb", "-x", package, folder / "tree"])
     package.unlink()

@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 
 #include <fstream>
 #include <sstream>
@@ -157,6 +161,55 @@ TEST(read_journal, survives_any_bytes_and_any_single_changed_byte) {
       RC_ASSERT(contents->torn);
     }
   }));
+}
+
+TEST_F(JournalFileTest, belongs_to_one_process_at_a_time_which_others_can_name) {
+  EXPECT_EQ(journal_writer(file_), std::nullopt);
+  JournalFile journal(file_);
+  journal.append("one");
+  const pid_t owner = ::getpid();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int wrong = journal_writer(file_) == owner ? 0 : 1;
+    try {
+      const JournalFile second(file_);
+      wrong += 2;
+    } catch (const std::runtime_error& error) {
+      if (error.what() != file_.string() + ": another controller (process " +
+                              std::to_string(owner) + ") is at work with it") {
+        wrong += 4;
+      }
+    }
+    ::_exit(wrong);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(JournalFileTest, of_a_process_that_died_is_free) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    JournalFile journal(file_);
+    journal.append("one");
+    ::raise(SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(journal_writer(file_), std::nullopt);
+  EXPECT_TRUE(await_journal_writer(file_));
+  const JournalFile next(file_);
+  EXPECT_EQ(next.found(), std::vector<std::string>{"one"});
+}
+
+TEST(memory_journal, goes_on_behind_the_last_good_record_of_a_text) {
+  MemoryJournal first;
+  first.append("one");
+  const std::string two = journal_line(2, "two");
+  MemoryJournal next(first.text() + two.substr(0, two.size() / 2));
+  next.append("other");
+  EXPECT_EQ(next.text(), journal_line(1, "one") + journal_line(2, "other"));
 }
 
 }  // namespace

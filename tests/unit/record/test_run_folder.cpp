@@ -146,5 +146,34 @@ TEST(run_json, says_what_was_run_and_how_long_it_took) {
       "assignment": {"vms.vm.count": "2"}, "repetition": 3}})"));
 }
 
+TEST_F(RunFolderTest, that_appeared_early_stays_and_its_files_are_replaced) {
+  {
+    auto folder = NewFolder::create(base_ / "run");
+    ASSERT_TRUE(folder.has_value()) << folder.error();
+    ASSERT_TRUE(folder->write("run.json", "unfinished"));
+    EXPECT_FALSE(folder->appeared());
+    ASSERT_TRUE(folder->appear());
+    EXPECT_EQ(read(base_ / "run" / "run.json"), "unfinished");
+    EXPECT_EQ(folder->partial(), base_ / "run");
+  }
+  EXPECT_EQ(names(base_), std::set<std::string>{"run"});
+  NewFolder again = NewFolder::of_existing(base_ / "run");
+  ASSERT_TRUE(again.write("run.json", "finished"));
+  ASSERT_TRUE(again.commit());
+  EXPECT_EQ(read(base_ / "run" / "run.json"), "finished");
+  EXPECT_EQ(names(base_ / "run"), std::set<std::string>{"run.json"});
+}
+
+TEST_F(RunFolderTest, cannot_appear_where_another_one_appeared_meanwhile) {
+  auto folder = NewFolder::create(base_ / "run");
+  ASSERT_TRUE(folder.has_value()) << folder.error();
+  std::filesystem::create_directory(base_ / "run");
+  std::ofstream(base_ / "run" / "other") << "x";
+  const auto appeared = folder->appear();
+  ASSERT_FALSE(appeared.has_value());
+  EXPECT_EQ(appeared.error(), (base_ / "run").string() +
+                                  ": appeared meanwhile, and nothing is ever overwritten");
+}
+
 }  // namespace
 }  // namespace ferry

@@ -13,12 +13,15 @@ void add_platform(std::ostream& out, const Platform& platform) {
   const HypervisorCosts& h = platform.hypervisor;
   for (const Duration cost :
        {h.prepare, h.finish, h.clean_up, h.set_status, h.detach_vf, h.attach_vf.fixed,
-        h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, platform.mpi.notice,
+        h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, h.postcopy_switch, platform.mpi.notice,
         platform.mpi.drain_channel, platform.mpi.reconnect_channel, platform.mpi.reactivate}) {
     out << to_text(cost) << ' ';
   }
   out << to_text(h.serial) << ' ' << h.devices_at_once << ' '
       << to_text(platform.rdma_unpinned_bandwidth);
+  for (const CompressionCosts& costs : {platform.xbzrle, platform.zstd}) {
+    out << ' ' << to_text(costs.ratio) << ' ' << to_text(costs.speed);
+  }
   for (const StreamCosts& stream : platform.streams) out << ' ' << to_text(stream.bandwidth);
   out << '\n';
 }

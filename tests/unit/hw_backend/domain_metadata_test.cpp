@@ -1,0 +1,57 @@
+#include "hw_backend/libvirt/domain_metadata.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/hw_backend/guest_xml.hpp"
+
+namespace ferry {
+namespace {
+
+TEST(DomainMetadata, a_mark_is_read_as_it_was_written) {
+  DomainMark mark{"run <1> & 'two'", Phase::detach_vf, "host0", "host1", {}};
+  mark.take(DeviceKind::virtual_function, nic_xml);
+  mark.take(DeviceKind::ivshmem, shmem_xml);
+  const auto read = read_mark(to_xml(mark));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->run, mark.run);
+  EXPECT_EQ(read->phase, Phase::detach_vf);
+  EXPECT_EQ(read->source, "host0");
+  EXPECT_EQ(read->destination, "host1");
+  ASSERT_NE(read->find(DeviceKind::virtual_function), nullptr);
+  EXPECT_EQ(read->find(DeviceKind::virtual_function)->xml, nic_xml);
+  ASSERT_NE(read->find(DeviceKind::ivshmem), nullptr);
+  EXPECT_EQ(read->find(DeviceKind::ivshmem)->xml, shmem_xml);
+}
+
+TEST(DomainMetadata, libvirt_may_return_it_in_its_namespace) {
+  const auto read = read_mark(
+      "<ferry:move xmlns:ferry='urn:ferry:migration:1' run='r' phase='migration' source='host0'>"
+      "<ferry:taken device='ivshmem'>&lt;shmem/&gt;</ferry:taken></ferry:move>");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->phase, Phase::migration);
+  EXPECT_EQ(read->destination, "");
+  ASSERT_NE(read->find(DeviceKind::ivshmem), nullptr);
+  EXPECT_EQ(read->find(DeviceKind::ivshmem)->xml, "<shmem/>");
+  EXPECT_EQ(read->find(DeviceKind::virtual_function), nullptr);
+}
+
+TEST(DomainMetadata, what_is_taken_twice_is_kept_once_and_can_be_given_back) {
+  DomainMark mark;
+  mark.take(DeviceKind::ivshmem, "<shmem name='a'/>");
+  mark.take(DeviceKind::ivshmem, "<shmem name='b'/>");
+  ASSERT_EQ(mark.taken.size(), 1U);
+  EXPECT_EQ(mark.taken[0].xml, "<shmem name='b'/>");
+  mark.give_back(DeviceKind::virtual_function);
+  EXPECT_EQ(mark.taken.size(), 1U);
+  mark.give_back(DeviceKind::ivshmem);
+  EXPECT_TRUE(mark.taken.empty());
+}
+
+TEST(DomainMetadata, what_is_no_mark_is_none) {
+  for (const char* text : {"", "<move", "<other/>", "<move run='r' phase='sleep'/>"}) {
+    EXPECT_FALSE(read_mark(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace ferry
