@@ -62,6 +62,7 @@ schedule:
     host_in: unlimited
     link: unlimited
   stagger: 0s
+constraints: []
 faults: []
 outputs:
   trace: true
