@@ -70,8 +70,8 @@ std::optional<std::size_t> Admission::take(std::size_t wave) {
   for (; taken < moves.size() && !lack; ++taken) {
     const AdmissionMove& move = moves[taken];
     const MoveSpec& spec = instance_.moves[move.move];
-    if (!move.its_turn) {
-      lack = turn_of(spec.vm);
+    if (move.waits_for) {
+      lack = turn_of(*move.waits_for);
     } else if (const std::optional<std::size_t> full =
                    limiter_.full_place(spec, move.from, move.to)) {
       lack = full;
@@ -104,6 +104,12 @@ void Admission::came_free(std::size_t index) {
   lack.free = true;
   free_.emplace(lack.waiting.top(), index);
 }
+
+void Admission::links_left(const MoveSpec& move, HostId from, HostId to) {
+  for (const std::size_t place : limiter_.slots_of(move, from, to)) came_free(place);
+}
+
+void Admission::given_up(const MoveSpec& move) { came_free(turn_of(move.vm)); }
 
 void Admission::move_ended(const MoveSpec& move, HostId from, HostId to) {
   for (const std::size_t place : limiter_.places_of(move, from, to)) came_free(place);

@@ -20,7 +20,8 @@ struct AdmissionMove {
   std::size_t move = 0;  ///< index into Instance::moves
   HostId from;
   HostId to;
-  bool its_turn = true;  ///< no earlier move of its VM is still to come
+  /// Whose move has to end first: its own VM's earlier one, or another's that it must follow.
+  std::optional<VmId> waits_for = std::nullopt;
 };
 
 /// Waves are numbered by the caller; of those that may open, the lowest number opens first. Not
@@ -44,6 +45,9 @@ class Admission {
 
   /// A move has ended, and what it held beyond its VM's present host was given back.
   void move_ended(const MoveSpec& move, HostId from, HostId to);
+  /// A move left the links of its path, or will never begin.
+  void links_left(const MoveSpec& move, HostId from, HostId to);
+  void given_up(const MoveSpec& move);
 
  private:
   using Waves = std::priority_queue<std::size_t, std::vector<std::size_t>, std::greater<>>;

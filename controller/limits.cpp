@@ -11,12 +11,15 @@ constexpr std::size_t in(std::size_t first, std::size_t index) { return first + 
 
 }  // namespace
 
-Limiter::Limiter(const Instance& instance, const Limits& limits)
+Limiter::Limiter(const Instance& instance, const Limits& limits, std::shared_ptr<LinkMap> links,
+                 const std::vector<std::uint32_t>& slots)
     : cluster_limited_(limits.cluster.has_value()),
       out_limited_(limits.host_out.has_value()),
       in_limited_(limits.host_in.has_value()),
       links_limited_(limits.link.has_value()),
-      network_of_transport_(transport_count, 0) {
+      network_of_transport_(transport_count, 0),
+      links_(std::move(links)),
+      slot_count_(slots.size()) {
   places_.push_back({0, limits.cluster.value_or(0)});
   hosts_ = add_pairs(instance.hosts.size(), 0);
   for (std::size_t i = 0; i < instance.hosts.size(); ++i) {
@@ -38,6 +41,8 @@ Limiter::Limiter(const Instance& instance, const Limits& limits)
     }
     networks_.push_back(places);
   }
+  first_slot_ = places_.size();
+  for (const std::uint32_t slot : slots) places_.push_back({0, slot});
 }
 
 std::size_t Limiter::add_pairs(std::size_t count, std::uint64_t limit) {
@@ -51,6 +56,7 @@ Limiter::Places Limiter::places_of(const MoveSpec& move, HostId from, HostId to)
   if (cluster_limited_) places.add(cluster);
   if (out_limited_) places.add(out(hosts_, from.index));
   if (in_limited_) places.add(in(hosts_, to.index));
+  for (const std::size_t slot : slots_of(move, from, to)) places.add(slot);
   if (!links_limited_ || networks_.empty()) return places;
   const NetworkPlaces& network =
       networks_[network_of_transport_[static_cast<std::size_t>(move.transfer.transport)]];
@@ -62,6 +68,15 @@ Limiter::Places Limiter::places_of(const MoveSpec& move, HostId from, HostId to)
   if (leaf_from != leaf_to) {
     places.add(out(network.leaves, leaf_from));
     places.add(in(network.leaves, leaf_to));
+  }
+  return places;
+}
+
+Limiter::Places Limiter::slots_of(const MoveSpec& move, HostId from, HostId to) const {
+  Places places;
+  if (slot_count_ == 0) return places;
+  for (const LinkId link : links_->route(move.transfer.transport, from, to)) {
+    if (link.index < slot_count_) places.add(first_slot_ + link.index);
   }
   return places;
 }
@@ -78,10 +93,22 @@ void Limiter::take(const MoveSpec& move, HostId from, HostId to) {
 }
 
 void Limiter::give(const MoveSpec& move, HostId from, HostId to) {
+  for (const std::size_t place : places_of(move, from, to)) give_back(place);
+}
+
+void Limiter::give_slots(const MoveSpec& move, HostId from, HostId to) {
+  for (const std::size_t place : slots_of(move, from, to)) give_back(place);
+}
+
+void Limiter::give_rest(const MoveSpec& move, HostId from, HostId to) {
   for (const std::size_t place : places_of(move, from, to)) {
-    check(places_[place].used > 0, "a place is given back only after it was taken");
-    places_[place].used -= 1;
+    if (place < first_slot_ || place >= first_slot_ + slot_count_) give_back(place);
   }
+}
+
+void Limiter::give_back(std::size_t place) {
+  check(places_[place].used > 0, "a place is given back only after it was taken");
+  places_[place].used -= 1;
 }
 
 }  // namespace ferry

@@ -4,10 +4,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "core/scenario/instance.hpp"
+#include "core/topology/link_map.hpp"
 
 namespace ferry {
 
@@ -16,10 +18,13 @@ namespace ferry {
 /// What is limited are *places*, numbered from 0: the cluster, each host outwards and inwards, and
 /// with the `link` limit each direction of each host's link in the network that carries the move;
 /// in a fat tree also each direction between a leaf and its spines, whose links count together
-/// (limit x spines).
+/// (limit x spines). A plan may give each single link a limit of its own besides.
 class Limiter {
  public:
-  Limiter(const Instance& instance, const Limits& limits);
+  Limiter(const Instance& instance, const Limits& limits) : Limiter(instance, limits, nullptr, {}) {}
+  /// `slots`: limits by `LinkId` in `links`, for those links that have one.
+  Limiter(const Instance& instance, const Limits& limits, std::shared_ptr<LinkMap> links,
+          const std::vector<std::uint32_t>& slots);
 
   /// The limited places that one move takes: those that have a limit.
   class Places {
@@ -30,7 +35,7 @@ class Limiter {
    private:
     friend Limiter;
     void add(std::size_t place) { places_[count_++] = place; }
-    std::array<std::size_t, 7> places_{};  // cluster, two hosts, two links, two leaves
+    std::array<std::size_t, 15> places_{};  // cluster, 2 hosts, 2 links, 2 leaves, a route's links
     std::size_t count_ = 0;
   };
   [[nodiscard]] Places places_of(const MoveSpec& move, HostId from, HostId to) const;
@@ -50,6 +55,12 @@ class Limiter {
   void take(const MoveSpec& move, HostId from, HostId to);
   void give(const MoveSpec& move, HostId from, HostId to);
 
+  /// Of the places of a move those on single links that a plan limits. They are needed only until
+  /// its memory has moved, and may be given back before the others: then `give_rest` ends the move.
+  [[nodiscard]] Places slots_of(const MoveSpec& move, HostId from, HostId to) const;
+  void give_slots(const MoveSpec& move, HostId from, HostId to);
+  void give_rest(const MoveSpec& move, HostId from, HostId to);
+
  private:
   struct Place {
     std::uint64_t used = 0;
@@ -62,6 +73,7 @@ class Limiter {
     std::uint32_t hosts_per_leaf = 0;  ///< 0: no leaves
   };
 
+  void give_back(std::size_t place);
   /// Makes `count` pairs of places, outwards and inwards; returns the number of the first.
   std::size_t add_pairs(std::size_t count, std::uint64_t limit);
 
@@ -73,6 +85,9 @@ class Limiter {
   std::size_t hosts_ = 0;
   std::vector<NetworkPlaces> networks_;
   std::vector<std::size_t> network_of_transport_;
+  std::shared_ptr<LinkMap> links_;
+  std::size_t first_slot_ = 0;
+  std::size_t slot_count_ = 0;
 };
 
 }  // namespace ferry

@@ -8,9 +8,15 @@
 
 #include <fmt/format.h>
 
+#include "controller/planner/link_slots.hpp"
+#include "controller/planner/lower_bound.hpp"
+#include "controller/planner/ordering.hpp"
+#include "controller/planner/path_bandwidth.hpp"
 #include "core/migration/prediction.hpp"
+#include "controller/planner/placement.hpp"
+#include "controller/planner/precedence.hpp"
+#include "controller/planner/vm_groups.hpp"
 #include "core/record/natural_order.hpp"
-#include "core/topology/inventory.hpp"
 
 namespace ferry {
 
@@ -31,133 +37,124 @@ std::vector<std::size_t> order_of_moves(const Instance& instance) {
   return order;
 }
 
-/// Chooses destinations one after the other, as a sequential execution would fill the hosts.
-class Placement {
- public:
-  explicit Placement(const Instance& instance)
-      : inventory_(instance), planned_(instance.hosts.size(), 0) {
-    for (const VmSpec& vm : instance.vms) {
-      planned_[vm.host.index] += 1;
-      where_.push_back(vm.host);
-    }
-  }
-
-  [[nodiscard]] HostId where(VmId vm) const { return where_[vm.index]; }
-
-  std::optional<HostId> choose(const MoveSpec& move) {
-    const std::vector<HostId>& candidates = move.candidates;
-    const std::size_t first = move.place == Place::in_order ? turns_[move.migration]++ : 0;
-    std::optional<HostId> best;
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-      const HostId host = candidates[(first + i) % candidates.size()];
-      if (!inventory_.fits(move.vm, host)) continue;
-      if (!best || better(move.place, host, *best)) best = host;
-      if (move.place == Place::in_order) break;
-    }
-    return best;
-  }
-
-  void commit(VmId vm, HostId to) {
-    inventory_.reserve(vm, to);
-    inventory_.release(vm, where_[vm.index]);
-    planned_[where_[vm.index].index] -= 1;
-    planned_[to.index] += 1;
-    where_[vm.index] = to;
-  }
-
-  [[nodiscard]] std::string refusals(const MoveSpec& move) const {
-    constexpr std::size_t shown = 4;
-    std::string text;
-    for (std::size_t i = 0; i < std::min(shown, move.candidates.size()); ++i) {
-      const std::optional<std::string> refusal = inventory_.refusal(move.vm, move.candidates[i]);
-      text += (i == 0 ? "" : "; ") + refusal.value_or("");
-    }
-    if (move.candidates.size() > shown) {
-      text += fmt::format("; and {} more hosts", move.candidates.size() - shown);
-    }
-    return text;
-  }
-
- private:
-  [[nodiscard]] bool better(Place place, HostId a, HostId b) const {
-    if (place == Place::pack) return inventory_.free(a).memory < inventory_.free(b).memory;
-    return planned_[a.index] < planned_[b.index];
-  }
-
-  Inventory inventory_;
-  std::vector<std::uint32_t> planned_;  ///< VMs by host
-  std::vector<HostId> where_;           ///< by VM
-  std::map<std::string, std::size_t> turns_;
-};
-
-/// Groups of VMs that share jobs, directly or through other VMs: a wave must not split them.
-class JobGroups {
- public:
-  explicit JobGroups(const Instance& instance) : parent_(instance.vms.size()) {
-    std::iota(parent_.begin(), parent_.end(), std::uint32_t{0});
-    for (const JobSpec& job : instance.jobs) {
-      for (const VmId vm : job.vms) parent_[root(vm.index)] = root(job.vms.front().index);
-    }
-  }
-  std::uint32_t root(std::uint32_t vm) {
-    while (parent_[vm] != vm) vm = parent_[vm] = parent_[parent_[vm]];
-    return vm;
-  }
-
- private:
-  std::vector<std::uint32_t> parent_;
-};
-
 std::vector<PlannedWave> form_waves(const Scenario& scenario, const Instance& instance,
                                     const std::vector<std::size_t>& order) {
+  const Batch batch = scenario.schedule.batch;
+  VmGroups groups(instance.vms.size());
+  groups.join_constraints(instance);
+  if (batch == Batch::job) groups.join_jobs(instance);
   std::vector<PlannedWave> waves;
-  JobGroups groups(instance);
   // A VM appears once in a wave: its second move at the same time opens another one.
   std::map<std::tuple<TimePoint, std::uint32_t, std::uint32_t>, std::size_t> open;
   std::map<std::pair<VmId, TimePoint>, std::uint32_t> seen;
   for (const std::size_t index : order) {
     const MoveSpec& move = instance.moves[index];
     const TimePoint start = TimePoint::at(move.at.at);
-    if (scenario.schedule.batch == Batch::vm) {
-      waves.push_back({{index}, start});
-      continue;
-    }
     const std::uint32_t turn = seen[{move.vm, start}]++;
-    const std::uint32_t group =
-        scenario.schedule.batch == Batch::all ? 0 : groups.root(move.vm.index);
+    const std::uint32_t group = batch == Batch::all ? 0 : groups.root(move.vm.index);
     const auto [place, added] = open.try_emplace({start, group, turn}, waves.size());
-    if (added) waves.push_back({{}, start});
+    if (added) waves.push_back({{}, start, {}});
     waves[place->second].moves.push_back(index);
   }
   return waves;
 }
 
+/// Gives the places of each VM's moves in `order` back to these moves in the order of `placed`.
+void keep_turns(const Instance& instance, const std::vector<PlacedMove>& placed,
+                std::vector<std::size_t>& order) {
+  std::vector<std::vector<std::size_t>> turns(instance.vms.size());
+  for (auto move = placed.rbegin(); move != placed.rend(); ++move) {
+    turns[instance.moves[move->move].vm.index].push_back(move->move);
+  }
+  for (std::size_t& index : order) {
+    std::vector<std::size_t>& rest = turns[instance.moves[index].vm.index];
+    index = rest.back();
+    rest.pop_back();
+  }
+}
+
+/// A wave of several moves needs their places all at once.
+void widen_slots(Plan& plan, const Instance& instance) {
+  for (const PlannedWave& wave : plan.waves) {
+    if (wave.moves.size() == 1) continue;
+    std::map<LinkId, std::uint32_t> users;
+    for (const std::size_t move : wave.moves) {
+      for (const LinkId link : plan.links->route(instance.moves[move].transfer.transport,
+                                                 plan.moves[move].from, plan.moves[move].to)) {
+        std::uint32_t& slots = plan.link_slots[link.index];
+        slots = std::max(slots, ++users[link]);
+      }
+    }
+  }
+}
+
+/// Of all moves: what their links carry, and the bound that follows. A VM's later moves count like
+/// others, those at a later time from then on.
+void bound_makespan(Plan& plan, const Instance& instance, const std::vector<MoveLoad>& loads) {
+  const LowerBound bound = lower_bound(*plan.links, loads);
+  plan.least_makespan = bound.time;
+  plan.bounded_by = bound.link ? fmt::format("which {} takes", plan.links->name(*bound.link, instance))
+                               : "which its longest move takes";
+}
+
+/// A sentence if the deadline cannot be met.
+std::optional<std::string> missed_deadline(const Plan& plan, const Instance& instance) {
+  for (const ConstraintSpec& constraint : instance.constraints) {
+    if (constraint.kind != ConstraintSpec::Kind::deadline) continue;
+    if (plan.least_makespan <= constraint.deadline) continue;
+    return fmt::format("no schedule meets the deadline of {}: the moves take at least {:.3f} s, {}",
+                       to_text(constraint.deadline), plan.least_makespan.to_seconds(),
+                       plan.bounded_by);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
-tl::expected<Plan, std::string> make_plan(const Scenario& scenario, const Instance& instance) {
+tl::expected<Plan, std::string> make_plan(const Scenario& scenario, Instance& instance) {
   Plan plan;
   plan.order = scenario.schedule.order;
   plan.limits = scenario.schedule.limits;
   plan.stagger = scenario.schedule.stagger;
-  plan.moves.resize(instance.moves.size());
+  plan.links = std::make_shared<LinkMap>(instance);
+  const bool planned = plan.order == Order::planned;
 
-  const std::vector<std::size_t> order = order_of_moves(instance);
-  Placement placement(instance);
-  for (const std::size_t index : order) {
-    const MoveSpec& move = instance.moves[index];
-    const std::optional<HostId> to = placement.choose(move);
-    if (!to) {
-      return tl::unexpected(fmt::format("migration {}: {} fits on none of its destinations: {}",
-                                        move.migration, instance.vms[move.vm.index].name,
-                                        placement.refusals(move)));
+  const auto placed = place_moves(instance, scenario.platform, *plan.links,
+                                  order_of_moves(instance), {.planned = planned});
+  if (!placed) return tl::unexpected(placed.error());
+  plan.moves.resize(instance.moves.size());
+  std::vector<std::size_t> order;
+  for (const PlacedMove& move : *placed) {
+    order.push_back(move.move);
+    plan.moves[move.move] = {
+        .move = move.move,
+        .from = move.from,
+        .to = move.to,
+        .predicted_total = predict_total(instance, scenario.platform, instance.moves[move.move])};
+  }
+  const bool has_deadline = std::any_of(
+      instance.constraints.begin(), instance.constraints.end(),
+      [](const ConstraintSpec& c) { return c.kind == ConstraintSpec::Kind::deadline; });
+  if (planned || has_deadline) {
+    std::vector<MoveLoad> loads;
+    for (const PlannedMove& move : plan.moves) {
+      loads.push_back(load_of(instance, scenario.platform, *plan.links, instance.moves[move.move],
+                              move.from, move.to));
     }
-    plan.moves[index] = {.move = index,
-                         .from = placement.where(move.vm),
-                         .to = *to,
-                         .predicted_total = predict_total(instance, scenario.platform, move)};
-    placement.commit(move.vm, *to);
+    bound_makespan(plan, instance, loads);
+    if (auto missed = missed_deadline(plan, instance)) return tl::unexpected(std::move(*missed));
+    if (planned) {
+      plan.link_slots = link_slots(*plan.links, loads);
+      order = order_by_load(*plan.links, loads, order);
+      // Starts are kept; within one VM and time, so is the order of its moves.
+      keep_turns(instance, *placed, order);
+    }
   }
   plan.waves = form_waves(scenario, instance, order);
+  if (planned) widen_slots(plan, instance);
+  if (auto kept = keep_precedence(instance, *placed, planned, plan.waves); !kept) {
+    return tl::unexpected(kept.error());
+  }
   return plan;
 }
 

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <tl/expected.hpp>
 
 #include "core/scenario/instance.hpp"
+#include "core/topology/link_map.hpp"
 
 namespace ferry {
 
@@ -15,6 +17,13 @@ namespace ferry {
 struct PlannedWave {
   std::vector<std::size_t> moves;  ///< indices into Instance::moves
   TimePoint not_before;
+  /// Waves (indices into Plan::waves) that have to end first: `before` (their moves must also
+  /// complete), or departures that make room.
+  struct After {
+    std::size_t wave = 0;
+    bool must_complete = false;
+  };
+  std::vector<After> after;
 };
 
 /// A move with the destination that was chosen for it.
@@ -31,8 +40,19 @@ struct Plan {
   Order order = Order::parallel;
   Limits limits;
   Duration stagger;
+  /// Of a planned order: how many moves may be on each link at once, by `LinkId` in `links`; a link
+  /// beyond the end has no limit.
+  std::shared_ptr<LinkMap> links;
+  /// No schedule of these moves is faster, and why. Of a planned order or one with a deadline.
+  Duration least_makespan;
+  std::string bounded_by;
+  std::vector<std::uint32_t> link_slots;
 };
 
+/// For `planned`, moves through a spare place are appended to `instance.moves`, and the waves stand
+/// in the order of their load; other orders offer them by start, migration and VM name. In each,
+/// `before` comes first.
+///
 /// Places every move (`place`) so that memory, cores, VFs and IVShmem suffice at each step of a
 /// sequential execution, and forms the waves. Error: a sentence that names the first VM that fits
 /// nowhere and why each candidate was refused.
@@ -40,6 +60,7 @@ struct Plan {
 /// `place: spread` takes the candidate with the fewest VMs planned on it, `pack` the one with the
 /// least memory left, `in_order` hands the migration's VMs round the candidates one after the other;
 /// each goes on to the next candidate where a VM does not fit.
-tl::expected<Plan, std::string> make_plan(const Scenario& scenario, const Instance& instance);
+/// Error as well: constraints that no order keeps, and a deadline that no schedule could meet.
+tl::expected<Plan, std::string> make_plan(const Scenario& scenario, Instance& instance);
 
 }  // namespace ferry

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "controller/admission.hpp"
 #include "controller/limits.hpp"
@@ -31,7 +32,7 @@ class Session::Impl {
         options_(std::move(options)),
         world_(world),
         inventory_(instance),
-        limiter_(instance, plan.limits),
+        limiter_(instance, plan.limits, plan.links, plan.link_slots),
         admission_(instance, limiter_, inventory_,
                    [this](std::size_t wave) { return needs_of(wave); }),
         mutex_(world.executor.make_mutex()),
@@ -39,10 +40,21 @@ class Session::Impl {
         epochs_(instance.jobs.size(), 0),
         context_{world_, instance, jobs, recorder, journal, inventory_, *mutex_, epochs_},
         moves_(instance.moves.size()),
+        planned_wave_(instance.moves.size(), 0),
         queues_(instance.vms.size()) {
     for (const VmSpec& vm : instance.vms) hosts_.push_back(vm.host);
-    for (const PlannedWave& wave : plan.waves) {
+    if (!plan.link_slots.empty()) {
+      context_.memory_moved = [this](VmId vm) { leave_links(vm); };
+    }
+    followers_.resize(plan.waves.size());
+    for (std::size_t i = 0; i < plan.waves.size(); ++i) {
+      const PlannedWave& wave = plan.waves[i];
       add_wave(wave);
+      unfinished_.push_back(wave.moves.size());
+      for (const std::size_t move : wave.moves) planned_wave_[move] = i;
+      for (const PlannedWave::After& after : wave.after) {
+        if (after.must_complete) followers_[after.wave].push_back(i);
+      }
       for (const std::size_t move : wave.moves) queue_of(move).push_back(move);
     }
     progress_.moves = moves_.size();
@@ -81,6 +93,7 @@ class Session::Impl {
     HostId to;
     Bytes bytes;
     Duration outage;
+    bool off_links = false;  ///< of the running attempt: its places on the links are given back
   };
 
   /// The moves of one VM that have not ended, in order.
@@ -110,6 +123,10 @@ class Session::Impl {
              const std::vector<WaveMoveEnd>& ends);
   bool retries(std::size_t move, const WaveMoveEnd& end);
   void end_move(std::size_t move, const MoveRecord& record);
+  void leave_links(VmId vm);
+  /// Somebody whose move must have ended before this wave's begin, and has not.
+  [[nodiscard]] std::optional<VmId> still_to_come(const PlannedWave& wave) const;
+  void give_up_followers();
   void give_up(std::size_t index, const std::string& reason);
   void give_up_pending(const std::function<std::string(const WaveState&)>& reason);
   [[nodiscard]] std::string why_stuck(const WaveState& wave) const;
@@ -132,6 +149,11 @@ class Session::Impl {
 
   std::vector<WaveState> waves_;
   std::vector<MoveState> moves_;
+  std::vector<std::size_t> planned_wave_;             ///< by move: of the plan
+  std::vector<std::size_t> unfinished_;               ///< by wave of the plan: its moves to come
+  std::vector<std::vector<std::size_t>> followers_;   ///< by wave: those it must complete for
+  /// Waves that will never open, and why: what had to complete before them did not.
+  std::vector<std::pair<std::size_t, std::string>> given_up_;
   std::vector<std::vector<std::size_t>> queues_;  ///< by VM
   std::vector<HostId> hosts_;                     ///< by VM: where it is while no move of it runs
   std::size_t pending_ = 0;                       ///< waves that have not opened
@@ -259,7 +281,7 @@ void Session::Impl::begin() {
   begun_ = true;
   for (std::size_t i = 0; i < waves_.size(); ++i) {
     WaveState& wave = waves_[i];
-    if (wave.state == State::pending && plan_.order == Order::parallel) {
+    if (wave.state == State::pending && plan_.order != Order::sequential) {
       admission_.add(i, wave.planned.not_before);
     }
     if (wave.state != State::running) continue;
@@ -328,7 +350,7 @@ void Session::Impl::poll_interruption() {
 }
 
 void Session::Impl::add_wave(PlannedWave wave) {
-  if (begun_ && plan_.order == Order::parallel) admission_.add(waves_.size(), wave.not_before);
+  if (begun_ && plan_.order != Order::sequential) admission_.add(waves_.size(), wave.not_before);
   for (const std::size_t move : wave.moves) moves_[move].wave = waves_.size();
   waves_.push_back({std::move(wave), State::pending, nullptr, {}, 0, {}});
   pending_ += 1;
@@ -344,13 +366,40 @@ void Session::Impl::offer_next() {
 
 std::vector<AdmissionMove> Session::Impl::needs_of(std::size_t wave) {
   std::vector<AdmissionMove> needs;
+  if (waves_[wave].state != State::pending) return needs;  // it was given up meanwhile
+  const std::optional<VmId> first = still_to_come(waves_[wave].planned);
   for (const std::size_t move : waves_[wave].planned.moves) {
+    const VmId vm = spec(move).vm;
+    const bool its_turn = queue_of(move).front() == move;
     needs.push_back({.move = move,
                      .from = host_of(move),
                      .to = plan_.moves[move].to,
-                     .its_turn = queue_of(move).front() == move});
+                     .waits_for = its_turn ? first : std::optional(vm)});
   }
   return needs;
+}
+
+std::optional<VmId> Session::Impl::still_to_come(const PlannedWave& wave) const {
+  for (const PlannedWave::After& after : wave.after) {
+    if (unfinished_[after.wave] == 0) continue;
+    for (const std::size_t move : plan_.waves[after.wave].moves) {
+      const std::vector<std::size_t>& queue = queues_[spec(move).vm.index];
+      if (std::find(queue.begin(), queue.end(), move) != queue.end()) return spec(move).vm;
+    }
+  }
+  return std::nullopt;
+}
+
+void Session::Impl::leave_links(VmId vm) {
+  Lock lock(*mutex_);
+  const std::size_t move = queues_[vm.index].front();
+  MoveState& state = moves_[move];
+  // On the way back from a destination it has no places there any more.
+  if (state.off_links) return;
+  state.off_links = true;
+  limiter_.give_slots(spec(move), state.from, state.to);
+  admission_.links_left(spec(move), state.from, state.to);
+  changed_->notify_all();
 }
 
 /// In order; a sequential plan never overtakes, a parallel one opens whatever can be opened.
@@ -362,7 +411,7 @@ void Session::Impl::open_what_can_open() {
     if (last_opened_ && now < *last_opened_ + plan_.stagger) return;
     const std::optional<std::size_t> wave = admission_.next(now);
     if (!wave) return;
-    open(*wave);
+    if (waves_[*wave].state == State::pending) open(*wave);
   }
 }
 
@@ -444,10 +493,14 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
     const MoveEnd& end = ends[i].end;
     const bool moved = end.host == moves[i].to;
     inventory_.release(vm, moved ? moves[i].from : moves[i].to);
-    limiter_.give(spec(move), moves[i].from, moves[i].to);
+    MoveState& state = moves_[move];
+    if (std::exchange(state.off_links, false)) {
+      limiter_.give_rest(spec(move), moves[i].from, moves[i].to);
+    } else {
+      limiter_.give(spec(move), moves[i].from, moves[i].to);
+    }
     hosts_[vm.index] = end.host;
 
-    MoveState& state = moves_[move];
     if (!state.started) state.started = ends[i].started;
     state.bytes += end.transfer.bytes;
     state.outage += ends[i].outage;
@@ -472,6 +525,7 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
     admission_.move_ended(spec(move), moves[i].from, moves[i].to);
   }
   if (!again.moves.empty()) add_wave(std::move(again));
+  give_up_followers();
   report();
 }
 
@@ -487,6 +541,34 @@ void Session::Impl::end_move(std::size_t move, const MoveRecord& record) {
   progress_.ended += 1;
   if (record.outcome != Outcome::completed) progress_.failed += 1;
   recorder_.move(record);
+  const std::size_t wave = planned_wave_[move];
+  unfinished_[wave] -= 1;
+  if (record.outcome == Outcome::completed) return;
+  for (const std::size_t follower : followers_[wave]) {
+    given_up_.emplace_back(follower,
+                           fmt::format("{} had to move before it, and did not arrive",
+                                       instance_.vms[record.vm.index].name));
+  }
+}
+
+/// Also those whose turn has not come: their VMs' earlier moves go on, and they are looked at again.
+void Session::Impl::give_up_followers() {
+  for (std::size_t i = 0; i < given_up_.size(); ++i) {
+    const auto [index, reason] = given_up_[i];
+    const WaveState& wave = waves_[index];
+    if (wave.state != State::pending) continue;
+    const std::vector<std::size_t> moves = wave.planned.moves;
+    const bool its_turn = std::all_of(moves.begin(), moves.end(), [&](std::size_t move) {
+      return queue_of(move).front() == move;
+    });
+    if (!its_turn) continue;
+    give_up(index, reason);
+    if (offered_ == index) offered_.reset();
+    i = static_cast<std::size_t>(-1);  // others may have had their turn after it
+  }
+  std::erase_if(given_up_, [&](const auto& entry) {
+    return waves_[entry.first].state != State::pending;
+  });
 }
 
 void Session::Impl::give_up(std::size_t index, const std::string& reason) {
@@ -508,6 +590,7 @@ void Session::Impl::give_up(std::size_t index, const std::string& reason) {
                     .outage = state.outage,
                     .outcome = state.started ? Outcome::rolled_back : Outcome::not_started,
                     .reason = reason});
+    if (begun_) admission_.given_up(spec(move));
   }
 }
 
@@ -531,6 +614,10 @@ void Session::Impl::give_up_pending(const std::function<std::string(const WaveSt
 }
 
 std::string Session::Impl::why_stuck(const WaveState& wave) const {
+  if (const std::optional<VmId> first = still_to_come(wave.planned)) {
+    return fmt::format("{} had to move before it, and could not",
+                       instance_.vms[first->index].name);
+  }
   for (const std::size_t move : wave.planned.moves) {
     const std::string& vm = instance_.vms[spec(move).vm.index].name;
     const HostId to = plan_.moves[move].to;

@@ -44,9 +44,10 @@ class Move:
     limited: bool  # its bandwidth was limited
     phases: dict[str, float]
     downtime: float
-    sent: float
-    sending: float  # of all rounds
-    last_round: float
+    sent: float  # in the rounds before the pause
+    sending: float  # time of those rounds
+    last_sent: float  # during the pause
+    devices_at_once: bool | None  # its two devices went at the same time; None: it has not both
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,12 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         raise InputError(f"{paths[0]}: no move completed; calibrate needs moves that did")
     calibration = Calibration([], [], platform)
     alone = [move for move in moves if move.alone]
-    _fit_operations(calibration, alone)
-    _fit_streams(calibration, alone)
+    _fit_operations(calibration, alone, _fit_streams(calibration, alone))
     where = _where(runs)
     for fit in calibration.fits:
         _set(platform, fit, where)
+    if any(move.devices_at_once is not None for move in moves):
+        platform["hypervisor"]["devices_at_once"] = any(move.devices_at_once for move in moves)
     crowded = [run for run in runs if any(not m.alone for m in moves if m.run is run)]
     if crowded:
         fit = _fit_serial(crowded, platform, ferry)
@@ -174,17 +176,28 @@ def _moves(run: Run) -> list[Move]:
             begins[other] < ends[vm] and begins[vm] < ends[other] for other in others
         )
         sent = rounds[rounds["vm"] == vm]
+        live = sent.iloc[:-1]
         lengths = mine["end_seconds"] - mine["start_seconds"]
         moves.append(Move(
             run=run, vm=vm, alone=not overlapped, transport=row["transport"],
             memory=guests.get(vm, math.nan), cooperates=vm in jobs,
             limited=limits.get(row["migration"], "none") != "none",
             phases={phase: float(time) for phase, time in zip(mine["phase"], lengths)},
-            downtime=row["downtime_seconds"], sent=float(sent["bytes"].sum()),
-            sending=float(sent["seconds"].sum()),
-            last_round=float(sent["seconds"].iloc[-1]) if len(sent) else math.nan,
+            downtime=row["downtime_seconds"], sent=float(live["bytes"].sum()),
+            sending=float(live["seconds"].sum()),
+            last_sent=float(sent["bytes"].iloc[-1]) if len(sent) else math.nan,
+            devices_at_once=_at_once(mine),
         ))
     return moves
+
+
+def _at_once(spans: pd.DataFrame) -> bool | None:
+    by_phase = spans.set_index("phase")
+    if not {"detach_vf", "remove_ivshmem"} <= set(by_phase.index):
+        return None
+    first, second = by_phase.loc["detach_vf"], by_phase.loc["remove_ivshmem"]
+    return bool(max(first["start_seconds"], second["start_seconds"])
+                < min(first["end_seconds"], second["end_seconds"]))
 
 
 def _guests(run: Run) -> dict[str, float]:
@@ -227,7 +240,9 @@ def _where(runs: Sequence[Run]) -> str:
 # --- Constants of operations ---
 
 
-def _fit_operations(calibration: Calibration, alone: Sequence[Move]) -> None:
+def _fit_operations(
+    calibration: Calibration, alone: Sequence[Move], speeds: dict[str, float]
+) -> None:
     def constant(path: str, values: Sequence[float]) -> None:
         known = [value for value in values if not math.isnan(value)]
         if known:
@@ -244,12 +259,13 @@ def _fit_operations(calibration: Calibration, alone: Sequence[Move]) -> None:
     constant("hypervisor.detach_vf", phase("detach_vf"))
     constant("hypervisor.remove_ivshmem", phase("remove_ivshmem"))
     constant("hypervisor.add_ivshmem", phase("add_ivshmem"))
-    finishes = [max(0.0, move.downtime - move.last_round) for move in alone]
-    constant("hypervisor.finish", finishes)
-    # What a migration takes beside its rounds and the end of its pause: no phase tells how much of
-    # it comes before memory flows and how much after the switch-over.
-    rests = [move.phases.get("migration", math.nan) - move.sending - finish
-             for move, finish in zip(alone, finishes) if move.transport != "rdma"]
+    constant("hypervisor.finish",
+             [max(0.0, move.downtime - move.last_sent / speeds[move.transport])
+              for move in alone if move.transport in speeds])
+    # What a migration takes beside its rounds and its pause: no phase tells how much of it comes
+    # before memory flows and how much after the switch-over.
+    rests = [move.phases.get("migration", math.nan) - move.sending - move.downtime
+             for move in alone if move.transport != "rdma"]
     constant("hypervisor.prepare", [max(0.0, rest) for rest in rests])
     if any(not math.isnan(rest) for rest in rests):
         calibration.fits.append(Fit(
@@ -284,13 +300,17 @@ def _fit_attach(calibration: Calibration, alone: Sequence[Move]) -> None:
                                 low, high, half, how="slope over guest memory"))
 
 
-def _fit_streams(calibration: Calibration, alone: Sequence[Move]) -> None:
+def _fit_streams(calibration: Calibration, alone: Sequence[Move]) -> dict[str, float]:
+    """The speed by transport, in B/s, of those that were seen."""
+    fitted = {}
     for transport in ("tcp", "ipoib", "rdma"):
         speeds = [move.sent / move.sending for move in alone
                   if move.transport == transport and move.sending > 0 and not move.limited]
         if speeds:
-            calibration.fits.append(
-                _median_fit(f"streams.{transport}.bandwidth", speeds, "B/s"))
+            fit = _median_fit(f"streams.{transport}.bandwidth", speeds, "B/s")
+            calibration.fits.append(fit)
+            fitted[transport] = fit.value
+    return fitted
 
 
 def theil_sen(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

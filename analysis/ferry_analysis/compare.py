@@ -1,7 +1,9 @@
 """Runs A against runs B, phase by phase: medians, spreads, difference, within tolerance or not.
 
 Runs of one scenario are pooled on each side; scenarios are matched by their resolved.yaml, leaf by
-leaf, without what may differ between two worlds. Moves are matched by migration and VM name.
+leaf, without what may differ between two worlds. Moves are matched by migration and VM name. Where
+a VM's two devices are unplugged, or plugged, side by side, the time is counted to the one that was
+ready last, which is either; their sums (unplug, plug) are steadier and compared as well.
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ from .assignments import short_names
 from .load import PHASES, Folder, InputError, Run, failed, open_folder, world_text
 from .quantities import parse_quantity, percent_text, seconds_text
 
-QUANTITIES: tuple[str, ...] = ("total", "downtime", "outage", *PHASES)
+SUMS: dict[str, tuple[str, str]] = {
+    "unplug": ("detach_vf", "remove_ivshmem"),
+    "plug": ("attach_vf", "add_ivshmem"),
+}
+# The first is of runs, all others are of moves.
+QUANTITIES: tuple[str, ...] = ("makespan", "total", "downtime", "outage", *PHASES, *SUMS)
 IGNORED = frozenset({"platform", "name", "description", "seed", "outputs"})
 QUARTILES_FROM = 9  # so many values have quartiles as their spread, fewer their extremes
 
@@ -33,8 +40,19 @@ class Scenario:
     runs: list[Run]
 
     def moves(self) -> pd.DataFrame:
-        """The rows of migrations.csv of all its runs."""
-        return pd.concat([run.migrations for run in self.runs], ignore_index=True)
+        """The rows of migrations.csv of all its runs, with the columns of `SUMS`."""
+        moves = pd.concat([run.migrations for run in self.runs], ignore_index=True)
+        for name, parts in SUMS.items():
+            moves[f"{name}_seconds"] = sum(moves[f"{part}_seconds"] for part in parts)
+        return moves
+
+    def makespans(self) -> pd.Series:
+        """Of each run in which something moved: from its first span to its last, in seconds."""
+        spans = [run.spans for run in self.runs if not run.spans.empty]
+        return pd.Series(
+            [table["end_seconds"].max() - table["start_seconds"].min() for table in spans],
+            dtype=float,
+        )
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,7 @@ class Comparison:
     b: Side
     tolerance: float
     differences: pd.DataFrame
+    apart: list[str]  # what differs and may: `path: A | B`
     remarks: dict[str, list[str]]  # scenario -> moves that are on one side only, or ended otherwise
 
     @property
@@ -89,37 +108,45 @@ def compare(a_paths: Sequence[str], b_paths: Sequence[str], tolerance: float) ->
         if a_moves.empty and b_moves.empty:
             continue
         remarks[title] = _remarks(a_moves, b_moves)
-        tables.append(difference_table(title, a_moves, b_moves, tolerance))
+        tables.append(difference_table(title, left, right, tolerance))
     if not tables:
         raise InputError(
             f"{a.paths[0]}: neither A nor B has a move; compare needs runs that migrate"
         )
-    return Comparison(a, b, tolerance, pd.concat(tables, ignore_index=True), remarks)
+    differences = pd.concat(tables, ignore_index=True)
+    return Comparison(a, b, tolerance, differences, _apart(a, b), remarks)
 
 
 def difference_table(
-    scenario: str, a_moves: pd.DataFrame, b_moves: pd.DataFrame, tolerance: float
+    title: str, left: Scenario, right: Scenario, tolerance: float
 ) -> pd.DataFrame:
     """One row a quantity. Columns: scenario, quantity, and for each side {a,b}_n,
     {a,b}_median_seconds, {a,b}_low_seconds, {a,b}_high_seconds (the spread); then
     difference_percent (of the medians, B against A), within (yes, no, or empty if neither side
-    has values), worst_percent and worst_vm (the VM whose own medians differ most)."""
+    has values), spreads_meet (yes, no, or empty), worst_percent and worst_vm (the VM whose own
+    medians differ most)."""
+    a_moves, b_moves = left.moves(), right.moves()
     matched = _keys(a_moves) & _keys(b_moves)
     a_rows, b_rows = _matched_successes(a_moves, matched), _matched_successes(b_moves, matched)
     rows = []
     for quantity in QUANTITIES:
         column = f"{quantity}_seconds"
-        a_values, b_values = a_rows[column].dropna(), b_rows[column].dropna()
+        if quantity == "makespan":
+            a_values, b_values = left.makespans(), right.makespans()
+            worst_vm, worst = "", np.nan
+        else:
+            a_values, b_values = a_rows[column].dropna(), b_rows[column].dropna()
+            worst_vm, worst = _worst(a_rows, b_rows, column)
         difference = _difference_percent(_median(a_values), _median(b_values))
-        worst_vm, worst = _worst(a_rows, b_rows, column)
         rows.append(
             {
-                "scenario": scenario,
+                "scenario": title,
                 "quantity": quantity,
                 **_statistics("a", a_values),
                 **_statistics("b", b_values),
                 "difference_percent": difference,
                 "within": _within(len(a_values), len(b_values), difference, tolerance),
+                "spreads_meet": _meet(_spread(a_values), _spread(b_values)),
                 "worst_percent": worst,
                 "worst_vm": worst_vm,
             }
@@ -130,6 +157,8 @@ def difference_table(
 def report(comparison: Comparison) -> str:
     """The comparison as aligned text."""
     lines = [f"A: {comparison.a.text}", f"B: {comparison.b.text}"]
+    if comparison.apart:
+        lines += ["differs, and may (path: A | B):", *(f"  {line}" for line in comparison.apart)]
     for scenario, rows in comparison.differences.groupby("scenario", sort=False):
         lines += ["", str(scenario), *_table_lines(rows)]
         lines += [f"  {remark}" for remark in comparison.remarks[str(scenario)]]
@@ -255,6 +284,30 @@ def _matched_successes(moves: pd.DataFrame, matched: set[tuple[str, str]]) -> pd
     return moves[_key_column(moves).isin(matched) & ~moves["outcome"].map(failed).astype(bool)]
 
 
+def _apart(a: Side, b: Side) -> list[str]:
+    """What is not part of the comparison and differs: cluster, platform; ten lines at most."""
+    own, other = _may_differ(a), _may_differ(b)
+    absent = "(not there)"
+    lines = [
+        f"{path}: {own.get(path, absent)} | {other.get(path, absent)}"
+        for path in dict.fromkeys((*own, *other))
+        if own.get(path) != other.get(path)
+    ]
+    return lines if len(lines) <= 10 else [*lines[:10], f"and {len(lines) - 10} more"]
+
+
+def _may_differ(side: Side) -> Leaves:
+    """The cluster files and the constants of the platforms, each with all its values."""
+    values: dict[str, set[str]] = {}
+    for scenario in side.scenarios:
+        for run in scenario.runs:
+            if cluster := run.info.get("cluster"):
+                values.setdefault("cluster file", set()).add(str(cluster))
+            for path, text in leaves(run.resolved.get("platform"), "platform"):
+                values.setdefault(path, set()).add(text)
+    return {path: ", ".join(sorted(texts)) for path, texts in values.items()}
+
+
 def _remarks(a_moves: pd.DataFrame, b_moves: pd.DataFrame) -> list[str]:
     """Moves that only one side has, and moves that failed more often on one side."""
     a_ends, b_ends = _ends(a_moves), _ends(b_moves)
@@ -317,6 +370,13 @@ def _within(a_count: int, b_count: int, difference_percent: float, tolerance: fl
     return "yes" if abs(difference_percent) <= 100 * tolerance + 1e-9 else "no"
 
 
+def _meet(a: tuple[float, float], b: tuple[float, float]) -> str:
+    """Whether two spreads have a value in common; empty if there are none."""
+    if np.isnan(a[0]) or np.isnan(b[0]):
+        return ""
+    return "yes" if a[0] <= b[1] and b[0] <= a[1] else "no"
+
+
 def _worst(a_rows: pd.DataFrame, b_rows: pd.DataFrame, column: str) -> tuple[str, float]:
     """The VM whose medians differ most, and by how many per cent."""
     keys = ["migration", "vm"]
@@ -371,7 +431,8 @@ def _verdict(row: dict[str, Any]) -> str:
         return f"only in {'B' if row['a_n'] == 0 else 'A'}"
     if row["within"] == "yes":
         return "within"
-    return "beyond (A is zero)" if np.isnan(row["difference_percent"]) else "beyond"
+    beyond = "beyond (A is zero)" if np.isnan(row["difference_percent"]) else "beyond"
+    return f"{beyond}, spreads meet" if row["spreads_meet"] == "yes" else beyond
 
 
 def _closing(comparison: Comparison) -> list[str]:
@@ -380,7 +441,9 @@ def _closing(comparison: Comparison) -> list[str]:
     beyond = judged[judged["within"] == "no"]
     tolerance = f"{100 * comparison.tolerance:g} %"
     lines = [
-        f"n: moves; spread: least .. greatest, from {QUARTILES_FROM} moves on the quartiles",
+        "n: moves, of makespan runs; spread: least .. greatest, "
+        f"from {QUARTILES_FROM} on the quartiles",
+        *(f"{name}: {' + '.join(parts)}" for name, parts in SUMS.items()),
         *_worst_line(rows),
         f"{len(judged) - len(beyond)} of {len(judged)} medians are within {tolerance}"
         + (f"; beyond: {_beyond_text(beyond)}" if len(beyond) else ""),

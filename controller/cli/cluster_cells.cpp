@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
+#include <system_error>
 
 #include "controller/cli/way_back.hpp"
 #include "core/record/journal_file.hpp"
@@ -28,6 +31,27 @@ std::string joined_lines(std::string text) {
     text.replace(at, 1, "; ");
   }
   return text;
+}
+
+/// The run folders in a folder, in order, with what their run.json says.
+std::vector<std::pair<std::filesystem::path, nlohmann::json>> runs_in(
+    const std::filesystem::path& folder) {
+  std::vector<std::pair<std::filesystem::path, nlohmann::json>> runs;
+  std::error_code error;  // a folder that is not there has no runs
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    std::ifstream stream(entry.path() / "run.json");
+    nlohmann::json json = nlohmann::json::parse(stream, nullptr, false);
+    if (json.is_object()) runs.emplace_back(entry.path(), std::move(json));
+  }
+  std::sort(runs.begin(), runs.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  return runs;
+}
+
+/// A world that broke in the middle of a run, with what would help.
+std::string broken(const std::string& why, const NewFolder& folder) {
+  if (!folder.appeared()) return why;
+  return fmt::format("{}; ferry resume {} would be right", why, folder.folder().string());
 }
 
 /// Where the VMs are, by the names that were found; nothing if one was found nowhere.
@@ -113,7 +137,7 @@ ClusterCells::Done ClusterCells::execute(
   RunOptions run;
   run.world = WorldKind::hw;
   run.cluster = options_.cluster;
-  run.run_name = fmt::format("{}/{}", options_.folder.filename().string(), cell.name);
+  run.run_name = cell.name;
   run.on_progress = on_progress;
   run.interruption = [&] {
     const bool late =
@@ -122,13 +146,22 @@ ClusterCells::Done ClusterCells::execute(
     return late || options_.interruption() == Interruption::cancel ? Interruption::cancel
                                                                    : Interruption::none;
   };
-  JournalFile journal(made->partial() / "journal");
+  // The folder is there from the first record on, and stays if the world breaks.
+  std::optional<JournalFile> file(std::in_place, made->partial() / "journal");
+  AppearingJournal journal(*made, *file);
   run.journal = &journal;
   const auto outcome = run_scenario_in_memory(ready.loaded, run);
-  if (!outcome) return stuck(outcome.error().message);
+  file.reset();
+  if (!outcome) return stuck(broken(outcome.error().message, *made));
   places = places_after((*outcome)->instance, (*outcome)->records);
-  if (timed_out) return failed("took longer than a cell may, and was rolled back");
+  // What was rolled back is run anew by the next sweep.
+  std::error_code ignored;
+  if (timed_out) {
+    std::filesystem::remove_all(made->partial(), ignored);
+    return failed("took longer than a cell may, and was rolled back");
+  }
   if ((*outcome)->interrupted) {
+    std::filesystem::remove_all(made->partial(), ignored);
     return tl::unexpected(Failure{std::string(to_name(Outcome::cancelled)), "was cancelled", true});
   }
   auto written =
@@ -151,17 +184,20 @@ ClusterCells::Done ClusterCells::bring_back(const Ready& ready, const std::vecto
   RunOptions run;
   run.world = WorldKind::hw;
   run.cluster = options_.cluster;
-  run.run_name =
-      fmt::format("{}/back/{}", options_.folder.filename().string(), path.filename().string());
+  run.run_name = path.filename().string();
   run.interruption = [this] {
     return options_.interruption() == Interruption::cancel ? Interruption::cancel
                                                            : Interruption::none;
   };
-  JournalFile journal(made->partial() / "journal");
+  std::optional<JournalFile> file(std::in_place, made->partial() / "journal");
+  AppearingJournal journal(*made, *file);
   run.journal = &journal;
   const auto outcome = run_scenario_in_memory(*back, run);
-  if (!outcome)
-    return stuck(fmt::format("VMs could not be brought back: {}", outcome.error().message));
+  file.reset();
+  if (!outcome) {
+    return stuck(
+        fmt::format("VMs could not be brought back: {}", broken(outcome.error().message, *made)));
+  }
   std::string reason;
   for (const MoveRecord& move : (*outcome)->records.moves()) {
     if (move.outcome == Outcome::completed) continue;
@@ -173,6 +209,35 @@ ClusterCells::Done ClusterCells::bring_back(const Ready& ready, const std::vecto
   auto written = write_run(std::move(*made), *back, **outcome, std::move(information), began);
   if (!written) return stuck(written.error());
   if (!reason.empty()) return stuck(reason);
+  return {};
+}
+
+tl::expected<void, std::string> check_left_behind(const std::filesystem::path& study) {
+  for (const char* const part : {"cells", "back"}) {
+    for (const auto& [path, json] : runs_in(study / part)) {
+      if (!json.contains("unfinished")) continue;
+      return tl::unexpected(
+          fmt::format("{0}: its controller went down, or the world broke, in the middle of it; "
+                      "ferry resume {0} "
+                      "would be right, and then the sweep can go on",
+                      path.string()));
+    }
+  }
+  return {};
+}
+
+tl::expected<void, std::string> put_resumed_aside(const std::filesystem::path& study) {
+  const std::filesystem::path aside = study / "resumed";
+  for (const auto& [path, json] : runs_in(study / "cells")) {
+    if (!json.contains("resumed")) continue;
+    std::error_code error;
+    std::filesystem::create_directories(aside, error);
+    std::filesystem::rename(path, next_numbered(aside), error);
+    if (error) {
+      return tl::unexpected(
+          fmt::format("{}: cannot be put aside: {}", path.string(), error.message()));
+    }
+  }
   return {};
 }
 

@@ -58,6 +58,13 @@ class ClusterCells {
   ClusterCellOptions options_;
 };
 
+/// Whether the runs of a study's folder in a real cluster are all at rest; a folder that is not
+/// there has none. Error: a sentence that names the first that is left unfinished.
+tl::expected<void, std::string> check_left_behind(const std::filesystem::path& study);
+/// Cells that another controller finished go to the folder `resumed`: times across two controllers
+/// are no measurement, so they run anew. Error: a sentence.
+tl::expected<void, std::string> put_resumed_aside(const std::filesystem::path& study);
+
 /// What every cell of a study would do in a cluster, each assignment once. Error: everything that
 /// does not fit; `study_file` is for messages.
 Loaded<std::vector<Undertaking>> undertakings_of(const LoadedStudy& study,

@@ -61,7 +61,8 @@ struct Checked {
 
 void check_plan(const std::string& file, const std::string& cell, const LoadedScenario& loaded,
                 Checked& checked) {
-  const auto plan = make_plan(loaded.scenario, expand(loaded.scenario));
+  Instance instance = expand(loaded.scenario);
+  const auto plan = make_plan(loaded.scenario, instance);
   if (!plan) checked.errors.push_back(fmt::format("{}: {}{}", file, cell, plan.error()));
 }
 

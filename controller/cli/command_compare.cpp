@@ -26,7 +26,9 @@ void add_compare(CLI::App& program, Invocation& invocation) {
       ->type_name("PERCENT");
   command->add_flag("--plot", options->plot, "Draw the comparison as well");
   command->footer(
-      "The scenarios must be equal, the platform apart; what differs is listed.\n"
+      "The scenarios must be equal, platform and cluster file apart; what differs is listed. "
+      "Several "
+      "runs of a side, and the repetitions of a study, are pooled.\n"
       "Exit status 1 if a difference is beyond the tolerance.\n"
       "Example:\n"
       "  ferry compare runs/one-vm-001 runs/one-vm-002 --with runs/one-vm-003 --tolerance 10%");

@@ -25,7 +25,9 @@ std::string plan_text(const LoadedScenario& loaded, const Instance& instance, co
                       fmt::format("{:.3f}", planned.predicted_total.to_seconds())});
     }
   }
-  const char* order = plan.order == Order::sequential ? "one after the other" : "as limits allow";
+  const char* order = plan.order == Order::sequential ? "one after the other"
+                      : plan.order == Order::planned  ? "the most loaded links first"
+                                                      : "as limits allow";
   std::string text = fmt::format("{}: {} moves in {} waves, {}\n", loaded.scenario.name,
                                  plan.moves.size(), plan.waves.size(), order);
   if (rows.empty()) return text;
@@ -38,7 +40,11 @@ std::string plan_text(const LoadedScenario& loaded, const Instance& instance, co
                      {"not before (s)", Align::right},
                      {"predicted total (s)", Align::right}},
                     rows) +
-         "\nA predicted total is that of the move alone on an idle network.\n";
+         "\nA predicted total is that of the move alone on an idle network.\n" +
+         (plan.order == Order::planned
+              ? fmt::format("At least {:.3f} s, {}.\n", plan.least_makespan.to_seconds(),
+                            plan.bounded_by)
+              : "");
 }
 
 }  // namespace
@@ -64,7 +70,7 @@ void add_plan(CLI::App& program, Invocation& invocation) {
       }
       const auto loaded = load_scenario(options->scenario, *settings);
       if (!loaded) return static_cast<int>(report_bad_input(loaded.error()));
-      const Instance instance = expand(loaded->scenario);
+      Instance instance = expand(loaded->scenario);
       const auto plan = make_plan(loaded->scenario, instance);
       if (!plan) return static_cast<int>(report_bad_plan(options->scenario, plan.error()));
       std::fputs(plan_text(*loaded, instance, *plan).c_str(), stdout);

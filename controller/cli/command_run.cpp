@@ -55,8 +55,9 @@ ExitStatus run(const Options& options, const std::vector<std::string>& arguments
     run_options.cluster = &**cluster;
     run_options.run_name = folder->folder().filename().string();
   }
-  // A real world is changed step by step, so its journal must be on disk while it runs, where others
-  // can see it; a simulated one ends with this process, and its journal is written with the rest.
+  // A real world is changed step by step, so its journal must be on disk while it runs, where
+  // others can see it; a simulated one ends with this process, and its journal is written with the
+  // rest.
   std::optional<JournalFile> journal;
   std::optional<AppearingJournal> appearing;
   if (*world != WorldKind::sim) {
@@ -113,6 +114,8 @@ void add_run(CLI::App& program, Invocation& invocation) {
   command->footer(
       "Exit status 1 if a migration did not complete, 130 after Ctrl-C: once, and nothing new is "
       "started; twice, and what runs is rolled back.\n"
+      "--on hw migrates real machines, which stay where the scenario takes them; before that the "
+      "domains are held against the scenario, and the first use of a cluster is asked for.\n"
       "Examples:\n"
       "  ferry run sixteen-vms.yaml\n"
       "  ferry run sixteen-vms.yaml --set migrations.leave.transport=tcp --out runs/tcp\n"

@@ -62,22 +62,25 @@ void draw_plots(const LoadedStudy& study, const SweepOutcome& outcome) {
 std::string command_to_resume(const std::vector<std::string>& arguments,
                               const std::filesystem::path& folder) {
   std::string text = "ferry";
-  bool resumes = false;
-  bool names_folder = false;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
-    text += " " + arguments[i];
-    resumes = resumes || arguments[i] == "--resume";
-    names_folder = names_folder || arguments[i].substr(0, 5) == "--out";
+    if (arguments[i] == "--out") {
+      ++i;  // its value
+    } else if (arguments[i] != "--resume" && arguments[i].substr(0, 6) != "--out=") {
+      text += " " + arguments[i];
+    }
   }
-  if (!resumes) text += " --resume";
-  if (!names_folder) text += " --out " + folder.string();
-  return text;
+  return text + " --resume --out " + folder.string();
 }
 
 /// Everything before the first change of a cluster; each cell holds its domains against its
 /// scenario once more.
 tl::expected<RealWorld, ExitStatus> prepare_sweep(const Options& options, const LoadedStudy& study,
                                                   const LoadedCluster& cluster) {
+  // What was left under way there makes the cluster unready, and has a remedy of its own.
+  const auto folder = choose_folder(options.out, options.resume, study.study().name);
+  if (const auto rest = check_left_behind(folder); options.resume && !rest) {
+    return tl::unexpected(report_error(ExitStatus::bad_input, rest.error()));
+  }
   const auto undertakings = undertakings_of(study, options.study, cluster);
   if (!undertakings) return tl::unexpected(report_bad_input(undertakings.error()));
   if (const auto there = libvirt_is_there(); !there) {
@@ -203,6 +206,8 @@ void add_sweep(CLI::App& program, Invocation& invocation) {
   command->footer(
       "Exit status 1 if a cell failed or a claim was missed, 130 after Ctrl-C: once, and running "
       "cells finish; twice, and they are given up.\n"
+      "--on hw runs the cells one after another; with `restore: back` in the cluster file every "
+      "cell begins where its scenario starts, and the VMs end there.\n"
       "Examples:\n"
       "  ferry sweep multi-vm.yaml --list\n"
       "  ferry sweep multi-vm.yaml --jobs 8\n"

@@ -39,7 +39,8 @@ void WorldOption::add_to(CLI::App& command) {
       .add_option(
           "--on", name,
           "The world: sim (simulated; the default), threads (a rehearsal on this machine in real "
-          "time, with a hypervisor that only takes the time it would need), hw (a cluster)")
+          "time, with a hypervisor that only takes the time it would need), hw (libvirt hosts, "
+          "which --cluster names)")
       ->type_name("WORLD")
       ->check(CLI::IsMember({"sim", "threads", "hw"}));
   command

@@ -20,16 +20,6 @@ namespace {
 
 constexpr std::string_view failed_outcome = "failed";
 
-/// The folder that was named, the newest numbered one to go on in, or the first free number.
-std::filesystem::path choose_folder(const SweepOptions& options, const std::string& name) {
-  if (!options.out.empty()) return options.out;
-  std::error_code error;
-  unsigned number = 1;
-  while (std::filesystem::exists(numbered_folder(name, number), error)) ++number;
-  if (options.resume && number > 1) --number;
-  return numbered_folder(name, number);
-}
-
 /// Runs in a worker.
 int run_cell(const LoadedStudy& study, const StudyCell& cell, const SweepOptions& options,
              const std::filesystem::path& folder, TaskOutput& output) {
@@ -81,6 +71,10 @@ class Sweep {
   }
 
   tl::expected<SweepOutcome, RunError> run() {
+    if (options_.world == WorldKind::hw) {
+      if (auto rest = check_left_behind(folder_.path()); !rest) return bad_input(rest.error());
+      if (auto aside = put_resumed_aside(folder_.path()); !aside) return bad_input(aside.error());
+    }
     if (auto kept = keep_complete_cells(); !kept) return bad_input(kept.error());
     if (options_.world == WorldKind::hw) {
       run_missing_cells_in_cluster();
@@ -307,9 +301,20 @@ std::size_t SweepOutcome::missed_claims() const {
       claims.begin(), claims.end(), [](const ClaimRow& row) { return !row.verdict.met(); }));
 }
 
+std::filesystem::path choose_folder(const std::filesystem::path& out, bool resume,
+                                    const std::string& name) {
+  if (!out.empty()) return out;
+  std::error_code error;
+  unsigned number = 1;
+  while (std::filesystem::exists(numbered_folder(name, number), error)) ++number;
+  if (resume && number > 1) --number;
+  return numbered_folder(name, number);
+}
+
 tl::expected<SweepOutcome, RunError> run_sweep(const LoadedStudy& study,
                                                const SweepOptions& options) {
-  auto folder = StudyFolder::open(choose_folder(options, study.study().name), options.resume);
+  auto folder = StudyFolder::open(choose_folder(options.out, options.resume, study.study().name),
+                                  options.resume);
   if (!folder) return tl::unexpected(RunError{ExitStatus::bad_input, folder.error()});
   return Sweep(study, options, std::move(*folder)).run();
 }

@@ -41,6 +41,11 @@ struct SweepOutcome {
   [[nodiscard]] std::size_t missed_claims() const;
 };
 
+/// The study's folder: `out`, else with `resume` the newest numbered one, else the first free
+/// number.
+std::filesystem::path choose_folder(const std::filesystem::path& out, bool resume,
+                                    const std::string& name);
+
 /// Runs the cells that are not complete, gathers all, writes cells.csv, claims.csv, study.yaml and
 /// run.json. Call with an InterruptionHandler in place. Errors: the folder cannot be used (bad
 /// input).

@@ -52,6 +52,7 @@ std::optional<LoadedScenario> way_back(const LoadedScenario& loaded, const Insta
   scenario.jobs.clear();
   scenario.migrations.clear();
   scenario.faults.clear();
+  scenario.constraints.clear();
   for (std::uint32_t i = 0; i < instance.vms.size(); ++i) {
     const VmSpec& spec = instance.vms[i];
     VmGroup vm;
@@ -73,6 +74,8 @@ std::optional<LoadedScenario> way_back(const LoadedScenario& loaded, const Insta
     }
     migration.name = fmt::format("back_{}", i);
     migration.vms = Reference{spec.name};
+    migration.evacuate.reset();
+    migration.swap_with.reset();
     migration.to = Reference{instance.hosts[spec.host.index].name};
     migration.at = StartTime{};
     scenario.migrations.push_back(std::move(migration));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,8 @@ struct MigrationContext {
   Inventory& inventory;
   Mutex& mutex;
   std::vector<std::uint64_t>& epochs;  ///< by job: the last one given out
+  /// Told, without `mutex`, when a VM's memory is on its destination and its links are free again.
+  std::function<void(VmId)> memory_moved = {};
 
   /// Writes what is about to be done, durable before this returns.
   void intend(std::string_view record) {

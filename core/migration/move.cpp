@@ -311,6 +311,7 @@ Result<TransferReport> Move::transfer(HostId destination) {
   }
   context_.recorder.span({spec_.vm, Phase::migration, source, start, end, Outcome::completed});
   context_.note(records::migration_done(vm_.name, end, *moved));
+  if (context_.memory_moved) context_.memory_moved(spec_.vm);
   return moved;
 }
 

@@ -105,18 +105,16 @@ TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& opt
   }
 }
 
-Duration predict_total(const Instance& instance, const Platform& platform, const MoveSpec& move) {
+MoveCosts costs_of(const Instance& instance, const Platform& platform, const MoveSpec& move) {
   const VmSpec& vm = instance.vms[move.vm.index];
-  const HypervisorCosts& costs = platform.hypervisor;
+  const HypervisorCosts& hypervisor = platform.hypervisor;
   const double gib = vm.memory.to_gibi();
-
-  Duration suspend;
-  Duration reactivate;
-  bool running = false;
+  MoveCosts costs;
+  costs.set_status = hypervisor.set_status;
   for (const JobId id : vm.jobs) {
     const JobSpec& job = instance.jobs[id.index];
     if (job.strategy == Strategy::none) {
-      running = true;
+      costs.ranks_run = true;
       continue;
     }
     const std::size_t channels = job.vms.size() * job.ranks_per_vm - 1;
@@ -125,35 +123,54 @@ Duration predict_total(const Instance& instance, const Platform& platform, const
       const bool waits = job.strategy == Strategy::progress_engine;
       longest = std::max(longest, waits ? next_call : Duration::zero());
     }
-    suspend = std::max(suspend, longest + platform.mpi.notice +
+    costs.suspend =
+        std::max(costs.suspend, longest + platform.mpi.notice +
                                     platform.mpi.drain_channel * static_cast<double>(channels));
     Duration back = platform.mpi.reactivate;
     if (job.reconnect == Reconnect::eager) {
       back += platform.mpi.reconnect_channel * static_cast<double>(channels);
     }
-    reactivate = std::max(reactivate, back);
+    costs.reactivate = std::max(costs.reactivate, back);
   }
+  if (vm.virtual_function) {
+    costs.detach_vf = hypervisor.detach_vf;
+    costs.attach_vf = hypervisor.attach_vf.fixed + hypervisor.attach_vf.per_gib * gib;
+  }
+  if (vm.ivshmem != Bytes{}) {
+    costs.remove_ivshmem = hypervisor.remove_ivshmem;
+    costs.add_ivshmem = hypervisor.add_ivshmem;
+  }
+  costs.prepare = hypervisor.prepare;
+  if (move.transfer.transport == Transport::rdma && move.transfer.pin_all) {
+    costs.pin = hypervisor.pin_per_gib * gib;
+  }
+  costs.finish = hypervisor.finish;
+  costs.clean_up = hypervisor.clean_up;
+  return costs;
+}
 
-  const Bandwidth rate =
-      running ? vm.idle_dirty_rate + vm.dirty_rate : vm.idle_dirty_rate;
+Duration time_before(const MoveCosts& costs, const HypervisorCosts& hypervisor) {
+  return costs.set_status + costs.suspend +
+         side_by_side(costs.detach_vf, costs.remove_ivshmem, hypervisor) + costs.prepare +
+         costs.pin;
+}
+
+Duration time_after(const MoveCosts& costs, const HypervisorCosts& hypervisor) {
+  return costs.finish + costs.clean_up +
+         side_by_side(costs.attach_vf, costs.add_ivshmem, hypervisor) + costs.set_status +
+         costs.reactivate;
+}
+
+Duration predict_total(const Instance& instance, const Platform& platform, const MoveSpec& move) {
+  const VmSpec& vm = instance.vms[move.vm.index];
+  MoveCosts costs = costs_of(instance, platform, move);
   const TransferPrediction transfer =
-      predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer), rate,
+      predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer),
+                       dirty_rate_while_moving(vm, costs),
                        compression_costs(platform, move.transfer.compression));
-
-  const bool has_ivshmem = vm.ivshmem != Bytes{};
-  const Duration attach_vf = costs.attach_vf.fixed + costs.attach_vf.per_gib * gib;
-  const Duration pin = move.transfer.transport == Transport::rdma && move.transfer.pin_all
-                           ? costs.pin_per_gib * gib
-                           : Duration::zero();
-  const Duration none = Duration::zero();
-  return costs.set_status + suspend +
-         side_by_side(vm.virtual_function ? costs.detach_vf : none,
-                      has_ivshmem ? costs.remove_ivshmem : none, costs) +
-         costs.prepare + pin + transfer.time +
-         (transfer.switched ? costs.postcopy_switch : costs.finish) + costs.clean_up +
-         side_by_side(vm.virtual_function ? attach_vf : none,
-                      has_ivshmem ? costs.add_ivshmem : none, costs) +
-         costs.set_status + reactivate;
+  if (transfer.switched) costs.finish = platform.hypervisor.postcopy_switch;
+  return time_before(costs, platform.hypervisor) + transfer.time +
+         time_after(costs, platform.hypervisor);
 }
 
 }  // namespace ferry

@@ -33,6 +33,32 @@ Bytes first_pass(const VmSpec& vm, const TransferOptions& options);
 Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
                          const TransferOptions& options);
 
+/// What the steps of a move cost, each alone; a device that the VM does not have costs nothing.
+struct MoveCosts {
+  Duration set_status;  ///< before, and again after
+  Duration suspend;     ///< until every rank is ready
+  Duration detach_vf;
+  Duration remove_ivshmem;
+  Duration prepare;
+  Duration pin;
+  Duration finish;
+  Duration clean_up;
+  Duration attach_vf;
+  Duration add_ivshmem;
+  Duration reactivate;
+  bool ranks_run = false;  ///< some ranks do not cooperate and go on while memory moves
+};
+MoveCosts costs_of(const Instance& instance, const Platform& platform, const MoveSpec& move);
+
+/// From the start of a move to the first byte, and from the last byte to its end.
+Duration time_before(const MoveCosts& costs, const HypervisorCosts& hypervisor);
+Duration time_after(const MoveCosts& costs, const HypervisorCosts& hypervisor);
+
+/// What dirties the VM's memory while it moves: its ranks only if they do not cooperate.
+inline Bandwidth dirty_rate_while_moving(const VmSpec& vm, const MoveCosts& costs) {
+  return costs.ranks_run ? vm.idle_dirty_rate + vm.dirty_rate : vm.idle_dirty_rate;
+}
+
 /// All seven phases of a move in which every rank answers within its own time and nothing fails.
 Duration predict_total(const Instance& instance, const Platform& platform, const MoveSpec& move);
 

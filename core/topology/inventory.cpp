@@ -29,13 +29,34 @@ Inventory::Inventory(const Instance& instance) : instance_(instance) {
   for (std::uint32_t i = 0; i < instance.vms.size(); ++i) {
     reserve(VmId{i}, instance.vms[i].host);
   }
+  for (std::size_t i = 0; i < instance.constraints.size(); ++i) {
+    if (instance.constraints[i].kind != ConstraintSpec::Kind::apart) continue;
+    for (const VmId vm : instance.constraints[i].vms) {
+      apart_[vm].push_back(i);
+      kept_apart_[{i, instance.vms[vm.index].host}].push_back(vm);
+    }
+  }
+}
+
+std::optional<VmId> Inventory::kept_away_by(VmId vm, HostId host) const {
+  const auto groups = apart_.find(vm);
+  if (groups == apart_.end()) return std::nullopt;
+  for (const std::size_t group : groups->second) {
+    const auto there = kept_apart_.find({group, host});
+    if (there == kept_apart_.end()) continue;
+    for (const VmId other : there->second) {
+      if (other != vm) return other;
+    }
+  }
+  return std::nullopt;
 }
 
 bool Inventory::fits(VmId vm, HostId host) const {
   const Demand demand = Demand::of(instance_.vms[vm.index]);
   const Free& left = free_[host.index];
   return find(vm, host) == nullptr && demand.memory <= left.memory && demand.cores <= left.cores &&
-         (!demand.virtual_function || left.virtual_functions > 0) && demand.ivshmem <= left.ivshmem;
+         (!demand.virtual_function || left.virtual_functions > 0) &&
+         demand.ivshmem <= left.ivshmem && !kept_away_by(vm, host);
 }
 
 std::optional<std::string> Inventory::refusal(VmId vm, HostId host) const {
@@ -44,6 +65,10 @@ std::optional<std::string> Inventory::refusal(VmId vm, HostId host) const {
   const Demand demand = Demand::of(instance_.vms[vm.index]);
   const Free& left = free_[host.index];
   if (find(vm, host) != nullptr) return fmt::format("{} is where it runs", spec.name);
+  if (const std::optional<VmId> other = kept_away_by(vm, host)) {
+    return fmt::format("{} has {}, which must stay apart", spec.name,
+                       instance_.vms[other->index].name);
+  }
   if (demand.memory > left.memory) {
     return fmt::format("{} has {} of memory free, not {}", spec.name, to_text(left.memory),
                        to_text(demand.memory));
@@ -69,6 +94,9 @@ void Inventory::reserve(VmId vm, HostId host) {
   Holding holding{host, std::nullopt};
   if (demand.virtual_function) holding.virtual_function = take_virtual_function(host);
   holdings_[vm.index].push_back(holding);
+  if (const auto groups = apart_.find(vm); groups != apart_.end()) {
+    for (const std::size_t group : groups->second) kept_apart_[{group, host}].push_back(vm);
+  }
 }
 
 void Inventory::release(VmId vm, HostId host) {
@@ -87,6 +115,11 @@ void Inventory::release(VmId vm, HostId host) {
     left.virtual_functions += 1;
   }
   std::erase_if(holdings_[vm.index], [&](const Holding& h) { return h.host == host; });
+  if (const auto groups = apart_.find(vm); groups != apart_.end()) {
+    for (const std::size_t group : groups->second) {
+      std::erase(kept_apart_[{group, host}], vm);
+    }
+  }
 }
 
 bool Inventory::replace_virtual_function(VmId vm, HostId host) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -35,6 +36,8 @@ class Inventory {
   /// Every VM holds the host that it starts on.
   explicit Inventory(const Instance& instance);
 
+  /// Two VMs that must stay apart never hold one host, unless they start so.
+  ///
   /// Nothing if `vm` could be reserved on `host` now, else the reason ("host4 has no free virtual
   /// function (16 in use)"), for messages that list refused candidates.
   [[nodiscard]] std::optional<std::string> refusal(VmId vm, HostId host) const;
@@ -63,12 +66,16 @@ class Inventory {
     std::optional<std::uint32_t> virtual_function;
   };
   const Holding* find(VmId vm, HostId host) const;
+  /// Another VM on `host` that must stay apart from `vm`.
+  [[nodiscard]] std::optional<VmId> kept_away_by(VmId vm, HostId host) const;
   std::uint32_t take_virtual_function(HostId host);
 
   const Instance& instance_;
   std::vector<Free> free_;                                  ///< by host
   std::vector<std::vector<std::uint32_t>> free_functions_;  ///< by host, descending numbers
   std::vector<std::vector<Holding>> holdings_;              ///< by VM
+  std::map<VmId, std::vector<std::size_t>> apart_;  ///< the `apart` constraints with this VM
+  std::map<std::pair<std::size_t, HostId>, std::vector<VmId>> kept_apart_;  ///< who is there
 };
 
 }  // namespace ferry

@@ -1,7 +1,7 @@
-// Blocking library calls with a deadline. A call of libvirt cannot be ended from outside, so each runs
-// in a thread of its own while the task that wants its result waits as tasks do: until it is there,
-// until the deadline, or until the task is cancelled. A call that nobody waits for any more goes on;
-// keep-alive ends it when its daemon is dead.
+// Blocking library calls with a deadline. A call of libvirt cannot be ended from outside, so each
+// runs in a thread of its own while the task that wants its result waits as tasks do: until it is
+// there, until the deadline, or until the task is cancelled. A call that nobody waits for any more
+// goes on; keep-alive ends it when its daemon is dead.
 #pragma once
 
 #include <functional>
@@ -51,9 +51,8 @@ class Calls {
     std::vector<std::function<void()>> wrapped;
     for (auto& body : bodies) {
       results.push_back(std::make_shared<std::optional<Result<T>>>());
-      wrapped.push_back([result = results.back(), body = std::move(body)] {
-        result->emplace(body());
-      });
+      wrapped.push_back(
+          [result = results.back(), body = std::move(body)] { result->emplace(body()); });
     }
     const std::vector<Wake> wakes = run_bodies(what, deadline, std::move(wrapped));
     std::vector<Result<T>> all;

@@ -40,8 +40,8 @@ ClusterLink::ClusterLink(const Instance& instance, const ClusterFile& cluster, C
                      ": its names are those of the scenario");
   }
   for (std::uint32_t i = 0; i < hosts_.size(); ++i) {
-    connections_.push_back(std::make_shared<HostConnections>(hosts_[i]->name, hosts_[i]->libvirt,
-                                                             HostId{i}, board_));
+    connections_.push_back(
+        std::make_shared<HostConnections>(hosts_[i]->name, hosts_[i]->libvirt, HostId{i}, board_));
   }
 }
 
@@ -61,10 +61,9 @@ void ClusterLink::start(VmId vm, HostId host, const std::string& what,
 std::vector<Result<DomainState>> ClusterLink::look_everywhere(VmId vm, TimePoint deadline) {
   const WaitingTime::Scope awaited(times_, vm, WaitingTime::Kind::awaited);
   times_.count_call(vm);
-  return ask_all<DomainState>("looking for " + name(vm), deadline,
-                              [domain = domain(vm)](HostConnections& host, HostId) {
-                                return look_at(host, domain);
-                              });
+  return ask_all<DomainState>(
+      "looking for " + name(vm), deadline,
+      [domain = domain(vm)](HostConnections& host, HostId) { return look_at(host, domain); });
 }
 
 Wake ClusterLink::next_event(VmId vm, DomainInbox& inbox, TimePoint deadline, DomainEvent& event) {
@@ -78,8 +77,8 @@ Wake ClusterLink::pause(VmId vm, TimePoint until) {
 }
 
 void ClusterLink::connect_all(TimePoint deadline) {
-  const auto connected = ask_all<bool>(
-      "connecting", deadline, [](HostConnections& host, HostId) -> Result<bool> {
+  const auto connected =
+      ask_all<bool>("connecting", deadline, [](HostConnections& host, HostId) -> Result<bool> {
         const auto connection = host.control();
         if (!connection) return tl::unexpected(connection.error());
         return true;

@@ -22,7 +22,8 @@ namespace ferry {
 
 class ClusterLink {
  public:
-  /// Throws WorldError if a host or VM of the scenario is not in the cluster file. Connects nothing.
+  /// Throws WorldError if a host or VM of the scenario is not in the cluster file. Connects
+  /// nothing.
   ClusterLink(const Instance& instance, const ClusterFile& cluster, Clock& clock,
               const ThreadClock& thread_clock, Executor& executor);
 
@@ -39,8 +40,8 @@ class ClusterLink {
   [[nodiscard]] std::size_t host_count() const { return hosts_.size(); }
   [[nodiscard]] std::size_t vm_count() const { return vms_.size(); }
 
-  /// Asks `host` about `vm`. The body runs in another thread, and on after the deadline: what it uses
-  /// beside the connections it must own.
+  /// Asks `host` about `vm`. The body runs in another thread, and on after the deadline: what it
+  /// uses beside the connections it must own.
   template <class T>
   Result<T> ask(VmId vm, HostId host, const std::string& what, TimePoint deadline,
                 std::function<Result<T>(HostConnections&)> body) {
@@ -57,9 +58,8 @@ class ClusterLink {
                                  const std::function<Result<T>(HostConnections&, HostId)>& body) {
     std::vector<std::function<Result<T>()>> bodies;
     for (std::uint32_t i = 0; i < connections_.size(); ++i) {
-      bodies.push_back([connections = connections_[i], i, body] {
-        return body(*connections, HostId{i});
-      });
+      bodies.push_back(
+          [connections = connections_[i], i, body] { return body(*connections, HostId{i}); });
     }
     return calls_.run_all<T>(what, deadline, std::move(bodies));
   }

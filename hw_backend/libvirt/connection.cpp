@@ -81,9 +81,9 @@ Failure last_error(const std::string& what) {
 
 Result<std::shared_ptr<Connection>> Connection::open(const std::string& uri) {
   const EventLoopUser loop;  // before the connection, and with no gap to its own
-  static std::array<int, 6> answered = {VIR_CRED_AUTHNAME,     VIR_CRED_PASSPHRASE,
-                                        VIR_CRED_ECHOPROMPT,   VIR_CRED_NOECHOPROMPT,
-                                        VIR_CRED_REALM,        VIR_CRED_USERNAME};
+  static std::array<int, 6> answered = {VIR_CRED_AUTHNAME,   VIR_CRED_PASSPHRASE,
+                                        VIR_CRED_ECHOPROMPT, VIR_CRED_NOECHOPROMPT,
+                                        VIR_CRED_REALM,      VIR_CRED_USERNAME};
   virConnectAuth auth{answered.data(), answered.size(), no_credentials, nullptr};
   virConnectPtr connection = virConnectOpenAuth(uri.c_str(), &auth, 0);
   if (connection == nullptr) return tl::unexpected(last_error(uri));
@@ -98,8 +98,8 @@ bool Connection::alive() const { return virConnectIsAlive(connection_) == 1; }
 void Connection::tell(const std::shared_ptr<EventBoard>& board, HostId host) {
   const auto listen = [&](int id, virConnectDomainEventGenericCallback callback) {
     auto* const opaque = new Listener{board, host};
-    const int registered = virConnectDomainEventRegisterAny(connection_, nullptr, id, callback,
-                                                            opaque, free_listener);
+    const int registered =
+        virConnectDomainEventRegisterAny(connection_, nullptr, id, callback, opaque, free_listener);
     if (registered < 0) {
       free_listener(opaque);
     } else {
@@ -123,19 +123,25 @@ Connection::~Connection() {
   virConnectClose(connection_);
 }
 
-Result<std::shared_ptr<Connection>> HostConnections::open() const {
+Result<std::shared_ptr<Connection>> HostConnections::open(Time asked) {
+  if (last_failure_ && failed_at_ > asked) return tl::unexpected(*last_failure_);
   auto opened = Connection::open(uri_);
-  if (!opened) {
-    return failure(opened.error().kind, name_ + " cannot be reached: " + opened.error().reason);
+  if (opened) {
+    last_failure_.reset();
+    return opened;
   }
-  return opened;
+  last_failure_ =
+      Failure{opened.error().kind, name_ + " cannot be reached: " + opened.error().reason};
+  failed_at_ = std::chrono::steady_clock::now();
+  return tl::unexpected(*last_failure_);
 }
 
 Result<std::shared_ptr<Connection>> HostConnections::control() {
+  const Time asked = std::chrono::steady_clock::now();
   const std::lock_guard guard(mutex_);
   if (control_ && control_->alive()) return control_;
   control_.reset();
-  auto opened = open();
+  auto opened = open(asked);
   if (!opened) return opened;
   control_ = *opened;
   control_->tell(board_, host_);
@@ -143,6 +149,7 @@ Result<std::shared_ptr<Connection>> HostConnections::control() {
 }
 
 Result<std::shared_ptr<Connection>> HostConnections::migration() {
+  const Time asked = std::chrono::steady_clock::now();
   std::shared_ptr<Shared> chosen;
   {
     const std::lock_guard guard(mutex_);
@@ -153,7 +160,7 @@ Result<std::shared_ptr<Connection>> HostConnections::migration() {
       if (each->connection->alive() && each->users < migrations_on_one) chosen = each;
     }
     if (!chosen) {
-      auto opened = open();
+      auto opened = open(asked);
       if (!opened) return opened;
       chosen = std::make_shared<Shared>();
       chosen->connection = *opened;

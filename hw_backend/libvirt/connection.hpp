@@ -1,13 +1,15 @@
-// Connections to the libvirt daemons of the hosts, by the URIs of the cluster file: opened when they are
-// needed, kept alive, opened again when they broke. Everything here blocks: it runs in the threads of
-// `Calls`.
+// Connections to the libvirt daemons of the hosts, by the URIs of the cluster file: opened when
+// they are needed, kept alive, opened again when they broke. Everything here blocks: it runs in the
+// threads of `Calls`.
 #pragma once
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,9 +49,9 @@ class Connection {
   bool watched_ = false;
 };
 
-/// A daemon serves five requests of one client at a time (`max_client_requests` of libvirtd.conf) and a
-/// migration is one request for as long as it takes: so migrations have connections of their own, at
-/// most four on each.
+/// A daemon serves five requests of one client at a time (`max_client_requests` of libvirtd.conf)
+/// and a migration is one request for as long as it takes: so migrations have connections of their
+/// own, at most four on each.
 class HostConnections {
  public:
   static constexpr int migrations_on_one = 4;
@@ -70,7 +72,10 @@ class HostConnections {
     std::shared_ptr<Connection> connection;
     std::atomic<int> users = 0;
   };
-  Result<std::shared_ptr<Connection>> open() const;
+  using Time = std::chrono::steady_clock::time_point;
+  /// With `mutex_` held, which its caller wanted at `asked`: opening may take minutes, and whoever
+  /// waited for another's attempt shares its failure instead of making the next one wait as long.
+  Result<std::shared_ptr<Connection>> open(Time asked);
 
   std::string name_;
   std::string uri_;
@@ -78,6 +83,8 @@ class HostConnections {
   std::shared_ptr<EventBoard> board_;
   mutable std::mutex mutex_;
   std::shared_ptr<Connection> control_;
+  std::optional<Failure> last_failure_;
+  Time failed_at_;
   std::list<std::shared_ptr<Shared>> migrations_;
 };
 

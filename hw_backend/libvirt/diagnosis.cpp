@@ -43,8 +43,7 @@ class Judge {
   };
 
   void add(Level level, std::string subject, std::string text, std::string fix = {}) {
-    diagnosis_.findings.push_back(
-        {level, std::move(subject), std::move(text), std::move(fix)});
+    diagnosis_.findings.push_back({level, std::move(subject), std::move(text), std::move(fix)});
   }
 
   void judge_host(std::size_t index) {
@@ -75,7 +74,8 @@ class Judge {
   }
 
   void judge_peer(const ClusterHost& host) {
-    if (host.peer.find("+unix://") != std::string::npos || host.peer.find(":///") != std::string::npos) {
+    if (host.peer.find("+unix://") != std::string::npos ||
+        host.peer.find(":///") != std::string::npos) {
       add(Level::warning, host.name + ": peer",
           host.peer + " names a socket of the machine that opens it",
           "give " + host.name + " a peer URI that the other hosts can reach, unless all share it");
@@ -95,8 +95,8 @@ class Judge {
           "turn VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on");
     }
     if (!facts.lists_devices) {
-      add(Level::warning, subject, "this libvirt does not list devices, so " + pool.pci.text +
-                                       " was not looked for",
+      add(Level::warning, subject,
+          "this libvirt does not list devices, so " + pool.pci.text + " was not looked for",
           "install libvirt's node device driver");
     } else {
       std::string missing;
@@ -109,7 +109,8 @@ class Judge {
         add(Level::ok, subject, pool.pci.text + " are there");
       } else {
         add(Level::failed, subject, "the host has no PCI function " + missing,
-            "make virtual functions (echo N > /sys/class/infiniband/DEVICE/device/sriov_numvfs), or "
+            "make virtual functions (echo N > /sys/class/infiniband/DEVICE/device/sriov_numvfs), "
+            "or "
             "correct virtual_functions in the cluster file");
       }
     }
@@ -156,9 +157,8 @@ class Judge {
           "start it (virsh start " + description.domain + "), or correct its name");
       return;
     }
-    const auto running = std::ranges::find_if(found, [](const Found& each) {
-      return each.state->running && !each.state->receives;
-    });
+    const auto running = std::ranges::find_if(
+        found, [](const Found& each) { return each.state->running && !each.state->receives; });
     for (const Found& each : found) {
       if (!each.state->sends && !each.state->receives) continue;
       add(Level::failed, subject, "a migration of " + description.domain + " is under way",
@@ -173,8 +173,8 @@ class Judge {
     diagnosis_.places.back() = name_of(*running);
     if (against_instance_ && at_start_ && running->host != vm.host.index) {
       add(Level::failed, subject,
-          description.domain + " runs on " + name_of(*running) + ", and the scenario starts it on " +
-              instance_.hosts[vm.host.index].name,
+          description.domain + " runs on " + name_of(*running) +
+              ", and the scenario starts it on " + instance_.hosts[vm.host.index].name,
           "migrate it there, or change `on` in the scenario");
     } else {
       add(Level::ok, subject, description.domain + " runs on " + name_of(*running));
@@ -204,8 +204,8 @@ class Judge {
     std::string missing;
     for (const TakenDevice& taken : state.mark->taken) {
       const ClusterVm& description = *cluster_.vm(vm.name);
-      const std::string& alias = taken.kind == DeviceKind::ivshmem ? description.ivshmem
-                                                                   : description.virtual_function;
+      const std::string& alias =
+          taken.kind == DeviceKind::ivshmem ? description.ivshmem : description.virtual_function;
       if (find_device(state.xml, alias)) continue;
       missing += (missing.empty() ? "; it took away " : ", ") + std::string(to_name(taken.kind));
     }
@@ -235,8 +235,8 @@ class Judge {
 
   void judge_devices(const VmSpec& vm, const ClusterVm& description, const DomainState& state,
                      const DomainFacts& facts) {
-    judge_device(vm, state, "virtual_function", description.virtual_function,
-                 vm.virtual_function, DeviceKind::virtual_function);
+    judge_device(vm, state, "virtual_function", description.virtual_function, vm.virtual_function,
+                 DeviceKind::virtual_function);
     judge_device(vm, state, "ivshmem", description.ivshmem, vm.ivshmem > Bytes(),
                  DeviceKind::ivshmem);
     // With the devices that Ferry takes away gone, nothing may block the migration.
@@ -418,8 +418,8 @@ Diagnosis diagnose(const ClusterFile& cluster, const Instance* instance, bool at
     try {
       link.emplace(looked_at, cluster, sleeper, clock, executor);
     } catch (const WorldError& error) {
-      diagnosis.findings.push_back({Level::failed, "scenario fits", error.what(),
-                                    "name hosts and VMs in both files alike"});
+      diagnosis.findings.push_back(
+          {Level::failed, "scenario fits", error.what(), "name hosts and VMs in both files alike"});
       diagnosis.places.resize(looked_at.vms.size());
       return;
     }

@@ -1,5 +1,5 @@
-// Whether a cluster is ready, and what would put right what is not: for `ferry doctor`, and before a run
-// touches anything.
+// Whether a cluster is ready, and what would put right what is not: for `ferry doctor`, and before
+// a run touches anything.
 #pragma once
 
 #include <map>
@@ -22,15 +22,15 @@ struct Finding {
 
 struct Diagnosis {
   std::vector<Finding> findings;
-  /// By VmId of the instance (of the cluster file, with none): the name of the host that it runs on;
-  /// empty: none.
+  /// By VmId of the instance (of the cluster file, with none): the name of the host that it runs
+  /// on; empty: none.
   std::vector<std::string> places;
   std::vector<std::pair<std::string, std::string>> versions;  ///< ("host0: libvirt", "9.0.0")
 };
 
-/// Connects to every host and looks; touches nothing. With an instance its VMs are held against their
-/// domains (memory, vCPUs, devices, and if `at_start` the host). Blocks as long as the slowest host
-/// takes, at most 30 s.
+/// Connects to every host and looks; touches nothing. With an instance its VMs are held against
+/// their domains (memory, vCPUs, devices, and if `at_start` the host). Blocks as long as the
+/// slowest host takes, at most 30 s.
 Diagnosis diagnose(const ClusterFile& cluster, const Instance* instance, bool at_start);
 
 /// What `diagnose` concludes from what the hosts told; pure. `hosts` is in the instance's order.

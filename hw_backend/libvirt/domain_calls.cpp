@@ -52,9 +52,8 @@ Result<> done_or_error(int result, const std::string& what) {
 }
 
 unsigned everywhere(virDomainPtr domain) {
-  return virDomainIsPersistent(domain) == 1
-             ? VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG
-             : VIR_DOMAIN_AFFECT_LIVE;
+  return virDomainIsPersistent(domain) == 1 ? VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG
+                                            : VIR_DOMAIN_AFFECT_LIVE;
 }
 
 std::optional<DomainMark> mark_of(virDomainPtr domain) {
@@ -72,7 +71,8 @@ class TypedParameters {
 
   bool add(const std::string& name, const MigrationValue& value) {
     if (const auto* text = std::get_if<std::string>(&value)) {
-      return virTypedParamsAddString(&parameters_, &count_, &room_, name.c_str(), text->c_str()) == 0;
+      return virTypedParamsAddString(&parameters_, &count_, &room_, name.c_str(), text->c_str()) ==
+             0;
     }
     if (const auto* number = std::get_if<std::uint64_t>(&value)) {
       return virTypedParamsAddULLong(&parameters_, &count_, &room_, name.c_str(), *number) == 0;
@@ -154,8 +154,8 @@ Result<> plug(HostConnections& host, const std::string& name, const std::string&
     return tl::unexpected(last_error("attach of " + alias));
   }
   if (virDomainIsPersistent(domain->get()) == 1) {
-    // The configuration decides what the guest has after its next start; the guest that runs now has the
-    // device in any case.
+    // The configuration decides what the guest has after its next start; the guest that runs now
+    // has the device in any case.
     virDomainDetachDeviceAlias(domain->get(), alias.c_str(), VIR_DOMAIN_AFFECT_CONFIG);
     virDomainAttachDeviceFlags(domain->get(), device_xml.c_str(), VIR_DOMAIN_AFFECT_CONFIG);
   }
@@ -168,9 +168,9 @@ Result<> write_mark(HostConnections& host, const std::string& name,
   if (!domain) return tl::unexpected(domain.error());
   const std::string xml = mark ? to_xml(*mark) : std::string();
   const unsigned flags = everywhere(domain->get());
-  const int result = virDomainSetMetadata(domain->get(), VIR_DOMAIN_METADATA_ELEMENT,
-                                          mark ? xml.c_str() : nullptr, metadata_prefix,
-                                          metadata_namespace, flags);
+  const int result =
+      virDomainSetMetadata(domain->get(), VIR_DOMAIN_METADATA_ELEMENT, mark ? xml.c_str() : nullptr,
+                           metadata_prefix, metadata_namespace, flags);
   if (result < 0 && !mark && last_code() == VIR_ERR_NO_DOMAIN_METADATA) return {};
   return done_or_error(result, "metadata of " + name);
 }
@@ -195,8 +195,8 @@ Result<FunctionsInUse> functions_in_use(HostConnections& host) {
   const auto connection = host.control();
   if (!connection) return tl::unexpected(connection.error());
   virDomainPtr* domains = nullptr;
-  const int count = virConnectListAllDomains((*connection)->get(), &domains,
-                                             VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+  const int count =
+      virConnectListAllDomains((*connection)->get(), &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
   if (count < 0) return tl::unexpected(last_error("list of domains"));
   FunctionsInUse used;
   for (int i = 0; i < count; ++i) {
@@ -240,11 +240,10 @@ Result<> migrate_to(HostConnections& host, const std::string& name,
       return tl::unexpected(last_error("migration parameter " + field));
     }
   }
-  return done_or_error(virDomainMigrateToURI3(domain->get(), destination_uri.c_str(),
-                                              parameters.get(),
-                                              static_cast<unsigned>(parameters.count()),
-                                              call.flags),
-                       "migration of " + name);
+  return done_or_error(
+      virDomainMigrateToURI3(domain->get(), destination_uri.c_str(), parameters.get(),
+                             static_cast<unsigned>(parameters.count()), call.flags),
+      "migration of " + name);
 }
 
 Result<> switch_to_postcopy(HostConnections& host, const std::string& name) {

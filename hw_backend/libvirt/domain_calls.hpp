@@ -18,12 +18,12 @@ namespace ferry {
 
 /// A domain as its host's libvirt sees it.
 struct DomainState {
-  bool active = false;      ///< else there is no such domain, or it is shut off
-  bool running = false;     ///< its vCPUs run; else it is paused
+  bool active = false;   ///< else there is no such domain, or it is shut off
+  bool running = false;  ///< its vCPUs run; else it is paused
   bool persistent = false;
-  bool sends = false;       ///< a migration away from this host is under way
-  bool receives = false;    ///< a migration to this host is under way: the domain is its empty shell
-  std::string xml;          ///< empty: not active
+  bool sends = false;     ///< a migration away from this host is under way
+  bool receives = false;  ///< a migration to this host is under way: the domain is its empty shell
+  std::string xml;        ///< empty: not active
   std::optional<DomainMark> mark;
 };
 
@@ -33,8 +33,8 @@ enum class Unplug { asked, not_there };
 /// Asks for the removal of a device; libvirt tells later what became of it.
 Result<Unplug> ask_unplug(HostConnections& host, const std::string& domain,
                           const std::string& alias);
-/// Plugs a device into the running domain; a persistent one gets it into its configuration too, in place
-/// of what had the alias there.
+/// Plugs a device into the running domain; a persistent one gets it into its configuration too, in
+/// place of what had the alias there.
 Result<> plug(HostConnections& host, const std::string& domain, const std::string& device_xml,
               const std::string& alias);
 /// Writes the mark, or removes it.
@@ -45,7 +45,7 @@ Result<bool> guest_sees(HostConnections& host, const std::string& domain, const 
 
 /// What the running domains of a host hold of its pools.
 struct FunctionsInUse {
-  std::set<std::string> pci;             ///< `0000:03:00.1`
+  std::set<std::string> pci;  ///< `0000:03:00.1`
   std::vector<InterfaceFacts> interfaces;
 };
 Result<FunctionsInUse> functions_in_use(HostConnections& host);
@@ -64,7 +64,8 @@ Result<JobStatistics> job_statistics(HostConnections& host, const std::string& d
                                      bool completed);
 /// Of a migration under way.
 struct MigrationState {
-  bool running = false;  ///< the guest's vCPUs run on the source; false too if it has gone from there
+  bool running =
+      false;  ///< the guest's vCPUs run on the source; false too if it has gone from there
   JobStatistics statistics;
 };
 Result<MigrationState> look_at_migration(HostConnections& host, const std::string& domain);

@@ -1,4 +1,5 @@
-// What libvirt tells of domains, on its way from the event loop's thread to the tasks that wait for it.
+// What libvirt tells of domains, on its way from the event loop's thread to the tasks that wait for
+// it.
 #pragma once
 
 #include <deque>
@@ -37,7 +38,9 @@ struct DomainEvent {
 class DomainInbox {
  public:
   DomainInbox(Executor& executor, std::string domain)
-      : domain_(std::move(domain)), mutex_(executor.make_mutex()), filled_(executor.make_condition()) {}
+      : domain_(std::move(domain)),
+        mutex_(executor.make_mutex()),
+        filled_(executor.make_condition()) {}
 
   /// Blocks until there is an event: `ready` and it is in `event`.
   Wake next(TimePoint deadline, DomainEvent& event);

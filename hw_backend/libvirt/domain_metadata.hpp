@@ -1,6 +1,6 @@
 // What Ferry leaves in a domain's metadata while it moves it, so that another controller knows what
-// was going on: pure conversion between a struct and the element. libvirt carries it with the domain
-// to the destination.
+// was going on: pure conversion between a struct and the element. libvirt carries it with the
+// domain to the destination.
 #pragma once
 
 #include <optional>

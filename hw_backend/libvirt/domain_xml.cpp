@@ -25,11 +25,21 @@ std::optional<std::uint64_t> hexadecimal_or_decimal(std::string_view text) {
 /// libvirt's units of memory; its default is KiB.
 std::optional<Bytes> memory(const XmlElement& element) {
   if (!element) return std::nullopt;
-  static const std::map<std::string, std::uint64_t> units = {
-      {"", 1ULL << 10U},      {"b", 1},           {"bytes", 1},       {"KB", 1'000},
-      {"k", 1ULL << 10U},     {"KiB", 1ULL << 10U}, {"MB", 1'000'000}, {"M", 1ULL << 20U},
-      {"MiB", 1ULL << 20U},   {"GB", 1'000'000'000}, {"G", 1ULL << 30U}, {"GiB", 1ULL << 30U},
-      {"TB", 1'000'000'000'000}, {"T", 1ULL << 40U}, {"TiB", 1ULL << 40U}};
+  static const std::map<std::string, std::uint64_t> units = {{"", 1ULL << 10U},
+                                                             {"b", 1},
+                                                             {"bytes", 1},
+                                                             {"KB", 1'000},
+                                                             {"k", 1ULL << 10U},
+                                                             {"KiB", 1ULL << 10U},
+                                                             {"MB", 1'000'000},
+                                                             {"M", 1ULL << 20U},
+                                                             {"MiB", 1ULL << 20U},
+                                                             {"GB", 1'000'000'000},
+                                                             {"G", 1ULL << 30U},
+                                                             {"GiB", 1ULL << 30U},
+                                                             {"TB", 1'000'000'000'000},
+                                                             {"T", 1ULL << 40U},
+                                                             {"TiB", 1ULL << 40U}};
   const auto unit = units.find(element.attribute("unit"));
   const auto count = number(element.content());
   if (unit == units.end() || !count) return std::nullopt;
@@ -58,14 +68,14 @@ void read_device(const XmlElement& device, DomainFacts& facts) {
   const std::string name = device.name();
   const XmlElement source = device.child("source");
   if (name == "hostdev") {
-    facts.host_devices.push_back(
-        {alias_of(device),
-         device.attribute("type") == "pci" ? pci_of(source.child("address")) : std::string()});
+    facts.host_devices.push_back({alias_of(device), device.attribute("type") == "pci"
+                                                        ? pci_of(source.child("address"))
+                                                        : std::string()});
   } else if (name == "interface" && device.attribute("type") == "hostdev") {
     facts.host_devices.push_back({alias_of(device), pci_of(source.child("address"))});
   } else if (name == "interface") {
-    facts.interfaces.push_back({alias_of(device), source.attribute("bridge"),
-                                device.child("mac").attribute("address")});
+    facts.interfaces.push_back(
+        {alias_of(device), source.attribute("bridge"), device.child("mac").attribute("address")});
   } else if (name == "shmem") {
     facts.shared_memories.push_back(
         {alias_of(device), device.child("model").attribute("type"), device.attribute("role")});
@@ -144,7 +154,7 @@ Result<DomainFacts> read_domain(std::string_view domain_xml) {
 
 std::optional<std::string> find_device(std::string_view domain_xml, const std::string& alias) {
   const auto document = XmlDocument::parse(domain_xml);
-  if (!document) return std::nullopt;
+  if (!document || alias.empty()) return std::nullopt;
   for (const XmlElement& device : document->root().child("devices").children()) {
     if (alias_of(device) == alias) return device.text();
   }
@@ -158,10 +168,11 @@ Result<std::string> virtual_function_xml(const ChosenFunction& chosen, const std
   const bool was_interface = old.name() == "interface";
   if (chosen.pool->stands_in()) {
     if (!was_interface || mac_of(unplugged).empty()) {
-      return failure(FailureKind::refused,
-                     "the device " + alias +
-                         " is no <interface> with a MAC address, so no NIC can stand in for it; use "
-                         "pools of PCI functions, or plug in an <interface> before the move");
+      return failure(
+          FailureKind::refused,
+          "the device " + alias +
+              " is no <interface> with a MAC address, so no NIC can stand in for it; use "
+              "pools of PCI functions, or plug in an <interface> before the move");
     }
     forget_what_is_of_the_host(old);
     old.set_attribute("type", "bridge");
@@ -169,8 +180,8 @@ Result<std::string> virtual_function_xml(const ChosenFunction& chosen, const std
     old.remove_children("source");
     old.add("source").set_attribute("bridge", chosen.pool->bridge);
     old.remove_children("model");
-    old.add("model").set_attribute(
-        "type", chosen.pool->nic == StandInNic::e1000e ? "e1000e" : "virtio");
+    old.add("model").set_attribute("type",
+                                   chosen.pool->nic == StandInNic::e1000e ? "e1000e" : "virtio");
     set_alias(old, alias);
     return old.text();
   }

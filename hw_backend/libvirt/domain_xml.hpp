@@ -70,9 +70,10 @@ struct ChosenFunction {
   std::string pci;  ///< empty: a stand-in
 };
 
-/// XML to plug the virtual function `chosen` as the VM's device `alias`. `unplugged` is the device that
-/// was taken away: its MAC, its model and its place in the guest's PCI topology are kept, so that the
-/// guest finds it under the same name. `refused` if `unplugged` does not fit: a stand-in needs an
+/// XML to plug the virtual function `chosen` as the VM's device `alias`. `unplugged` is the device
+/// that was taken away: its MAC, its model and its place in the guest's PCI topology are kept, so
+/// that the guest finds it under the same name. `refused` if `unplugged` does not fit: a stand-in
+/// needs an
 /// `<interface>` with a MAC.
 Result<std::string> virtual_function_xml(const ChosenFunction& chosen, const std::string& alias,
                                          std::string_view unplugged);

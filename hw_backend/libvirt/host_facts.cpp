@@ -25,8 +25,7 @@ std::string node_device_name(std::string address) {
   return "pci_" + address;
 }
 
-void look_at_functions(virConnectPtr connection, const ClusterHost& description,
-                       HostFacts& facts) {
+void look_at_functions(virConnectPtr connection, const ClusterHost& description, HostFacts& facts) {
   for (const FunctionPool& pool : description.virtual_functions) {
     for (const std::string& address : pool.pci.addresses) {
       virNodeDevicePtr device =
@@ -87,9 +86,9 @@ Result<HostFacts> look_at_host(HostConnections& host, const ClusterHost& descrip
 Result<> can_run_machine(HostConnections& host, const DomainFacts& domain) {
   const auto opened = host.control();
   if (!opened) return tl::unexpected(opened.error());
-  const std::string capabilities = taken(virConnectGetDomainCapabilities(
-      (*opened)->get(), nullptr, domain.architecture.c_str(), domain.machine.c_str(),
-      domain.type.c_str(), 0));
+  const std::string capabilities =
+      taken(virConnectGetDomainCapabilities((*opened)->get(), nullptr, domain.architecture.c_str(),
+                                            domain.machine.c_str(), domain.type.c_str(), 0));
   if (capabilities.empty()) return tl::unexpected(last_error("a guest of type " + domain.type));
   return {};
 }

@@ -19,8 +19,8 @@ struct HostFacts {
   bool kvm = false;              ///< else guests are emulated
   std::optional<bool> iommu;
   Bytes free_memory;
-  bool lists_devices = false;                ///< its libvirt has a node device driver
-  std::map<std::string, bool> functions;     ///< by PCI address: whether the host has it
+  bool lists_devices = false;                  ///< its libvirt has a node device driver
+  std::map<std::string, bool> functions;       ///< by PCI address: whether the host has it
   std::map<std::string, DomainState> domains;  ///< by name: those that are active
 };
 

@@ -14,8 +14,8 @@ constexpr std::array<DeviceKind, 2> all_kinds = {DeviceKind::virtual_function, D
 
 /// For one question to hosts that are well.
 constexpr Duration patience = Duration::milliseconds(10'000);
-/// The events are what counts; libvirt is asked this often all the same, in case one was missed while a
-/// connection was down.
+/// The events are what counts; libvirt is asked this often all the same, in case one was missed
+/// while a connection was down.
 constexpr Duration look_again = Duration::milliseconds(2'000);
 /// QEMU's guest agent has no event for a new interface: it is asked this often.
 constexpr Duration ask_guest_again = Duration::milliseconds(100);
@@ -41,7 +41,7 @@ std::string LibvirtHypervisor::label(VmId vm, DeviceKind kind) const {
   return std::string(to_name(kind)) + " of " + link_.name(vm);
 }
 
-Result<VmPlace> LibvirtHypervisor::find(VmId vm, TimePoint deadline) {
+Result<VmPlace> LibvirtHypervisor::find(VmId vm, TimePoint deadline) const {
   Result<VmPlace> place = whereabouts_->find(vm, deadline);
   if (!place) return place;
   const Lock lock(*mutex_);
@@ -74,11 +74,11 @@ Result<> LibvirtHypervisor::mark(VmId vm, HostId host, TimePoint deadline,
     change(marked.mark);
     wanted = marked.mark;
   }
-  Result<> written = link_.ask<void>(
-      vm, host, "metadata of " + link_.name(vm), deadline,
-      [domain = link_.domain(vm), wanted](HostConnections& connections) {
-        return write_mark(connections, domain, wanted);
-      });
+  Result<> written =
+      link_.ask<void>(vm, host, "metadata of " + link_.name(vm), deadline,
+                      [domain = link_.domain(vm), wanted](HostConnections& connections) {
+                        return write_mark(connections, domain, wanted);
+                      });
   const Lock lock(*mutex_);
   at(vm).marking = false;
   at(vm).marked->notify_all();
@@ -96,8 +96,8 @@ Result<> LibvirtHypervisor::set_status(VmId vm, Phase phase, TimePoint deadline)
     std::erase_if(mark->taken, [&](const TakenDevice& taken) {
       return find_device(place->state.xml, link_.alias(vm, taken.kind)).has_value();
     });
-    // A VM that has all its devices again needs no mark; one that lacks some keeps it, so that they can
-    // be given back later.
+    // A VM that has all its devices again needs no mark; one that lacks some keeps it, so that they
+    // can be given back later.
     if (phase == Phase::set_post_migration && mark->taken.empty()) {
       mark.reset();
       return;
@@ -127,7 +127,8 @@ Result<> LibvirtHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline)
   {
     const Lock lock(*mutex_);
     if (at(vm).moving || place->state.sends) {
-      return failure(FailureKind::refused, link_.name(vm) + " is migrating; its devices stay as they are");
+      return failure(FailureKind::refused,
+                     link_.name(vm) + " is migrating; its devices stay as they are");
     }
     if (device(vm, kind).plugging) {
       return failure(FailureKind::refused, label(vm, kind) + " is being attached");
@@ -146,11 +147,11 @@ Result<> LibvirtHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline)
     const Lock lock(*mutex_);
     device(vm, kind).unplugging = true;
   }
-  const Result<Unplug> asked = link_.ask<Unplug>(
-      vm, place->host, "detach of " + label(vm, kind), deadline,
-      [domain = link_.domain(vm), alias](HostConnections& host) {
-        return ask_unplug(host, domain, alias);
-      });
+  const Result<Unplug> asked =
+      link_.ask<Unplug>(vm, place->host, "detach of " + label(vm, kind), deadline,
+                        [domain = link_.domain(vm), alias](HostConnections& host) {
+                          return ask_unplug(host, domain, alias);
+                        });
   if (!asked && asked.error().kind != FailureKind::timed_out &&
       asked.error().kind != FailureKind::cancelled) {
     const Lock lock(*mutex_);
@@ -208,9 +209,9 @@ Result<> LibvirtHypervisor::await_gone(VmId vm, DeviceKind kind, DomainInbox& in
       }
       if (event.kind == DomainEvent::Kind::device_removal_failed && this_device) {
         over();
-        return failure(FailureKind::failed,
-                       "the guest of " + link_.name(vm) + " refused to release its " +
-                           std::string(to_name(kind)) + " (" + alias + ")");
+        return failure(FailureKind::failed, "the guest of " + link_.name(vm) +
+                                                " refused to release its " +
+                                                std::string(to_name(kind)) + " (" + alias + ")");
       }
       if (event.kind != DomainEvent::Kind::connection_lost &&
           event.kind != DomainEvent::Kind::state_changed) {
@@ -228,8 +229,8 @@ Result<> LibvirtHypervisor::await_gone(VmId vm, DeviceKind kind, DomainInbox& in
     }
     if (link_.clock().now() >= deadline) {
       return tl::unexpected(ended_early(
-          Wake::timed_out, "detach of " + label(vm, kind) +
-                               (place ? "" : " (" + place.error().reason + ")")));
+          Wake::timed_out,
+          "detach of " + label(vm, kind) + (place ? "" : " (" + place.error().reason + ")")));
     }
   }
 }
@@ -278,8 +279,8 @@ Result<> LibvirtHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline)
     }
     if (find_device(place->state.xml, alias)) {
       if (!target.unplugging) return {};
-      return failure(FailureKind::refused, "the detach of " + label(vm, kind) +
-                                               " has not completed yet");
+      return failure(FailureKind::refused,
+                     "the detach of " + label(vm, kind) + " has not completed yet");
     }
     target.unplugging = false;
     target.plugging = true;
@@ -302,14 +303,14 @@ Result<> LibvirtHypervisor::plug_in(VmId vm, DeviceKind kind, const VmPlace& pla
   Result<std::string> xml = xml_to_plug(vm, kind, place.host, deadline);
   if (!xml) return tl::unexpected(xml.error());
   const auto working = std::make_shared<std::atomic<bool>>(true);
-  Result<> plugged = link_.ask<void>(
-      vm, place.host, "attach of " + label(vm, kind), deadline,
-      [domain = link_.domain(vm), xml = *xml, alias = link_.alias(vm, kind),
-       working](HostConnections& host) {
-        Result<> result = plug(host, domain, xml, alias);
-        *working = false;
-        return result;
-      });
+  Result<> plugged =
+      link_.ask<void>(vm, place.host, "attach of " + label(vm, kind), deadline,
+                      [domain = link_.domain(vm), xml = *xml, alias = link_.alias(vm, kind),
+                       working](HostConnections& host) {
+                        Result<> result = plug(host, domain, xml, alias);
+                        *working = false;
+                        return result;
+                      });
   {
     const Lock lock(*mutex_);
     Device& target = device(vm, kind);
@@ -329,10 +330,11 @@ Result<std::string> LibvirtHypervisor::known_xml(VmId vm, DeviceKind kind) {
   const Lock lock(*mutex_);
   const std::string& xml = device(vm, kind).unplugged;
   if (!xml.empty()) return xml;
-  return failure(FailureKind::refused,
-                 "nothing tells what " + label(vm, kind) + " (" + link_.alias(vm, kind) +
-                     ") was: the domain does not have it and its metadata do not describe it; attach "
-                     "it once by hand (virsh attach-device)");
+  return failure(
+      FailureKind::refused,
+      "nothing tells what " + label(vm, kind) + " (" + link_.alias(vm, kind) +
+          ") was: the domain does not have it and its metadata do not describe it; attach "
+          "it once by hand (virsh attach-device)");
 }
 
 Result<std::string> LibvirtHypervisor::xml_to_plug(VmId vm, DeviceKind kind, HostId host,
@@ -345,7 +347,8 @@ Result<std::string> LibvirtHypervisor::xml_to_plug(VmId vm, DeviceKind kind, Hos
   return virtual_function_xml(*chosen, link_.alias(vm, kind), *before);
 }
 
-/// A function of the host's pools that no domain holds; one that has failed this VM before comes last.
+/// A function of the host's pools that no domain holds; one that has failed this VM before comes
+/// last.
 Result<ChosenFunction> LibvirtHypervisor::choose_function(VmId vm, HostId host,
                                                           TimePoint deadline) {
   const Result<FunctionsInUse> used = link_.ask<FunctionsInUse>(
@@ -358,7 +361,8 @@ Result<ChosenFunction> LibvirtHypervisor::choose_function(VmId vm, HostId host,
   Device& target = device(vm, DeviceKind::virtual_function);
   std::set<std::string> taken = used->pci;
   for (const Vm& each : vms_) {
-    taken.insert(each.devices[static_cast<std::size_t>(DeviceKind::virtual_function)].plugged_function);
+    taken.insert(
+        each.devices[static_cast<std::size_t>(DeviceKind::virtual_function)].plugged_function);
   }
   std::optional<ChosenFunction> second_choice;
   std::size_t pool_size = 0;
@@ -390,8 +394,8 @@ Result<ChosenFunction> LibvirtHypervisor::choose_function(VmId vm, HostId host,
                                            " are in use");
 }
 
-/// libvirt's attach returns when QEMU has the device and its address. Beyond that QEMU's guest agent,
-/// where it answers, tells of a NIC by its MAC.
+/// libvirt's attach returns when QEMU has the device and its address. Beyond that QEMU's guest
+/// agent, where it answers, tells of a NIC by its MAC.
 Result<> LibvirtHypervisor::await_usable(VmId vm, DeviceKind kind, HostId host,
                                          TimePoint deadline) {
   const std::string what = "attach of " + label(vm, kind);
@@ -409,9 +413,10 @@ Result<> LibvirtHypervisor::await_usable(VmId vm, DeviceKind kind, HostId host,
   const Result<DomainFacts> facts = read_domain(now->xml);
   if (mac.empty() || !facts || !facts->agent_answers) return {};
   for (;;) {
-    const Result<bool> seen = link_.ask<bool>(
-        vm, host, what, deadline,
-        [domain, mac](HostConnections& connections) { return guest_sees(connections, domain, mac); });
+    const Result<bool> seen =
+        link_.ask<bool>(vm, host, what, deadline, [domain, mac](HostConnections& connections) {
+          return guest_sees(connections, domain, mac);
+        });
     if (seen && *seen) return {};
     if (!seen) {
       const FailureKind kind_of_end = seen.error().kind;
@@ -425,6 +430,23 @@ Result<> LibvirtHypervisor::await_usable(VmId vm, DeviceKind kind, HostId host,
       return tl::unexpected(ended_early(wake, what + " (the guest does not see it yet)"));
     }
   }
+}
+
+/// Checks, then marks the domain, then moves it: what is refused leaves no trace.
+Result<TransferReport> LibvirtHypervisor::move(VmId vm, const VmPlace& from, HostId destination,
+                                               const TransferOptions& options,
+                                               TransferObserver& observer, TimePoint deadline) {
+  LiveMigration migration(link_, *whereabouts_, vm, from.host, destination, options, observer,
+                          deadline);
+  if (Result<> ready = migration.prepare(from.state); !ready) return tl::unexpected(ready.error());
+  const Result<> marked = mark(vm, from.host, deadline, [&](std::optional<DomainMark>& mark) {
+    if (!mark) mark = DomainMark{run_, Phase::migration, {}, {}, {}};
+    mark->phase = Phase::migration;
+    mark->source = link_.name(from.host);
+    mark->destination = link_.name(destination);
+  });
+  if (!marked) return tl::unexpected(marked.error());
+  return migration.run();
 }
 
 Result<TransferReport> LibvirtHypervisor::migrate(VmId vm, HostId destination,
@@ -449,30 +471,16 @@ Result<TransferReport> LibvirtHypervisor::migrate(VmId vm, HostId destination,
     }
     at(vm).moving = true;
   }
-  Result<TransferReport> report = tl::unexpected(Failure{});
-  const Result<> marked = mark(vm, place->host, deadline, [&](std::optional<DomainMark>& mark) {
-    if (!mark) mark = DomainMark{run_, Phase::migration, {}, {}, {}};
-    mark->phase = Phase::migration;
-    mark->source = link_.name(place->host);
-    mark->destination = link_.name(destination);
-  });
-  if (marked) {
-    report = LiveMigration(link_, *whereabouts_, vm, place->host, destination, options, observer,
-                           deadline)
-                 .run(place->state);
-  } else {
-    report = tl::unexpected(marked.error());
-  }
+  Result<TransferReport> report = move(vm, *place, destination, options, observer, deadline);
   const Lock lock(*mutex_);
   at(vm).moving = false;
   return report;
 }
 
 VmInspection LibvirtHypervisor::inspect(VmId vm) const {
-  auto& self = const_cast<LibvirtHypervisor&>(*this);  // what is learnt on the way changes no answer
-  const Port scope(self.link_.times(), vm, port);
-  const Uncancellable to_the_answer(self.link_.executor());
-  const Result<VmPlace> place = self.find(vm, link_.clock().now() + patience);
+  const Port scope(link_.times(), vm, port);
+  const Uncancellable to_the_answer(link_.executor());
+  const Result<VmPlace> place = find(vm, link_.clock().now() + patience);
   const Lock lock(*mutex_);
   VmInspection seen;
   seen.host = whereabouts_->last_known(vm);
@@ -523,8 +531,8 @@ Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
     }
     if (busy.empty()) return {};
     DomainEvent event;
-    const Wake wake = link_.next_event(
-        vm, *inbox, std::min(deadline, link_.clock().now() + look_again), event);
+    const Wake wake =
+        link_.next_event(vm, *inbox, std::min(deadline, link_.clock().now() + look_again), event);
     if (wake == Wake::cancelled || (wake == Wake::timed_out && link_.clock().now() >= deadline)) {
       return tl::unexpected(ended_early(wake, "the wait for what is under way (" + busy + ")"));
     }

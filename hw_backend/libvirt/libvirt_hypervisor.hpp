@@ -1,5 +1,5 @@
-// The `Hypervisor` port over libvirt. The truth is libvirt: what is kept here says whom to ask first and
-// what this process itself has under way.
+// The `Hypervisor` port over libvirt. The truth is libvirt: what is kept here says whom to ask
+// first and what this process itself has under way.
 #pragma once
 
 #include <array>
@@ -42,8 +42,8 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
     bool plugging = false;    ///< an `attach` has not returned
     /// Of an attach that its caller has left: libvirt still works on it.
     std::shared_ptr<std::atomic<bool>> left_plug;
-    std::string unplugged;           ///< the device as it was; empty: not known
-    std::string plugged_function;    ///< PCI address that an attach of this process holds or tries
+    std::string unplugged;         ///< the device as it was; empty: not known
+    std::string plugged_function;  ///< PCI address that an attach of this process holds or tries
     std::set<std::string> failed_functions;  ///< that could not be attached
   };
   struct Vm {
@@ -54,14 +54,14 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
     std::unique_ptr<Condition> marked;
   };
 
-  Vm& at(VmId vm) { return vms_[vm.index]; }
-  Device& device(VmId vm, DeviceKind kind) {
+  [[nodiscard]] Vm& at(VmId vm) const { return vms_[vm.index]; }
+  [[nodiscard]] Device& device(VmId vm, DeviceKind kind) const {
     return at(vm).devices[static_cast<std::size_t>(kind)];
   }
   [[nodiscard]] std::string label(VmId vm, DeviceKind kind) const;
 
   /// Where the VM is, with what its domain's metadata say of taken devices.
-  Result<VmPlace> find(VmId vm, TimePoint deadline);
+  [[nodiscard]] Result<VmPlace> find(VmId vm, TimePoint deadline) const;
   Result<> await_plug(VmId vm, DeviceKind kind, TimePoint deadline);
   Result<> await_gone(VmId vm, DeviceKind kind, DomainInbox& inbox, TimePoint deadline);
   /// Changes the mark and writes it to the domain; one writer of a VM at a time.
@@ -72,6 +72,9 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
   Result<std::string> known_xml(VmId vm, DeviceKind kind);
   Result<std::string> xml_to_plug(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
   Result<ChosenFunction> choose_function(VmId vm, HostId host, TimePoint deadline);
+  Result<TransferReport> move(VmId vm, const VmPlace& from, HostId destination,
+                              const TransferOptions& options, TransferObserver& observer,
+                              TimePoint deadline);
   Result<> plug_in(VmId vm, DeviceKind kind, const VmPlace& place, TimePoint deadline);
   Result<> await_usable(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
 
@@ -80,7 +83,7 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
   std::string run_;
   std::unique_ptr<Whereabouts> whereabouts_;
   std::unique_ptr<Mutex> mutex_;  ///< of the VMs
-  std::vector<Vm> vms_;           ///< by VmId
+  mutable std::vector<Vm> vms_;   ///< by VmId; asking teaches, also `inspect`
 };
 
 }  // namespace ferry

@@ -1,5 +1,5 @@
-// The world of real hypervisors: the hosts and domains of a cluster file, asked through libvirt. Tasks,
-// clock and messages are those of the threads world.
+// The world of real hypervisors: the hosts and domains of a cluster file, asked through libvirt.
+// Tasks, clock and messages are those of the threads world.
 #pragma once
 
 #include <functional>
@@ -20,14 +20,15 @@ struct ClusterOptions {
   TimePoint start;
   /// How long every host may take to answer at the start.
   Duration connect_patience = Duration::milliseconds(30'000);
-  /// Gets, at the end, how long the operations on each VM took and how much of that was waiting (by VmId).
+  /// Gets, at the end, how long the operations on each VM took and how much of that was waiting (by
+  /// VmId).
   std::vector<VmTimes>* times = nullptr;
 };
 
-/// Runs `body` in the calling thread as the world's first task; returns when it and every task that was
-/// spawned have ended, then rethrows what `body` threw. Throws WorldError, and `body` is not run, if a
-/// host or VM of the instance is not in the cluster file, or a host does not answer. One world at a time
-/// in a process; a process that had one must not fork and make another.
+/// Runs `body` in the calling thread as the world's first task; returns when it and every task that
+/// was spawned have ended, then rethrows what `body` threw. Throws WorldError, and `body` is not
+/// run, if a host or VM of the instance is not in the cluster file, or a host does not answer. One
+/// world at a time in a process; a process that had one must not fork and make another.
 void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
                     const ClusterOptions& options, const std::function<void(World&)>& body);
 

@@ -12,8 +12,8 @@ namespace {
 
 /// For questions whose answer a healthy libvirtd has at once.
 constexpr Duration patience = Duration::milliseconds(10'000);
-/// For a migration to end after its abort was asked for: longer than keep-alive takes to find out that a
-/// daemon is dead.
+/// For a migration to end after its abort was asked for: longer than keep-alive takes to find out
+/// that a daemon is dead.
 constexpr Duration abort_patience = Duration::milliseconds(60'000);
 constexpr Duration abort_again = Duration::milliseconds(300);
 /// For libvirtd to come back, to tell where a VM is after a failure.
@@ -27,7 +27,8 @@ constexpr Bytes qemu_overhead = Bytes::gibi(1);
 
 }  // namespace
 
-/// Of one call of virDomainMigrateToURI3. The call's thread fills `result` and then tells the inbox.
+/// Of one call of virDomainMigrateToURI3. The call's thread fills `result` and then tells the
+/// inbox.
 struct LiveMigration::Attempt {
   struct Outcome {
     std::mutex mutex;
@@ -45,8 +46,8 @@ struct LiveMigration::Attempt {
 };
 
 LiveMigration::LiveMigration(ClusterLink& link, Whereabouts& whereabouts, VmId vm, HostId from,
-                             HostId to, const TransferOptions& options,
-                             TransferObserver& observer, TimePoint deadline)
+                             HostId to, const TransferOptions& options, TransferObserver& observer,
+                             TimePoint deadline)
     : link_(link),
       whereabouts_(whereabouts),
       vm_(vm),
@@ -68,9 +69,7 @@ Result<T> LiveMigration::ask(HostId host, const std::string& what,
   return link_.ask<T>(vm_, host, what, limit, std::move(body));
 }
 
-Result<TransferReport> LiveMigration::run(const DomainState& state) {
-  persistent_ = state.persistent;
-  if (Result<> prepared = prepare(state); !prepared) return tl::unexpected(prepared.error());
+Result<TransferReport> LiveMigration::run() {
   inbox_ = link_.subscribe(vm_);
   Result<> done = attempt();
   while (!done && again_) {
@@ -84,6 +83,8 @@ Result<TransferReport> LiveMigration::run(const DomainState& state) {
 }
 
 Result<> LiveMigration::prepare(const DomainState& state) {
+  persistent_ = state.persistent;
+  was_running_ = state.running;
   const std::string domain = link_.domain(vm_);
   // What is there is what the destination's libvirt would refuse, after it was asked to prepare.
   const auto there = ask<DomainState>(
@@ -95,10 +96,10 @@ Result<> LiveMigration::prepare(const DomainState& state) {
   }
   if (Result<> allowed = check_refusals(state); !allowed) return allowed;
   if (options_.mode == MemoryMode::offline) return {};
-  return ask<void>(from_, what_, [domain, limit = downtime_milliseconds(options_)](
-                                     HostConnections& host) {
-    return set_downtime(host, domain, limit);
-  });
+  return ask<void>(from_, what_,
+                   [domain, limit = downtime_milliseconds(options_)](HostConnections& host) {
+                     return set_downtime(host, domain, limit);
+                   });
 }
 
 Result<> LiveMigration::check_refusals(const DomainState& state) {
@@ -114,8 +115,8 @@ Result<> LiveMigration::check_refusals(const DomainState& state) {
   facts.virtual_function = link_.alias(vm_, DeviceKind::virtual_function);
   facts.ivshmem = link_.alias(vm_, DeviceKind::ivshmem);
   if (options_.compression == Compression::zstd) {
-    for (const auto& [host, version] : {std::pair{from_, &facts.source_version},
-                                        std::pair{to_, &facts.destination_version}}) {
+    for (const auto& [host, version] :
+         {std::pair{from_, &facts.source_version}, std::pair{to_, &facts.destination_version}}) {
       const auto answer = ask<unsigned long>(host, what_, libvirt_version);
       if (!answer) return tl::unexpected(answer.error());
       *version = *answer;
@@ -124,10 +125,10 @@ Result<> LiveMigration::check_refusals(const DomainState& state) {
   std::string limit_failure;
   if (options_.transport == Transport::rdma && !facts.domain.hard_limit) {
     const Bytes limit = facts.domain.memory + qemu_overhead;
-    const auto set = ask<void>(from_, what_,
-                               [domain = link_.domain(vm_), limit](HostConnections& host) {
-                                 return set_hard_limit(host, domain, limit);
-                               });
+    const auto set =
+        ask<void>(from_, what_, [domain = link_.domain(vm_), limit](HostConnections& host) {
+          return set_hard_limit(host, domain, limit);
+        });
     if (set) {
       facts.domain.hard_limit = limit;
     } else {
@@ -147,10 +148,10 @@ Result<> LiveMigration::check_refusals(const DomainState& state) {
 /// Starts the migration and follows it to its end.
 Result<> LiveMigration::attempt() {
   Attempt attempt;
-  const MigrationCall call =
-      migration_call(options_, {.migrate_uri = link_.description(to_).migrate.by(options_.transport),
-                                .persistent = persistent_,
-                                .auto_converge = policy_.throttled()});
+  const MigrationCall call = migration_call(
+      options_, {.migrate_uri = link_.description(to_).migrate.by(options_.transport),
+                 .persistent = persistent_,
+                 .auto_converge = policy_.throttled()});
   DomainEvent ended;
   ended.kind = DomainEvent::Kind::call_ended;
   ended.host = from_;
@@ -167,6 +168,7 @@ Result<> LiveMigration::attempt() {
               });
   follow(attempt);
   if (!attempt.ended) {
+    again_ = false;
     return failure(FailureKind::failed,
                    what_ + " has not ended " + to_text(abort_patience) + " after it was aborted");
   }
@@ -202,16 +204,22 @@ void LiveMigration::take(Attempt& attempt, const DomainEvent& event) {
         on_iteration(attempt, event);
       }
       return;
+    case DomainEvent::Kind::connection_lost:
+      // The next events come over another connection, which this opens, if the daemon is there.
+      (void)ask<MigrationState>(from_, what_, [domain = link_.domain(vm_)](HostConnections& host) {
+        return look_at_migration(host, domain);
+      });
+      return;
     default: return;
   }
 }
 
 void LiveMigration::on_iteration(Attempt& attempt, const DomainEvent& event) {
   attempt.iteration = event.iteration;
-  const auto seen = ask<MigrationState>(from_, what_,
-                                        [domain = link_.domain(vm_)](HostConnections& host) {
-                                          return look_at_migration(host, domain);
-                                        });
+  const auto seen =
+      ask<MigrationState>(from_, what_, [domain = link_.domain(vm_)](HostConnections& host) {
+        return look_at_migration(host, domain);
+      });
   const MigrationState state = seen.value_or(MigrationState{});
   if (const auto round = rounds_.iteration_begins(event.iteration, event.at, state.statistics)) {
     observer_.round_done(vm_, *round);
@@ -237,7 +245,9 @@ void LiveMigration::act(StallAction action) {
       return;
     }
     case StallAction::begin_again: again_ = true; return;
-    case StallAction::abort: end(FailureKind::failed, what_ + " " + policy_.reason_to_abort()); return;
+    case StallAction::abort:
+      end(FailureKind::failed, what_ + " " + policy_.reason_to_abort());
+      return;
   }
 }
 
@@ -253,8 +263,7 @@ void LiveMigration::await_end(Attempt& attempt) {
   while (!attempt.ended) {
     if (!aborted) aborted = abort();
     const TimePoint give_up = switched_ ? TimePoint::never() : limit;
-    const TimePoint next =
-        aborted ? give_up : std::min(give_up, link_.clock().now() + abort_again);
+    const TimePoint next = aborted ? give_up : std::min(give_up, link_.clock().now() + abort_again);
     DomainEvent event;
     if (link_.next_event(vm_, *inbox_, next, event) == Wake::ready) {
       take(attempt, event);
@@ -266,10 +275,9 @@ void LiveMigration::await_end(Attempt& attempt) {
 
 /// False if there is nothing to abort yet, or any more.
 bool LiveMigration::abort() {
-  const Result<> asked =
-      ask<void>(from_, what_, [domain = link_.domain(vm_)](HostConnections& host) {
-        return abort_job(host, domain);
-      });
+  const Result<> asked = ask<void>(
+      from_, what_,
+      [domain = link_.domain(vm_)](HostConnections& host) { return abort_job(host, domain); });
   if (asked) return true;
   if (asked.error().reason.find("post-copy") != std::string::npos) {
     switched_ = true;  // somebody else has switched it over
@@ -293,11 +301,10 @@ Result<TransferReport> LiveMigration::arrived() {
     end = completed_->at;
   } else {
     // The destination keeps them as well.
-    const auto kept = link_.ask<JobStatistics>(
-        vm_, to_, what_, link_.clock().now() + patience,
-        [domain = link_.domain(vm_)](HostConnections& host) {
-          return job_statistics(host, domain, true);
-        });
+    const auto kept = link_.ask<JobStatistics>(vm_, to_, what_, link_.clock().now() + patience,
+                                               [domain = link_.domain(vm_)](HostConnections& host) {
+                                                 return job_statistics(host, domain, true);
+                                               });
     statistics = kept.value_or(JobStatistics{});
   }
   observer_.round_done(vm_, rounds_.finish(end, statistics, switched_));
@@ -315,7 +322,7 @@ Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
   Result<VmPlace> place = tl::unexpected(why);
   for (;;) {
     place = whereabouts_.find(vm_, link_.clock().now() + patience);
-    if (place && place->state.running) break;
+    if (place && (place->state.running || (!was_running_ && !place->state.sends))) break;
     // libvirt lets the guest run again at once, if it does.
     const TimePoint now = link_.clock().now();
     if (now >= (place && !place->state.sends ? resume_limit : limit)) break;
@@ -324,33 +331,50 @@ Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
   if (!place) {
     return failure(FailureKind::lost, why.reason + "; " + place.error().reason);
   }
-  if (place->state.running && place->host == to_) {
-    Result<TransferReport> report = arrived();
-    if (report) {
-      report->note += (report->note.empty() ? "" : "; ") + std::string("libvirt reported: ") +
-                      failed.reason;
-    }
-    return report;
-  }
-  if (switched_) {
+  const bool as_before = place->state.running || !was_running_;
+  if (switched_ && !(place->host == to_ && as_before)) {
     return failure(FailureKind::lost,
-                   failed.reason + "; it failed after the switch to post-copy: part of the memory is on " +
+                   failed.reason +
+                       "; it failed after the switch to post-copy: part of the memory is on " +
                        link_.name(from_) + ", part on " + link_.name(to_) +
                        ". Do not destroy either domain: when the hosts reach each other again, "
                        "virsh migrate --postcopy --postcopy-resume may save it");
   }
-  if (!place->state.running && !place->state.sends) {
-    // Paused by the migration that failed, and nowhere else: it may run again.
-    const auto resumed = link_.ask<void>(
-        vm_, place->host, what_, link_.clock().now() + patience,
-        [domain = link_.domain(vm_)](HostConnections& host) { return resume(host, domain); });
-    if (!resumed) {
+  if (!as_before && !place->state.sends) {
+    if (Result<> resumed = resume_at(place->host); !resumed) {
       return failure(FailureKind::lost, why.reason + "; it is paused on " +
-                                            link_.name(place->host) + ": " +
-                                            resumed.error().reason);
+                                            link_.name(place->host) +
+                                            ", and stays so: " + resumed.error().reason);
     }
   }
-  return failure(why.kind == FailureKind::lost ? FailureKind::failed : why.kind, why.reason);
+  if (place->host != to_) {
+    return failure(why.kind == FailureKind::lost ? FailureKind::failed : why.kind, why.reason);
+  }
+  Result<TransferReport> report = arrived();
+  if (report) {
+    report->note +=
+        (report->note.empty() ? "" : "; ") + std::string("libvirt reported: ") + failed.reason;
+  }
+  return report;
+}
+
+/// The migration that failed has left the guest paused. It may run again only where it is for
+/// certain that it runs nowhere else.
+Result<> LiveMigration::resume_at(HostId host) {
+  const HostId elsewhere = host == to_ ? from_ : to_;
+  const auto there = link_.ask<DomainState>(
+      vm_, elsewhere, what_, link_.clock().now() + patience,
+      [domain = link_.domain(vm_)](HostConnections& other) { return look_at(other, domain); });
+  if (!there) {
+    return failure(FailureKind::lost, "it may run on " + link_.name(elsewhere) +
+                                          ", which does not answer: " + there.error().reason);
+  }
+  if (there->active) {
+    return failure(FailureKind::lost, "its domain is on " + link_.name(elsewhere) + " too");
+  }
+  return link_.ask<void>(
+      vm_, host, what_, link_.clock().now() + patience,
+      [domain = link_.domain(vm_)](HostConnections& here) { return resume(here, domain); });
 }
 
 }  // namespace ferry

@@ -1,4 +1,5 @@
-// One migration of one VM: from the checks before it to the report, or to where the VM is after all.
+// One migration of one VM: from the checks before it to the report, or to where the VM is after
+// all.
 #pragma once
 
 #include <memory>
@@ -18,8 +19,11 @@ class LiveMigration {
   LiveMigration(ClusterLink& link, Whereabouts& whereabouts, VmId vm, HostId from, HostId to,
                 const TransferOptions& options, TransferObserver& observer, TimePoint deadline);
 
-  /// As `Hypervisor::migrate`; `state` is the domain on `from`.
-  Result<TransferReport> run(const DomainState& state);
+  /// Everything that can be known before: `refused`, with nothing changed. `state` is the domain on
+  /// `from`.
+  Result<> prepare(const DomainState& state);
+  /// As `Hypervisor::migrate`.
+  Result<TransferReport> run();
 
  private:
   struct Attempt;
@@ -33,7 +37,6 @@ class LiveMigration {
   Result<T> ask(HostId host, const std::string& what,
                 std::function<Result<T>(HostConnections&)> body);
 
-  Result<> prepare(const DomainState& state);
   Result<> check_refusals(const DomainState& state);
   Result<> attempt();
   void follow(Attempt& attempt);
@@ -48,6 +51,7 @@ class LiveMigration {
 
   Result<TransferReport> arrived();
   Result<TransferReport> not_arrived(const Failure& failed);
+  Result<> resume_at(HostId host);
 
   ClusterLink& link_;
   Whereabouts& whereabouts_;
@@ -60,6 +64,7 @@ class LiveMigration {
   std::string what_;
 
   bool persistent_ = false;
+  bool was_running_ = true;  ///< else somebody has paused the guest, and it stays so
   StallPolicy policy_;
   RoundTracker rounds_;
   std::shared_ptr<DomainInbox> inbox_;

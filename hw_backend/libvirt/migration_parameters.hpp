@@ -21,12 +21,12 @@ struct MigrationRequest {
 using MigrationValue = std::variant<std::string, std::uint64_t, int>;
 
 struct MigrationCall {
-  unsigned flags = 0;  ///< virDomainMigrateFlags
+  unsigned flags = 0;                                              ///< virDomainMigrateFlags
   std::vector<std::pair<std::string, MigrationValue>> parameters;  ///< VIR_MIGRATE_PARAM_...
 };
 
-/// Peer to peer; live unless `options.mode` is offline. Post-copy is prepared if it may come to that.
-/// Limits below 1 MiB/s become 1 MiB/s, libvirt's unit.
+/// Peer to peer; live unless `options.mode` is offline. Post-copy is prepared if it may come to
+/// that. Limits below 1 MiB/s become 1 MiB/s, libvirt's unit.
 MigrationCall migration_call(const TransferOptions& options, const MigrationRequest& request);
 
 /// Whether the migration may end by post-copy, so that libvirt must be told at its start.

@@ -12,8 +12,7 @@ std::uint64_t number(const virTypedParameter& parameter) {
   switch (parameter.type) {
     case VIR_TYPED_PARAM_INT: return static_cast<std::uint64_t>(std::max(parameter.value.i, 0));
     case VIR_TYPED_PARAM_UINT: return parameter.value.ui;
-    case VIR_TYPED_PARAM_LLONG:
-      return static_cast<std::uint64_t>(std::max(parameter.value.l, 0LL));
+    case VIR_TYPED_PARAM_LLONG: return static_cast<std::uint64_t>(std::max(parameter.value.l, 0LL));
     case VIR_TYPED_PARAM_ULLONG: return parameter.value.ul;
     default: return 0;
   }

@@ -17,12 +17,12 @@ namespace ferry {
 
 /// What is not reported is zero.
 struct JobStatistics {
-  bool known = false;      ///< libvirt gave any at all
-  Bytes processed;         ///< memory sent since the migration began
-  Bytes remaining;         ///< memory still to be sent
-  Duration downtime;       ///< guest paused
-  int iteration = 0;       ///< synchronisations of the dirty bitmap
-  int throttle = 0;        ///< auto-converge: percent of time taken from the guest
+  bool known = false;  ///< libvirt gave any at all
+  Bytes processed;     ///< memory sent since the migration began
+  Bytes remaining;     ///< memory still to be sent
+  Duration downtime;   ///< guest paused
+  int iteration = 0;   ///< synchronisations of the dirty bitmap
+  int throttle = 0;    ///< auto-converge: percent of time taken from the guest
 };
 
 JobStatistics read_statistics(const _virTypedParameter* parameters, int count);

@@ -35,7 +35,8 @@ Refusal refused_by_devices(const MoveFacts& facts) {
              " in peer mode, which blocks migration; detach it first";
     }
     return facts.vm + " has " + what +
-           " in peer mode, QEMU's default, which blocks migration; name it as ivshmem in the cluster "
+           " in peer mode, QEMU's default, which blocks migration; name it as ivshmem in the "
+           "cluster "
            "file, or give it role='master' (its content then travels with the guest)";
   }
   return std::nullopt;
@@ -66,7 +67,8 @@ Refusal refused_by_options(const TransferOptions& options, const MoveFacts& fact
     if (!facts.domain.hard_limit) {
       return facts.vm +
              " has no <memtune><hard_limit>, which libvirt wants for RDMA as the most memory that "
-             "QEMU may lock; give the domain its memory plus what QEMU itself needs (1 GiB or more)";
+             "QEMU may lock; give the domain its memory plus what QEMU itself needs (1 GiB or "
+             "more)";
     }
     if (options.pin_all && *facts.domain.hard_limit <= facts.domain.memory) {
       return facts.vm + " may lock " + to_text(*facts.domain.hard_limit) +
@@ -85,9 +87,8 @@ Refusal refused_by_options(const TransferOptions& options, const MoveFacts& fact
     if (options.streams < 2) {
       return "zstd compresses the streams of multifd; set streams: 2 or more";
     }
-    for (const auto& [version, host] :
-         {std::pair{facts.source_version, facts.source},
-          std::pair{facts.destination_version, facts.destination}}) {
+    for (const auto& [version, host] : {std::pair{facts.source_version, facts.source},
+                                        std::pair{facts.destination_version, facts.destination}}) {
       if (version < first_with_zstd) {
         return "libvirt offers zstd from 9.4.0 on, and " + host + " has " + version_text(version) +
                "; set compression: none or xbzrle, or upgrade libvirt";
@@ -113,7 +114,7 @@ struct Known {
   std::string_view advice;
 };
 
-constexpr std::array<Known, 16> known_messages = {{
+constexpr std::array<Known, 18> known_messages = {{
     {"domain has assigned non-USB host devices", FailureKind::refused,
      "detach the host's devices before the migration"},
     {"peer mode", FailureKind::refused,
@@ -122,6 +123,8 @@ constexpr std::array<Known, 16> known_messages = {{
      "give the domain <memtune><hard_limit>: its memory plus what QEMU needs"},
     {"Cannot allocate memory", FailureKind::failed,
      "raise the locked-memory limit (memlock) of libvirtd and QEMU, or free memory"},
+    {"doesn't support passthrough", FailureKind::refused,
+     "boot that host with its IOMMU on (intel_iommu=on) and load vfio-pci"},
     {"VFIO_MAP_DMA", FailureKind::failed,
      "raise the locked-memory limit (memlock) of QEMU on that host"},
     {"guest CPU doesn't match", FailureKind::refused,
@@ -141,6 +144,8 @@ constexpr std::array<Known, 16> known_messages = {{
      "another domain holds that PCI function; take it out of the pool"},
     {"client socket is closed", FailureKind::failed,
      "the destination's libvirtd has ended or cannot be reached any more"},
+    {"End of file while reading data", FailureKind::failed,
+     "the libvirtd that was asked has ended; its guests go on without it"},
     {"Lost connection to destination host", FailureKind::failed,
      "the destination's libvirtd has ended or cannot be reached any more"},
     {"canceled by client", FailureKind::failed, "somebody else has cancelled it"},

@@ -1,6 +1,7 @@
-// What libvirt and QEMU refuse, recognised before it is tried and explained, and their errors in the
-// port's words. Pure. Sources: libvirt 9.0 src/qemu/qemu_migration.c (qemuMigrationSrcIsAllowed and the
-// checks of parameters), QEMU 7.2 migration/migration.c (migrate_caps_check) and hw/misc/ivshmem.c.
+// What libvirt and QEMU refuse, recognised before it is tried and explained, and their errors in
+// the port's words. Pure. Sources: libvirt 9.0 src/qemu/qemu_migration.c (qemuMigrationSrcIsAllowed
+// and the checks of parameters), QEMU 7.2 migration/migration.c (migrate_caps_check) and
+// hw/misc/ivshmem.c.
 #pragma once
 
 #include <optional>
@@ -17,8 +18,8 @@ namespace ferry {
 using LibvirtVersion = unsigned long;
 
 struct MoveFacts {
-  std::string vm;           ///< as the scenario calls it
-  std::string source;       ///< hosts, as the scenario calls them
+  std::string vm;      ///< as the scenario calls it
+  std::string source;  ///< hosts, as the scenario calls them
   std::string destination;
   DomainFacts domain;       ///< of the running domain
   std::string migrate_uri;  ///< of the destination for the transport; empty: it has none

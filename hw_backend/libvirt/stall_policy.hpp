@@ -1,5 +1,5 @@
-// What a migration does when QEMU begins a round: goes on, or what `on_stall` and the memory mode say.
-// Pure: it is told of rounds.
+// What a migration does when QEMU begins a round: goes on, or what `on_stall` and the memory mode
+// say. Pure: it is told of rounds.
 #pragma once
 
 #include <string>
@@ -12,7 +12,8 @@ namespace ferry {
 enum class StallAction {
   go_on,
   postcopy,     ///< switch over now
-  begin_again,  ///< abort, and migrate again with auto-converge: libvirt cannot turn it on meanwhile
+  begin_again,  ///< abort, and migrate again with auto-converge: libvirt cannot turn it on
+                ///< meanwhile
   abort,
 };
 

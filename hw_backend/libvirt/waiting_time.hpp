@@ -1,5 +1,5 @@
-// How long each VM's operations took, and how much of that was spent waiting for libvirt or a guest:
-// the rest is the controller's own time.
+// How long each VM's operations took, and how much of that was spent waiting for libvirt or a
+// guest: the rest is the controller's own time.
 #pragma once
 
 #include <cstdint>

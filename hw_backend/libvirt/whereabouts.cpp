@@ -48,6 +48,13 @@ Result<VmPlace> Whereabouts::choose(VmId vm, const std::vector<Result<DomainStat
     if (!paused || host_at(i) == last_known(vm)) paused = i;
   }
   if (paused) return VmPlace{host_at(*paused), *answers[*paused]};
+  for (const Result<DomainState>& answer : answers) {
+    if (answer || (answer.error().kind != FailureKind::timed_out &&
+                   answer.error().kind != FailureKind::cancelled)) {
+      continue;
+    }
+    return failure(answer.error().kind, answer.error().reason);  // nothing is known yet
+  }
   if (!silent.empty()) {
     return failure(FailureKind::lost, "domain " + link_.domain(vm) + " of " + link_.name(vm) +
                                           " is on no host that answers; no answer from " + silent);

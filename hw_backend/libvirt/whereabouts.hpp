@@ -17,9 +17,9 @@ class Whereabouts {
  public:
   Whereabouts(ClusterLink& link, const Instance& instance);
 
-  /// The host where the VM runs, or else where it is paused; the empty shell on the destination of a
-  /// migration does not count. `lost` if every host answers that it has no such domain, or if a host
-  /// that does not answer may have it.
+  /// The host where the VM runs, or else where it is paused; the empty shell on the destination of
+  /// a migration does not count. `lost` if every host answers that it has no such domain, or if a
+  /// host that cannot be asked may have it.
   Result<VmPlace> find(VmId vm, TimePoint deadline);
   [[nodiscard]] HostId last_known(VmId vm) const;
   void set(VmId vm, HostId host);

@@ -114,9 +114,8 @@ XmlDocument::XmlDocument(_xmlDoc* document) : document_(document, xmlFreeDoc) {}
 
 std::optional<XmlDocument> XmlDocument::parse(std::string_view text) {
   prepare_library();
-  xmlDoc* document =
-      xmlReadMemory(text.data(), static_cast<int>(text.size()), nullptr, nullptr,
-                    XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+  xmlDoc* document = xmlReadMemory(text.data(), static_cast<int>(text.size()), nullptr, nullptr,
+                                   XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
   if (document == nullptr) return std::nullopt;
   XmlDocument result(document);
   if (!result.root()) return std::nullopt;

@@ -1,5 +1,5 @@
-// XML as a tree: the one place that uses libxml2. Handles are cheap and may be null, so that a chain
-// of look-ups needs one test at its end.
+// XML as a tree: the one place that uses libxml2. Handles are cheap and may be null, so that a
+// chain of look-ups needs one test at its end.
 #pragma once
 
 #include <memory>
@@ -24,7 +24,7 @@ class XmlElement {
   [[nodiscard]] std::string name() const;  ///< without namespace prefix
   [[nodiscard]] bool has_attribute(const char* name) const;
   [[nodiscard]] std::string attribute(const char* name) const;
-  [[nodiscard]] std::string content() const;  ///< all text below it
+  [[nodiscard]] std::string content() const;                    ///< all text below it
   [[nodiscard]] XmlElement child(std::string_view name) const;  ///< the first one
   [[nodiscard]] std::vector<XmlElement> children() const;
   [[nodiscard]] std::vector<XmlElement> children(std::string_view name) const;

@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 
@@ -26,6 +28,7 @@ B: {run} (simulated)
 
 two-vms
                       A median              A spread  n  B median              B spread  n  B against A
+  makespan             2.155 s    2.155 s .. 2.155 s  1   2.155 s    2.155 s .. 2.155 s  1        0.0 %  within
   total                2.155 s    2.155 s .. 2.155 s  2   2.155 s    2.155 s .. 2.155 s  2        0.0 %  within
   downtime            60.00 ms  60.00 ms .. 60.00 ms  2  60.00 ms  60.00 ms .. 60.00 ms  2        0.0 %  within
   outage               2.135 s    2.135 s .. 2.135 s  2   2.135 s    2.135 s .. 2.135 s  2        0.0 %  within
@@ -36,10 +39,14 @@ two-vms
   attach_vf           240.0 ms  240.0 ms .. 240.0 ms  2  240.0 ms  240.0 ms .. 240.0 ms  2        0.0 %  within
   add_ivshmem         35.00 ms  35.00 ms .. 35.00 ms  2  35.00 ms  35.00 ms .. 35.00 ms  2        0.0 %  within
   set_post_migration  2.000 ms  2.000 ms .. 2.000 ms  2  2.000 ms  2.000 ms .. 2.000 ms  2        0.0 %  within
+  unplug              240.0 ms  240.0 ms .. 240.0 ms  2  240.0 ms  240.0 ms .. 240.0 ms  2        0.0 %  within
+  plug                275.0 ms  275.0 ms .. 275.0 ms  2  275.0 ms  275.0 ms .. 275.0 ms  2        0.0 %  within
 
-n: moves; spread: least .. greatest, from 9 moves on the quartiles
+n: moves, of makespan runs; spread: least .. greatest, from 9 on the quartiles
+unplug: detach_vf + remove_ivshmem
+plug: attach_vf + add_ivshmem
 the total that differs most: vm0, 0.0 %
-10 of 10 medians are within 5 %
+13 of 13 medians are within 5 %
 """
     assert not (run / "plots").exists()
 
@@ -49,7 +56,7 @@ def test_a_difference_beyond_the_tolerance_is_found(run, tmp_path, command):
     command("compare", run, "--with", slower)
     assert command.status == 1
     assert command.output.splitlines()[-1] == (
-        "8 of 10 medians are within 5 %; beyond: total, migration"
+        "10 of 13 medians are within 5 %; beyond: makespan, total, migration"
     )
     line = next(line for line in command.output.splitlines() if line.startswith("  migration"))
     assert line.endswith("+10.0 %  beyond")
@@ -94,6 +101,47 @@ def test_platform_name_description_seed_and_outputs_may_differ(run, tmp_path, co
     assert command("compare", run, "--with", other).status == 0
 
 
+def test_what_may_differ_is_listed(run, tmp_path, command):
+    resolved = synthetic.scenario() | {"platform": {"hypervisor": {"prepare": "9s"}, "name": "lab"}}
+    other = synthetic.write_run(tmp_path / "other", resolved=resolved, world="hw")
+    info = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps(info | {"cluster": "lab/cluster.yaml"}))
+    command("compare", run, "--with", other)
+    assert command.output.splitlines()[2:6] == [
+        "differs, and may (path: A | B):",
+        "  platform.hypervisor.prepare: 1.8s | 9s",
+        "  cluster file: (not there) | lab/cluster.yaml",
+        "  platform.name: (not there) | lab",
+    ]
+
+
+def test_a_difference_within_the_spreads_is_marked_so(tmp_path, command):
+    sides = {
+        side: [synthetic.write_run(tmp_path / f"{side}{index}", moved(seconds))
+               for index, seconds in enumerate(times)]
+        for side, times in (("a", (0.0, 0.1, 0.9)), ("b", (0.0, 0.5, 0.9)))
+    }
+    command("compare", *sides["a"], "--with", *sides["b"])
+    assert command.status == 1
+    line = next(line for line in command.output.splitlines() if line.startswith("  migration"))
+    assert line.endswith("beyond, spreads meet")
+
+
+def test_the_two_devices_are_compared_together_as_well(tmp_path, command):
+    def swapped(first, second):
+        moves = moved()
+        for row in moves:
+            row["detach_vf_seconds"], row["remove_ivshmem_seconds"] = first, second
+        return moves
+
+    a = synthetic.write_run(tmp_path / "a", swapped(0.24, 0.0))
+    b = synthetic.write_run(tmp_path / "b", swapped(0.01, 0.23))
+    command("compare", a, "--with", b)
+    lines = {line.split()[0]: line for line in command.output.splitlines() if line.startswith("  ")}
+    assert lines["detach_vf"].endswith("beyond")
+    assert lines["unplug"].endswith("0.0 %  within")
+
+
 def test_moves_are_matched_by_vm_whatever_their_order(tmp_path, command):
     a = synthetic.write_run(tmp_path / "a", [*moved(0.0, 1), synthetic.move("vm1")])
     b = synthetic.write_run(tmp_path / "b", [synthetic.move("vm1"), *moved(1.0, 1)])
@@ -131,7 +179,7 @@ def test_the_cells_of_two_studies_are_matched_by_scenario(transports, command):
     assert [line for line in command.output.splitlines() if line.startswith("transport ")] == [
         "transport tcp", "transport ipoib", "transport rdma"
     ]
-    assert command.output.splitlines()[-1] == "30 of 30 medians are within 5 %"
+    assert command.output.splitlines()[-1] == "39 of 39 medians are within 5 %"
 
 
 def test_a_study_and_a_run_of_one_of_its_cells_are_not_the_same(transports, run, command):
@@ -172,14 +220,14 @@ def test_the_comparison_is_drawn_when_asked(run, tmp_path, command):
     assert command.output.splitlines()[-3:] == files
     data = pd.read_csv(files[-1]).set_index("quantity")
     assert data.loc["migration", "difference_percent"] == pytest.approx(10.0)
-    assert data["within"].tolist().count("no") == 2
+    assert data["within"].tolist().count("no") == 3
 
 
 def test_a_phase_that_takes_no_time_is_drawn_at_the_left_edge(tmp_path):
     moves = [synthetic.move("vm0", device=False)]
     run = synthetic.write_run(tmp_path / "run", moves)
     drawn = compare_plot.picture(compare([run], [run], 0.05).differences, "a", ("A", "B"), 0.05)
-    panel = drawn.figure.axes[0]
+    panel = drawn.figure.axes[1]
     assert [text.get_text() for text in panel.texts].count("0") == 4
     assert_no_overlap(drawn.figure)
 

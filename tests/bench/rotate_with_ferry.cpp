@@ -59,7 +59,8 @@ Measured rotate_with_ferry(const Rotation& rotation) {
         .attach_vf = {.fixed = Duration::milliseconds(500), .per_gib = Duration::milliseconds(50)},
         .remove_ivshmem = Duration::milliseconds(50),
         .add_ivshmem = Duration::milliseconds(60),
-        .pin_per_gib = Duration::zero()};
+        .pin_per_gib = Duration::zero(),
+        .postcopy_switch = Duration::zero()};
     Scenario scenario;
     scenario.platform = platform;
     const auto plan = make_plan(scenario, instance);

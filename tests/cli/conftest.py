@@ -72,9 +72,19 @@ def ferry(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def has_simulation():
-    text = subprocess.run([program(), "--version"], text=True, capture_output=True).stdout
-    return "sim" in text.split("worlds:")[1]
+def worlds():
+    """What `ferry --version` says of them."""
+    return subprocess.run([program(), "--version"], text=True, capture_output=True).stdout.split("worlds:")[1]
+
+
+@pytest.fixture(scope="session")
+def has_simulation(worlds):
+    return "sim" in worlds
+
+
+@pytest.fixture(scope="session")
+def has_libvirt(worlds):
+    return "hw (libvirt" in worlds
 
 
 @pytest.fixture

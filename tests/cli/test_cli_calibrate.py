@@ -111,7 +111,7 @@ def test_keeps_what_no_run_determines_and_says_why(ferry, runs):
     done = ferry("calibrate", runs[0], "--platform", "start.yaml", "--out", "found.yaml")
     assert done.returncode == 0, done.stderr
     assert "hypervisor.serial: kept, no two moves overlapped" in done.stdout
-    assert "resting on fewer than 5 observations: hypervisor.set_status, hypervisor.detach_vf" in done.stdout
+    assert "resting on fewer than 5 observations: streams.tcp.bandwidth, hypervisor.set_status" in done.stdout
     assert ferry.read_yaml("found.yaml")["hypervisor"]["serial"]["value"] == "0%"
 
 

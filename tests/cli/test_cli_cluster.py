@@ -1,19 +1,9 @@
 """--on hw, --cluster and doctor, as far as they go without libvirt or a host that answers."""
 
-import subprocess
-
 import pytest
-
-from conftest import program
 
 NO_LIBVIRT = ("ferry: --on hw: this build has no libvirt backend (libvirt's headers were not there when it was "
               "configured); install libvirt-dev and build again\n")
-
-
-@pytest.fixture(scope="session")
-def has_libvirt():
-    text = subprocess.run([program(), "--version"], text=True, capture_output=True).stdout
-    return "hw (libvirt" in text
 
 
 @pytest.mark.parametrize("command", ["run", "sweep"])

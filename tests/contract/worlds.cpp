@@ -28,6 +28,15 @@ const std::vector<const WorldUnderTest*>& worlds_under_test() {
   return worlds;
 }
 
+const std::vector<const WorldUnderTest*>& worlds_with_vms() {
+  static const std::vector<const WorldUnderTest*> worlds = [] {
+    std::vector<const WorldUnderTest*> all = worlds_under_test();
+    all.push_back(&real_world_under_test());
+    return all;
+  }();
+  return worlds;
+}
+
 void PrintTo(const WorldUnderTest* world, std::ostream* stream) { *stream << world->name(); }
 
 }  // namespace ferry

@@ -1,6 +1,7 @@
 """Labs for tests. FERRY_LAB_VMS says how many guests the shared one has."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ferry_lab import lab as labs  # noqa: E402
 from ferry_lab.domain import Vm  # noqa: E402
 from ferry_lab.scenario import read_scenario  # noqa: E402
 
+ROOT = HERE.parents[1]
+SCENARIOS = ROOT / "scenarios/lab"
 MIB = 1 << 20
 
 
@@ -34,6 +37,17 @@ def lab_is_possible():
     """Skips where there can be no lab, and says why."""
     if reason := labs.missing():
         pytest.skip(f"no lab here: {reason}")
+
+
+@pytest.fixture(scope="session")
+def program():
+    found = Path(os.environ.get("FERRY_BIN", ROOT / "build/both/controller/cli/ferry"))
+    if not found.exists():
+        pytest.skip(f"{found} is not built")
+    worlds = subprocess.run([found, "--version"], text=True, capture_output=True).stdout.split("worlds:")[1]
+    if "hw" not in worlds:
+        pytest.skip("this build has no real world (it was built without libvirt)")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +75,10 @@ def make_lab(lab_is_possible, tmp_path):
     yield make
     for each in made:
         each.down()
+
+
+@pytest.fixture(scope="session")
+def four(lab_is_possible, tmp_path_factory):
+    """The hosts and VMs of sequential_four.yaml."""
+    with bring_up(tmp_path_factory.mktemp("lab") / "four", SCENARIOS / "sequential_four.yaml") as lab:
+        yield lab

@@ -1,64 +1,15 @@
 """Ferry moves real guests: the scenarios of scenarios/lab, and faults in the midst of them."""
 
-import csv
-import os
 import signal
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from conftest import bring_up
+from conftest import SCENARIOS, bring_up
 from ferry_lab import guest
 from ferry_lab.processes import wait_until
+from ferry_program import Ferry, check_whole, under_way
 
-ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ROOT / "scenarios/lab"
 PHASES = ["set_pre_migration", "detach_vf", "remove_ivshmem", "migration", "attach_vf", "add_ivshmem", "set_post_migration"]
-MIB = 1 << 20
-
-
-@pytest.fixture(scope="session")
-def program():
-    found = Path(os.environ.get("FERRY_BIN", ROOT / "build/both/controller/cli/ferry"))
-    if not found.exists():
-        pytest.skip(f"{found} is not built")
-    worlds = subprocess.run([found, "--version"], text=True, capture_output=True).stdout.split("worlds:")[1]
-    if "hw" not in worlds:
-        pytest.skip("this build has no real world (it was built without libvirt)")
-    return found
-
-
-class Ferry:
-    """The program, with a lab as its cluster and run folders in a folder of the test."""
-
-    def __init__(self, program, lab, folder):
-        self.program, self.lab, self.folder, self.runs = program, lab, folder, 0
-
-    def start(self, scenario, *options):
-        self.runs += 1
-        self.out = self.folder / f"run{self.runs}"
-        return subprocess.Popen(
-            [self.program, "run", SCENARIOS / scenario, "--on", "hw", "--cluster", self.lab.cluster_file, "--yes",
-             "--out", self.out, *options],
-            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-
-    def run(self, scenario, *options):
-        running = self.start(scenario, *options)
-        said = running.communicate(timeout=600)
-        return running.returncode, "".join(said)
-
-    def moves(self):
-        with open(self.out / "migrations.csv") as table:
-            return {row["vm"]: row for row in csv.DictReader(table)}
-
-
-@pytest.fixture(scope="module")
-def four(lab_is_possible, tmp_path_factory):
-    """The hosts and VMs of sequential_four.yaml; two_vms.yaml and dirtying.yaml are changed to fit."""
-    with bring_up(tmp_path_factory.mktemp("lab") / "four", SCENARIOS / "sequential_four.yaml") as lab:
-        yield lab
 
 
 @pytest.fixture
@@ -67,15 +18,6 @@ def ferry(program, four, tmp_path):
     yield Ferry(program, four, tmp_path)
     for vm in four.vms:
         four.bring_home(vm)
-
-
-def check_whole(lab, vm, host):
-    """A VM runs on exactly this host, with its devices, and its guest lives."""
-    assert lab.host_of(vm).name == host
-    with lab.domain(vm) as domain:
-        wait_until(f"{vm} has its devices", 60, lambda: all(f"<alias name='{alias}'/>" in domain.XMLDesc() for alias in ["ua-vf0", "ua-shm0"]))
-        guest.wait_for_agent(domain, 60)
-        assert guest.run(domain, "hostname").strip() == vm
 
 
 @pytest.mark.parametrize("scenario", ["sequential_four.yaml", "parallel_four.yaml"])
@@ -91,8 +33,7 @@ def test_four_vms_leave_a_host(ferry, four, scenario):
         assert 0 < float(move["downtime_seconds"]) < float(move["migration_seconds"])
         assert float(move["bytes"]) > 0.9 * four.vms[vm].nonzero
         check_whole(four, vm, "host1")
-    with open(ferry.out / "spans.csv") as table:
-        spans = list(csv.DictReader(table))
+    spans = ferry.spans()
     assert {(span["vm"], span["phase"]) for span in spans} == {(vm, phase) for vm in moves for phase in PHASES}
     if scenario == "sequential_four.yaml":
         ends = [max(float(span["end_seconds"]) for span in spans if span["vm"] == vm) for vm in moves]
@@ -142,17 +83,10 @@ def test_a_destination_that_attaches_at_the_second_attempt_keeps_the_vm(ferry, f
     said = "".join(running.communicate(timeout=300))
     assert running.returncode == 0, said
     assert ferry.moves()["vm0"]["outcome"] == "completed"
+    attached = [span["outcome"] for span in ferry.spans() if span["phase"] == "attach_vf"]
+    assert attached[0] != "completed"
+    assert attached[-1] == "completed"
     check_whole(four, "vm0", "host1")
-
-
-def under_way(lab, vm, host):
-    """Waits until a migration of the VM has sent something."""
-
-    def has_sent():
-        with lab.domain(vm, lab.host(host)) as domain:
-            return domain.jobStats().get("memory_processed", 0) > MIB
-
-    wait_until(f"a migration of {vm} is under way", 120, has_sent)
 
 
 def test_a_destination_whose_libvirtd_dies_in_mid_migration_leaves_the_vm_whole_at_its_source(ferry, four):
@@ -204,3 +138,35 @@ def test_a_run_on_a_cluster_that_does_not_fit_the_scenario_touches_nothing(ferry
     for vm, description in before.items():
         with four.domain(vm) as domain:
             assert domain.XMLDesc() == description
+
+
+# A guest that dirties faster than the migration may send: it would never end by itself.
+RESTLESS = ["vms.vm.pages.zero=45%", "vms.vm.pages.working_set=24MiB", "vms.vm.pages.idle_dirty_rate=60MB/s"]
+
+
+@pytest.fixture(scope="module")
+def restless(lab_is_possible, tmp_path_factory):
+    with bring_up(tmp_path_factory.mktemp("lab") / "restless", SCENARIOS / "dirtying.yaml", RESTLESS) as lab:
+        yield lab
+
+
+@pytest.mark.parametrize(
+    ("on_stall", "outcomes", "reason"),
+    [
+        ("[abort]", ["rolled_back"], "did not converge in 2 rounds"),
+        ("[postcopy, abort]", ["completed"], "did not converge in 2 rounds: post-copy"),
+        # The throttled guest may be slow enough in time, or not.
+        ("[auto_converge, abort]", ["completed", "rolled_back"], "did not converge in 2 rounds: throttled (auto_converge)"),
+    ],
+)
+def test_a_migration_that_does_not_converge_ends_as_on_stall_says(program, restless, tmp_path, on_stall, outcomes, reason):
+    ferry = Ferry(program, restless, tmp_path)
+    changes = [*RESTLESS, "migrations.leave.memory.bandwidth_limit=32MiB/s", "migrations.leave.memory.downtime_limit=100ms",
+               "migrations.leave.memory.max_rounds=2", f"migrations.leave.memory.on_stall={on_stall}"]  # fmt: skip
+    status, said = ferry.run("dirtying.yaml", *(word for change in changes for word in ["--set", change]))
+    move = ferry.moves()["vm0"]
+    assert move["outcome"] in outcomes, said
+    assert status == (0 if move["outcome"] == "completed" else 1)
+    assert reason in move["reason"]
+    check_whole(restless, "vm0", "host1" if move["outcome"] == "completed" else "host0")
+    restless.bring_home("vm0")

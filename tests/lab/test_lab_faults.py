@@ -7,6 +7,7 @@ import time
 
 import pytest
 from ferry_lab import guest
+from ferry_lab import lab as labs
 from ferry_lab.domain import network_xml
 from ferry_lab.problem import LabProblem
 from ferry_lab.processes import wait_until
@@ -120,7 +121,9 @@ def test_a_host_whose_plug_is_pulled_loses_its_guests_and_can_be_switched_on_aga
     assert lab.host_of("vm0").name == "host0"
     with pytest.raises(LabProblem, match="vm1 runs nowhere"):
         lab.host_of("vm1")
+    assert not labs.load(lab.folder).host("host1").first
     lab.host("host1").power_on()
+    assert labs.load(lab.folder).host("host1").first == lab.host("host1").first
     lab.migrate("vm0", "host1")
     assert lab.host_of("vm0").name == "host1"
 

@@ -74,6 +74,7 @@ def test_a_lab_comes_up_and_goes_without_leaving_anything(lab_is_possible, tmp_p
     assert said == f"{folder}/cluster.yaml\n"
     assert re.search(r"2 hosts, 2 guests, accelerator (kvm|tcg): \S", errors)
     lab = labs.load(folder)
+    assert all(host.libvirtd() for host in lab.hosts.values())
     namespaces = namespaces_of(lab)
     assert len(namespaces) == 3 + 2 * 5  # the switch: PID, network, IPC; each host also mounts and name
     assert len(traces(folder, namespaces, [lab.link])) > 8
@@ -82,7 +83,7 @@ def test_a_lab_comes_up_and_goes_without_leaving_anything(lab_is_possible, tmp_p
     down.communicate(timeout=120)
     assert down.returncode == 0
     assert traces(folder, namespaces, [lab.link]) == []
-    assert {path for path in shared_places() - before if "vm0" in path or "ferry" in path} == set()
+    assert {path for path in shared_places() - before if "vm0" in path or "ferry-shm0" in path} == set()
 
 
 # When the program is stopped: once its first process runs, hosts are set up, or guests boot.

@@ -18,11 +18,12 @@ def blocks(path, language):
 @pytest.fixture
 def workplace(ferry, tmp_path):
     """A folder with the example files of the READMEs, and `ferry` on the path."""
-    scenario, study = blocks(ROOT / "scenarios/README.md", "yaml")
+    scenario, study, cluster = blocks(ROOT / "scenarios/README.md", "yaml")
     shutil.copytree(ROOT / "scenarios/platforms", tmp_path / "platforms")
     (tmp_path / "my.yaml").write_text(scenario)
     (tmp_path / "drain-one-host.yaml").write_text(scenario)
     (tmp_path / "my-study.yaml").write_text(study)
+    (tmp_path / "our-cluster.yaml").write_text(cluster)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/ferry").symlink_to(ferry)
     return tmp_path
@@ -40,6 +41,11 @@ def test_every_ferry_command_of_the_readme_runs(workplace):
         done = subprocess.run(command, shell=True, cwd=workplace, env=environment, capture_output=True, text=True)
         # A study's claims may be missed: the example's are made up.
         assert done.returncode in ((0, 1) if "sweep" in command else (0,)), f"{command}\n{done.stdout}{done.stderr}"
+
+
+def test_the_cluster_file_of_the_readme_is_right(workplace, ferry):
+    done = subprocess.run([ferry, "check", "our-cluster.yaml"], cwd=workplace, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "our-cluster.yaml: ok\n", "")
 
 
 def test_the_outputs_shown_in_the_readme_are_what_the_program_prints(ferry, tmp_path):

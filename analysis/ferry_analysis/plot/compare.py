@@ -1,4 +1,5 @@
-"""Side A against side B: a dot and a spread for each quantity, on a logarithmic scale."""
+"""Side A against side B: the phases of both as stacked bars, and below a dot and a spread for each
+quantity, on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from ..load import PHASES
 from ..palette import FAINT_INK, INK, PHASE_COLOURS
 from ..quantities import percent_text
 from . import picture as pictures
@@ -17,6 +19,8 @@ _PANELS = 12
 _PANEL_WIDTH = 3.6  # inches, with 1.1 for the differences at its right
 _DIFFERENCE_WIDTH = 0.85
 _ROW_HEIGHT = 0.3
+_BARS_HEIGHT = 0.6  # two bars
+_BARS_GAP = 0.5  # to the panel below: their axis
 _OUTLINE = [withStroke(linewidth=2.8, foreground=FAINT_INK)]  # yellow on white needs it
 
 
@@ -47,12 +51,14 @@ def _draw(
     lines = -(-len(scenarios) // columns)
     rows = data["quantity"].nunique()
     panel_height = rows * _ROW_HEIGHT
-    pitch = panel_height + (0.85 if len(scenarios) > 1 else 0.6)
+    bars_height = _BARS_HEIGHT + _BARS_GAP
+    pitch = bars_height + panel_height + (0.85 if len(scenarios) > 1 else 0.6)
     cell_width = _PANEL_WIDTH + _DIFFERENCE_WIDTH + 0.25
     subtitle = pictures.joined(
         f"A: {sides[0]}", f"B: {sides[1]}",
+        "bars: medians of the phases, with the spread of the total",
         "dots: medians, lines: spreads",
-        f"bold: differs by more than {100 * tolerance:g} %",
+        f"bold: differs by more than {100 * tolerance:g}\N{NO-BREAK SPACE}%",
         f"{left_out} scenarios with smaller differences left out" if left_out else "",
     )
     margins = Margins(1.65, 0.15, 0.0, 0.0)
@@ -62,19 +68,28 @@ def _draw(
     total_width, total_height = figure.get_size_inches()
     pictures.add_title(figure, f"{name}: A against B", subtitle)
     limits = _limits(data)
+    longest = _longest(data)
     for index, scenario in enumerate(scenarios):
         line, column = divmod(index, columns)
         top = head + line * pitch + (0.2 if len(scenarios) > 1 else 0.0)
-        box = (
-            (margins.left + column * cell_width) / total_width,
-            1 - (top + panel_height) / total_height,
-            _PANEL_WIDTH / total_width,
-            panel_height / total_height,
-        )
-        panel = figure.add_axes(box)
-        _draw_panel(panel, data[data["scenario"] == scenario], limits, named=column == 0)
+        rows_of_it = data[data["scenario"] == scenario]
+
+        def axes_at(above: float, tall: float) -> Axes:
+            return figure.add_axes(
+                (
+                    (margins.left + column * cell_width) / total_width,
+                    1 - (above + tall) / total_height,
+                    _PANEL_WIDTH / total_width,
+                    tall / total_height,
+                )
+            )
+
+        bars = axes_at(top, _BARS_HEIGHT)
+        _draw_bars(bars, rows_of_it, longest, named=column == 0)
+        panel = axes_at(top + bars_height, panel_height)
+        _draw_panel(panel, rows_of_it, limits, named=column == 0)
         if len(scenarios) > 1:
-            panel.set_title(scenario, size=9, loc="left")
+            bars.set_title(scenario, size=9, loc="left")
     _draw_legend(figure, head, total_width, total_height, margins.left)
     return Picture("compare", figure, data)
 
@@ -86,6 +101,47 @@ def _limits(data: pd.DataFrame) -> tuple[float, float]:
     if not positive.size:
         return 1e-3, 1.0
     return float(positive.min()) / 1.6, float(positive.max()) * 1.6
+
+
+def _longest(data: pd.DataFrame) -> float:
+    """Seconds that the bars' axis must hold."""
+    totals = data[data["quantity"] == "total"]
+    stacks = data[data["quantity"].isin(PHASES)].groupby("scenario", sort=False)
+    sums = [stacks[f"{side}_median_seconds"].sum().max() for side in "ab"]
+    highs = [totals[f"{side}_high_seconds"].max() for side in "ab"]
+    longest = max((value for value in (*sums, *highs) if value > 0), default=1.0)
+    return 1.05 * float(longest)
+
+
+def _draw_bars(axes: Axes, rows: pd.DataFrame, longest: float, named: bool) -> None:
+    """A stack of the phases' medians for each side, and across its end the spread of the total."""
+    axes.set_xlim(0, longest)
+    axes.set_ylim(1.5, -0.5)
+    axes.set_yticks([0, 1], ["A", "B"] if named else ["", ""], size=8.5)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(axis="x")
+    by_quantity = rows.set_index("quantity")
+    for y, side in enumerate("ab"):
+        left = 0.0
+        for phase in PHASES:
+            seconds = float(by_quantity.loc[phase, f"{side}_median_seconds"])
+            if np.isnan(seconds):
+                continue
+            axes.barh(
+                y, seconds, left=left, height=0.72, color=PHASE_COLOURS[phase],
+                edgecolor="white", linewidth=0.4,
+            )
+            left += seconds
+        low, high = (float(by_quantity.loc["total", f"{side}_{end}_seconds"])
+                     for end in ("low", "high"))
+        if not np.isnan(low):
+            axes.plot([low, high], [y, y], color=INK, linewidth=1.2)
+            axes.plot([low, high], [y, y], "|", color=INK, markersize=7, markeredgewidth=1.2)
+    axes.annotate(
+        "seconds", (1.03, 0), (0, -9), xycoords="axes fraction", textcoords="offset points",
+        va="center", size=8.5,
+    )
 
 
 def _draw_panel(

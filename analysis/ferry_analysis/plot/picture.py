@@ -165,7 +165,7 @@ def _seed_text(seed: object) -> str:
 
 def _broken(text: str, size: float, width: float) -> list[str]:
     lines: list[str] = []
-    for word in text.split():
+    for word in text.split(" "):  # a no-break space keeps words together
         if lines and text_width(f"{lines[-1]} {word}", size) <= width:
             lines[-1] += f" {word}"
         else:

@@ -1,6 +1,7 @@
 """A host of the lab: namespaces with a root file system of their own, and a libvirtd in them."""
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -58,6 +59,7 @@ class Host:
     address: str  # in the management network
     bits: int
     switch: Process  # the first process of the lab's own namespaces, in which the bridges are
+    has_kvm: bool  # False where KVM runs no guest: nobody should be told that it does
     first: Process | None = None  # its own first process; None: not on
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -70,7 +72,20 @@ class Host:
         """Of its libvirtd, as the controller and the other hosts reach it."""
         return f"qemu+tcp://{self.address}/system"
 
+    @property
+    def _first_file(self) -> Path:
+        """Tells other programs which process its first one is."""
+        return self.folder / "first.json"
+
     # On and off.
+
+    def find_first(self) -> None:
+        """Looks whether it is on: for a host that another program switched on."""
+        try:
+            first = Process(**json.loads(self._first_file.read_text()))
+        except FileNotFoundError:
+            first = None
+        self.first = first if first and first.alive() else None
 
     def prepare(self, image: Image, names: dict[str, str]) -> None:
         """Writes its root file system. `names`: the lab's hosts and their addresses."""
@@ -102,7 +117,7 @@ class Host:
                 ["nsenter", "--target", str(self.switch.pid), "--pid", "--net", "--ipc", "sh", "-c",
                  'exec 3<&0; unshare --fork --pid --mount --net --uts --ipc --propagation private'
                  ' sh -c \'read -r pid rest </proc/self/stat; echo "$pid"; read -r go && [ "$go" = go ] && exec "$@"\' sh "$@" <&3 &',
-                 "sh", "sh", SET_UP, self.root, self.name, f"{self.address}/{self.bits}"],
+                 "sh", "sh", SET_UP, self.root, self.name, f"{self.address}/{self.bits}", "kvm" if self.has_kvm else ""],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         with starter:
@@ -123,6 +138,7 @@ class Host:
         if not ready:
             said = (self.folder / "set-up.log").read_text().strip()
             raise LabProblem(f"{self.name} could not be set up: {said or 'its first process ended'}")
+        self._first_file.write_text(json.dumps(self.first.saved()))
         self.start_libvirtd()
 
     def power_off(self) -> None:
@@ -130,6 +146,7 @@ class Host:
         if self.first:
             self.first.kill()
         self.first = None
+        self._first_file.unlink(missing_ok=True)
         for letter in "md":  # they would go by themselves, somewhat later
             with contextlib.suppress(LabProblem):
                 self._in_switch("link", "del", f"{letter}{self.number}")

@@ -159,7 +159,7 @@ class Lab:
         hosts = {
             host.name: {
                 "number": host.number, "address": host.address, "bits": host.bits, "uuid": host.uuid,
-                "first": host.first and host.first.saved(), "virtual_functions": self.plans[host.name].virtual_functions,
+                "virtual_functions": self.plans[host.name].virtual_functions,
             }
             for host in self.hosts.values()
         }  # fmt: skip
@@ -227,6 +227,10 @@ def missing() -> str:
     ]:
         if not os.path.exists(program):
             lacks.append(f"{program} is missing (Debian: {package})")
+    refused = subprocess.run(["unshare", "--fork", "--pid", "--net", "--mount", "--uts", "--ipc", "true"],
+                             capture_output=True, text=True)  # fmt: skip
+    if not lacks and refused.returncode != 0:
+        lacks.append(f"this machine gives it no namespaces ({refused.stderr.strip()})")
     try:
         import libvirt  # noqa: F401
         import libvirt_qemu  # noqa: F401
@@ -260,7 +264,7 @@ def up(folder: Path, hosts: list[HostPlan], vms: list[Vm]) -> Lab:
         names = {plan.name: str(network[i + 1]) for i, plan in enumerate(hosts)}
         for i, plan in enumerate(hosts):
             place = folder / "hosts" / plan.name
-            host = Host(plan.name, i + 1, place, names[plan.name], network.prefixlen, switch)
+            host = Host(plan.name, i + 1, place, names[plan.name], network.prefixlen, switch, faster.name == "kvm")
             lab.hosts[plan.name], lab.plans[plan.name] = host, plan
             host.prepare(guests_from, names)
         in_parallel(Host.power_on, list(lab.hosts.values()))
@@ -285,9 +289,9 @@ def load(folder: Path) -> Lab:
     switch = Process(**state["switch"])
     lab = Lab(folder, Accelerator(**state["accelerator"]), switch, state["link"], state["network"])
     for name, saved in state["hosts"].items():
-        first = Process(**saved["first"]) if saved["first"] else None
         host = Host(name, saved["number"], folder / "hosts" / name, saved["address"], saved["bits"], switch,
-                    first if first and first.alive() else None, saved["uuid"])  # fmt: skip
+                    lab.accelerator.name == "kvm", uuid=saved["uuid"])  # fmt: skip
+        host.find_first()
         lab.hosts[name], lab.plans[name] = host, HostPlan(name, saved["virtual_functions"])
     lab.vms = {name: Vm(**saved) for name, saved in state["vms"].items()}
     return lab

@@ -57,7 +57,7 @@ TEST(WayBack, moves_each_vm_home_as_it_was_moved_away) {
   records.move(ended(1, VmId{3}, HostId{0}));
   const auto back = way_back(loaded, instance, places_after(instance, records));
   ASSERT_TRUE(back);
-  const Instance again = expand(back->scenario);
+  Instance again = expand(back->scenario);
   ASSERT_EQ(again.moves.size(), 1U);
   const MoveSpec& move = again.moves[0];
   EXPECT_EQ(again.vms[move.vm.index].name, "vm0");
@@ -76,7 +76,7 @@ TEST(WayBack, keeps_what_was_drawn_and_who_runs_where) {
   const Instance instance = expand(loaded.scenario);
   const auto back = way_back(loaded, instance, {HostId{1}, HostId{1}, HostId{0}, HostId{0}});
   ASSERT_TRUE(back);
-  const Instance again = expand(back->scenario);
+  Instance again = expand(back->scenario);
   ASSERT_EQ(again.vms.size(), instance.vms.size());
   for (std::size_t i = 0; i < instance.vms.size(); ++i) {
     EXPECT_EQ(again.vms[i].name, instance.vms[i].name);
@@ -90,6 +90,25 @@ TEST(WayBack, keeps_what_was_drawn_and_who_runs_where) {
   ASSERT_EQ(again.jobs.size(), 3U);
   EXPECT_EQ(again.jobs[2].name, "lu2");
   EXPECT_THAT(again.jobs[2].vms, ElementsAre(VmId{2}));
+}
+
+TEST(WayBack, of_an_evacuation_and_of_an_exchange_goes_to_where_each_vm_was) {
+  for (const std::string migration :
+       {"  - {name: empty, evacuate: host0, to: host2, at: 1s}\n",
+        "  - {name: exchange, vms: \"vm0,lone,vm2\", swap_with: host1, at: 1s}\n"}) {
+    const LoadedScenario loaded = scenario(migration);
+    const Instance instance = expand(loaded.scenario);
+    const auto back = way_back(loaded, instance, {HostId{2}, HostId{1}, HostId{2}, HostId{2}});
+    ASSERT_TRUE(back) << migration;
+    const auto again = read_scenario(back->resolved, "resolved.yaml");
+    ASSERT_TRUE(again) << again.error().front().text() << "\n" << back->resolved;
+    const Instance expanded = expand(again->scenario);
+    ASSERT_EQ(expanded.moves.size(), 3U);
+    for (const MoveSpec& move : expanded.moves) {
+      EXPECT_THAT(std::vector<HostId>(move.candidates),
+                  ElementsAre(instance.vms[move.vm.index].host));
+    }
+  }
 }
 
 TEST(WayBack, reads_back_from_its_dump) {

@@ -44,12 +44,12 @@ TEST_F(CallsTest, a_call_that_hangs_is_left_behind_at_the_deadline_and_joined_in
   std::atomic<bool> ended = false;
   as_task([&](Calls& calls) {
     auto gate = std::make_shared<std::future<void>>(go_on.get_future());
-    const Result<> result = calls.run<void>(
-        "attach of vm0", in(Duration::milliseconds(5)), [gate, &ended]() -> Result<> {
-          gate->wait();
-          ended = true;
-          return {};
-        });
+    const Result<> result = calls.run<void>("attach of vm0", in(Duration::milliseconds(5)),
+                                            [gate, &ended]() -> Result<> {
+                                              gate->wait();
+                                              ended = true;
+                                              return {};
+                                            });
     ASSERT_FALSE(result.has_value());
     EXPECT_EQ(result.error().kind, FailureKind::timed_out);
     EXPECT_EQ(result.error().reason, "attach of vm0 passed its deadline");

@@ -92,9 +92,8 @@ TEST_F(DiagnosisTest, a_cluster_that_fits_has_no_problem) {
 TEST_F(DiagnosisTest, a_host_that_does_not_answer_fails_and_so_does_its_vm) {
   hosts[0] = tl::unexpected(Failure{FailureKind::failed, "host0 cannot be reached: refused"});
   look();
-  EXPECT_THAT(problems(),
-              ElementsAre("failed: host0: libvirt: host0 cannot be reached: refused",
-                          "failed: vm0: domain: no host that answers runs hpc-07"));
+  EXPECT_THAT(problems(), ElementsAre("failed: host0: libvirt: host0 cannot be reached: refused",
+                                      "failed: vm0: domain: no host that answers runs hpc-07"));
   EXPECT_THAT(diagnosis.places, ElementsAre(""));
 }
 
@@ -152,10 +151,11 @@ TEST_F(DiagnosisTest, an_earlier_run_that_did_not_end_is_told) {
   state.mark = DomainMark{"leave-003", Phase::detach_vf, "host0", "", {}};
   state.mark->take(DeviceKind::virtual_function, nic_xml);
   look();
-  EXPECT_THAT(problems(),
-              ElementsAre("warning: vm0: earlier run: the metadata of its domain are of run leave-003 "
-                          "in phase detach_vf; it took away virtual_function",
-                          "warning: vm0: virtual_function: ua-vf0 was taken away by an earlier run"));
+  EXPECT_THAT(
+      problems(),
+      ElementsAre("warning: vm0: earlier run: the metadata of its domain are of run leave-003 "
+                  "in phase detach_vf; it took away virtual_function",
+                  "warning: vm0: virtual_function: ua-vf0 was taken away by an earlier run"));
 }
 
 TEST_F(DiagnosisTest, a_vm_that_moves_now_or_is_paused_fails) {
@@ -183,11 +183,12 @@ TEST_F(DiagnosisTest, pci_functions_are_looked_for) {
   look();
   EXPECT_THAT(
       problems(),
-      ElementsAre("failed: host0: virtual functions: the host has no IOMMU, so no guest can be given "
-                  "a PCI function",
-                  "failed: host0: virtual functions: the host has no PCI function 0000:03:00.2",
-                  "warning: host0: virtual functions: guid: moves_with_vm: libvirt cannot give an "
-                  "InfiniBand function a GUID"));
+      ElementsAre(
+          "failed: host0: virtual functions: the host has no IOMMU, so no guest can be given "
+          "a PCI function",
+          "failed: host0: virtual functions: the host has no PCI function 0000:03:00.2",
+          "warning: host0: virtual functions: guid: moves_with_vm: libvirt cannot give an "
+          "InfiniBand function a GUID"));
   hosts[0]->lists_devices = false;
   hosts[0]->iommu = std::nullopt;
   look();
@@ -232,10 +233,11 @@ TEST_F(DiagnosisTest, a_host_that_cannot_run_the_guest_is_named) {
 
 TEST(HostFacts, capabilities_tell_identity_acceleration_and_iommu) {
   HostFacts facts;
-  read_capabilities("<capabilities><host><uuid>1-2</uuid><iommu support='yes'/></host>"
-                    "<guest><arch name='x86_64'><domain type='qemu'/><domain type='kvm'/></arch>"
-                    "</guest></capabilities>",
-                    facts);
+  read_capabilities(
+      "<capabilities><host><uuid>1-2</uuid><iommu support='yes'/></host>"
+      "<guest><arch name='x86_64'><domain type='qemu'/><domain type='kvm'/></arch>"
+      "</guest></capabilities>",
+      facts);
   EXPECT_EQ(facts.uuid, "1-2");
   EXPECT_TRUE(facts.kvm);
   EXPECT_EQ(facts.iommu, true);

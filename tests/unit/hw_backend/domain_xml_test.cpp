@@ -26,9 +26,9 @@ FunctionPool functions() {
 }
 
 TEST(DomainXml, a_domain_is_read_as_far_as_ferry_decides_by_it) {
-  const auto facts = read_domain(
-      guest_xml(nic_xml + shmem_xml + agent_xml("connected"),
-                "<memtune><hard_limit unit='KiB'>2097152</hard_limit></memtune>"));
+  const auto facts =
+      read_domain(guest_xml(nic_xml + shmem_xml + agent_xml("connected"),
+                            "<memtune><hard_limit unit='KiB'>2097152</hard_limit></memtune>"));
   ASSERT_TRUE(facts.has_value());
   EXPECT_EQ(facts->name, "hpc-07");
   EXPECT_EQ(facts->type, "qemu");
@@ -116,9 +116,10 @@ TEST(DomainXml, nothing_stands_in_for_a_device_that_is_no_nic) {
   const auto xml = virtual_function_xml({&pool, ""}, "ua-vf0", hostdev_xml);
   ASSERT_FALSE(xml.has_value());
   EXPECT_EQ(xml.error().kind, FailureKind::refused);
-  EXPECT_EQ(xml.error().reason,
-            "the device ua-vf0 is no <interface> with a MAC address, so no NIC can stand in for it; "
-            "use pools of PCI functions, or plug in an <interface> before the move");
+  EXPECT_EQ(
+      xml.error().reason,
+      "the device ua-vf0 is no <interface> with a MAC address, so no NIC can stand in for it; "
+      "use pools of PCI functions, or plug in an <interface> before the move");
 }
 
 TEST(DomainXml, a_pci_function_is_assigned_as_a_managed_host_device) {
@@ -149,11 +150,12 @@ TEST(DomainXml, text_of_the_cluster_file_is_escaped) {
   pool.bridge = "b'\"><interface>&";
   const auto xml = virtual_function_xml({&pool, ""}, "ua-<&'\">", nic_xml);
   EXPECT_THAT(xml.value_or(""), Not(HasSubstr("<interface>&")));
-  const auto device = find_device("<domain><devices>" + xml.value_or("") + "</devices></domain>",
-                                  "ua-<&'\">");
+  const auto device =
+      find_device("<domain><devices>" + xml.value_or("") + "</devices></domain>", "ua-<&'\">");
   ASSERT_TRUE(device);
-  EXPECT_EQ(read_domain("<domain><devices>" + *device + "</devices></domain>")->interfaces[0].bridge,
-            pool.bridge);
+  EXPECT_EQ(
+      read_domain("<domain><devices>" + *device + "</devices></domain>")->interfaces[0].bridge,
+      pool.bridge);
 }
 
 TEST(DomainXml, shared_memory_is_plugged_as_it_was) {

@@ -27,8 +27,8 @@ inline const std::string shmem_xml =
     "</shmem>";
 
 inline std::string agent_xml(const std::string& state) {
-  return "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='" + state +
-         "'/></channel>";
+  return "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='" +
+         state + "'/></channel>";
 }
 
 /// A guest of 160 MiB with two vCPUs and these devices.

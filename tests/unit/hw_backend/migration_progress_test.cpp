@@ -25,6 +25,7 @@ class Parameters {
 };
 
 TEST(JobStatistics, are_read_from_libvirts_parameters) {
+  ASSERT_EQ(virInitialize(), 0);  // its calls want it first
   Parameters given;
   virTypedParamsAddULLong(&given.list, &given.count, &given.room, VIR_DOMAIN_JOB_MEMORY_PROCESSED,
                           93'687'245);
@@ -44,9 +45,7 @@ TEST(JobStatistics, are_read_from_libvirts_parameters) {
   EXPECT_EQ(statistics.throttle, 30);
 }
 
-TEST(JobStatistics, of_nothing_are_unknown) {
-  EXPECT_FALSE(read_statistics(nullptr, 0).known);
-}
+TEST(JobStatistics, of_nothing_are_unknown) { EXPECT_FALSE(read_statistics(nullptr, 0).known); }
 
 TEST(Rounds, a_round_ends_when_the_next_one_begins) {
   RoundTracker rounds(at(0));

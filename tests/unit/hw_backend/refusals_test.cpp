@@ -30,9 +30,10 @@ TEST(Refusals, a_nic_blocks_nothing) {
 }
 
 TEST(Refusals, name_the_device_that_blocks) {
-  EXPECT_EQ(why_refused({}, facts_of(hostdev_xml)),
-            "vm0 still holds the host's PCI device 0000:03:00.1 (alias ua-vf0), and QEMU migrates no "
-            "guest with an assigned device; detach it first");
+  EXPECT_EQ(
+      why_refused({}, facts_of(hostdev_xml)),
+      "vm0 still holds the host's PCI device 0000:03:00.1 (alias ua-vf0), and QEMU migrates no "
+      "guest with an assigned device; detach it first");
   MoveFacts other = facts_of(hostdev_xml);
   other.virtual_function = "ua-vf1";
   EXPECT_EQ(why_refused({}, other),
@@ -44,10 +45,11 @@ TEST(Refusals, name_the_device_that_blocks) {
             "detach it first");
   MoveFacts unnamed = facts_of(shmem_xml);
   unnamed.ivshmem = "";
-  EXPECT_EQ(why_refused({}, unnamed),
-            "vm0 has the shared memory device ua-shm0 in peer mode, QEMU's default, which blocks "
-            "migration; name it as ivshmem in the cluster file, or give it role='master' (its content "
-            "then travels with the guest)");
+  EXPECT_EQ(
+      why_refused({}, unnamed),
+      "vm0 has the shared memory device ua-shm0 in peer mode, QEMU's default, which blocks "
+      "migration; name it as ivshmem in the cluster file, or give it role='master' (its content "
+      "then travels with the guest)");
 }
 
 TEST(Refusals, shared_memory_of_the_master_may_move) {
@@ -63,8 +65,8 @@ TEST(Refusals, a_usb_device_is_left_to_qemu) {
 }
 
 TEST(Refusals, a_disk_that_is_not_shared_stays_behind) {
-  MoveFacts facts = facts_of(
-      "<disk type='file'><source file='/vm.qcow2'/><target dev='vda'/></disk>");
+  MoveFacts facts =
+      facts_of("<disk type='file'><source file='/vm.qcow2'/><target dev='vda'/></disk>");
   EXPECT_EQ(why_refused({}, facts), std::nullopt);
   facts.shared_storage = false;
   EXPECT_EQ(why_refused({}, facts),
@@ -83,7 +85,7 @@ TEST(Refusals, a_host_without_a_uri_for_the_transport_is_named) {
 struct OptionsCase {
   const char* name;
   TransferOptions options;
-  const char* more;    ///< in the domain
+  const char* more;     ///< in the domain
   const char* refusal;  ///< empty: none
 };
 
@@ -109,44 +111,49 @@ INSTANTIATE_TEST_SUITE_P(
                     {.transport = Transport::rdma, .compression = Compression::xbzrle},
                     enough,
                     "QEMU does not compress memory that it sends over RDMA; set compression: none"},
-        OptionsCase{"rdma_postcopy",
-                    {.transport = Transport::rdma, .mode = MemoryMode::postcopy},
-                    enough,
-                    "QEMU has no post-copy over RDMA; use mode: precopy and on_stall without postcopy"},
+        OptionsCase{
+            "rdma_postcopy",
+            {.transport = Transport::rdma, .mode = MemoryMode::postcopy},
+            enough,
+            "QEMU has no post-copy over RDMA; use mode: precopy and on_stall without postcopy"},
         OptionsCase{"rdma_no_limit",
                     {.transport = Transport::rdma},
                     "",
                     "vm0 has no <memtune><hard_limit>, which libvirt wants for RDMA as the most "
                     "memory that QEMU may lock; give the domain its memory plus what QEMU itself "
                     "needs (1 GiB or more)"},
-        OptionsCase{"rdma_low_limit",
-                    {.transport = Transport::rdma},
-                    too_little,
-                    "vm0 may lock 160MiB (<memtune><hard_limit>), which does not hold its 160MiB of "
-                    "memory and QEMU itself; raise it, or set pin_all: false"},
+        OptionsCase{
+            "rdma_low_limit",
+            {.transport = Transport::rdma},
+            too_little,
+            "vm0 may lock 160MiB (<memtune><hard_limit>), which does not hold its 160MiB of "
+            "memory and QEMU itself; raise it, or set pin_all: false"},
         OptionsCase{"rdma_low_limit_unpinned",
                     {.transport = Transport::rdma, .pin_all = false},
                     too_little,
                     ""},
-        OptionsCase{"streams_postcopy",
-                    {.streams = 2, .on_stall = {OnStall::postcopy}},
-                    "",
-                    "QEMU combines post-copy with one stream only; set streams: 1, or leave postcopy "
-                    "out of mode and on_stall"},
-        OptionsCase{"streams_xbzrle",
-                    {.compression = Compression::xbzrle, .streams = 2},
-                    "",
-                    "QEMU compresses with XBZRLE in one stream only; set streams: 1 or compression: "
-                    "zstd"},
+        OptionsCase{
+            "streams_postcopy",
+            {.streams = 2, .on_stall = {OnStall::postcopy}},
+            "",
+            "QEMU combines post-copy with one stream only; set streams: 1, or leave postcopy "
+            "out of mode and on_stall"},
+        OptionsCase{
+            "streams_xbzrle",
+            {.compression = Compression::xbzrle, .streams = 2},
+            "",
+            "QEMU compresses with XBZRLE in one stream only; set streams: 1 or compression: "
+            "zstd"},
         OptionsCase{"zstd_one_stream",
                     {.compression = Compression::zstd},
                     "",
                     "zstd compresses the streams of multifd; set streams: 2 or more"},
-        OptionsCase{"zstd_old_libvirt",
-                    {.compression = Compression::zstd, .streams = 2},
-                    "",
-                    "libvirt offers zstd from 9.4.0 on, and host0 has 9.0.0; set compression: none or "
-                    "xbzrle, or upgrade libvirt"},
+        OptionsCase{
+            "zstd_old_libvirt",
+            {.compression = Compression::zstd, .streams = 2},
+            "",
+            "libvirt offers zstd from 9.4.0 on, and host0 has 9.0.0; set compression: none or "
+            "xbzrle, or upgrade libvirt"},
         OptionsCase{"streams", {.streams = 2}, "", ""},
         OptionsCase{"xbzrle", {.compression = Compression::xbzrle}, "", ""}),
     [](const auto& each) { return each.param.name; });
@@ -167,16 +174,17 @@ TEST(Refusals, errors_of_libvirt_are_explained) {
   EXPECT_EQ(devices.reason,
             "migration of hpc-07: cannot migrate domain: domain has assigned non-USB host devices; "
             "detach the host's devices before the migration");
-  const Failure peer = explained_error(
-      VIR_ERR_OPERATION_FAILED, "migration of hpc-07",
-      "Migration is disabled when using feature 'peer mode' in device 'ivshmem'");
+  const Failure peer =
+      explained_error(VIR_ERR_OPERATION_FAILED, "migration of hpc-07",
+                      "Migration is disabled when using feature 'peer mode' in device 'ivshmem'");
   EXPECT_EQ(peer.kind, FailureKind::refused);
   const Failure memlock =
       explained_error(VIR_ERR_INTERNAL_ERROR, "attach of ua-vf0", "VFIO_MAP_DMA failed: -12");
   EXPECT_EQ(memlock.kind, FailureKind::failed);
-  EXPECT_EQ(memlock.reason,
-            "attach of ua-vf0: VFIO_MAP_DMA failed: -12; raise the locked-memory limit (memlock) of "
-            "QEMU on that host");
+  EXPECT_EQ(
+      memlock.reason,
+      "attach of ua-vf0: VFIO_MAP_DMA failed: -12; raise the locked-memory limit (memlock) of "
+      "QEMU on that host");
 }
 
 TEST(Refusals, other_errors_are_passed_on) {

@@ -41,7 +41,7 @@ TEST(StallPolicy, a_guest_that_is_throttled_already_goes_on_for_another_set_of_r
   EXPECT_EQ(policy.iteration_begins(4), on);
   EXPECT_EQ(policy.iteration_begins(5), StallAction::abort);
   EXPECT_EQ(policy.reason_to_abort(),
-            "did not converge in 2 rounds: throttled (auto_converge), then aborted");
+            "did not converge in 2 rounds: was throttled already (auto_converge), then aborted");
 }
 
 TEST(StallPolicy, hybrid_switches_after_one_round_and_that_is_no_stall) {

@@ -130,9 +130,9 @@ TEST_F(AdmissionTest, a_vm_that_moves_twice_takes_its_turn) {
   make({});
   wave({0}, b);
   wave({0}, c);
-  waves[1][0].its_turn = false;
+  waves[1][0].waits_for = cluster.instance.moves[waves[1][0].move].vm;
   EXPECT_EQ(open_all(), (Opened{0}));
-  waves[1][0] = {.move = waves[1][0].move, .from = b, .to = c, .its_turn = true};
+  waves[1][0] = {.move = waves[1][0].move, .from = b, .to = c};
   end(0);
   EXPECT_EQ(open_all(), (Opened{1}));
 }

@@ -24,7 +24,7 @@ class PlanTest : public testing::Test {
     spec.at.at = at;
     cluster.instance.moves.push_back(spec);
   }
-  [[nodiscard]] std::vector<std::uint32_t> destinations() const {
+  [[nodiscard]] std::vector<std::uint32_t> destinations() {
     const auto plan = make_plan(scenario, cluster.instance);
     EXPECT_TRUE(plan.has_value()) << (plan ? "" : plan.error());
     std::vector<std::uint32_t> hosts;
@@ -33,7 +33,7 @@ class PlanTest : public testing::Test {
     }
     return hosts;
   }
-  [[nodiscard]] std::vector<std::vector<std::size_t>> waves() const {
+  [[nodiscard]] std::vector<std::vector<std::size_t>> waves() {
     std::vector<std::vector<std::size_t>> waves;
     const auto plan = make_plan(scenario, cluster.instance);
     for (const PlannedWave& wave : plan->waves) {

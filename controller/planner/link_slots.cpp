@@ -1,0 +1,30 @@
+#include "controller/planner/link_slots.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "controller/planner/lower_bound.hpp"
+
+namespace ferry {
+
+std::vector<std::uint32_t> link_slots(const LinkMap& links, const std::vector<MoveLoad>& moves) {
+  const std::vector<Duration> loads = link_loads(links, moves);
+  std::vector<Duration> totals(loads.size());
+  std::vector<std::uint32_t> users(loads.size(), 0);
+  for (const MoveLoad& move : moves) {
+    for (const LinkId link : move.route) {
+      totals[link.index] += move.total();
+      users[link.index] += 1;
+    }
+  }
+  std::vector<std::uint32_t> slots(loads.size(), 1);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (users[i] == 0) continue;
+    const double needed =
+        loads[i] == Duration::zero() ? users[i] : std::ceil(totals[i] / loads[i]) + 1.0;
+    slots[i] = static_cast<std::uint32_t>(std::min<double>(users[i], needed));
+  }
+  return slots;
+}
+
+}  // namespace ferry
