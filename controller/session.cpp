@@ -81,8 +81,8 @@ class Session::Impl {
     State state = State::pending;
     Wave* running = nullptr;
     std::unique_ptr<Task> task;
-    std::uint64_t number = 0;             ///< in the journal, once it has opened
-    std::optional<WaveHistory> before;    ///< of a wave that an earlier controller left open
+    std::uint64_t number = 0;           ///< in the journal, once it has opened
+    std::optional<WaveHistory> before;  ///< of a wave that an earlier controller left open
   };
 
   struct MoveState {
@@ -149,9 +149,9 @@ class Session::Impl {
 
   std::vector<WaveState> waves_;
   std::vector<MoveState> moves_;
-  std::vector<std::size_t> planned_wave_;             ///< by move: of the plan
-  std::vector<std::size_t> unfinished_;               ///< by wave of the plan: its moves to come
-  std::vector<std::vector<std::size_t>> followers_;   ///< by wave: those it must complete for
+  std::vector<std::size_t> planned_wave_;            ///< by move: of the plan
+  std::vector<std::size_t> unfinished_;              ///< by wave of the plan: its moves to come
+  std::vector<std::vector<std::size_t>> followers_;  ///< by wave: those it must complete for
   /// Waves that will never open, and why: what had to complete before them did not.
   std::vector<std::pair<std::size_t, std::string>> given_up_;
   std::vector<std::vector<std::size_t>> queues_;  ///< by VM
@@ -204,8 +204,7 @@ std::vector<WaveMove> Session::Impl::moves_of(const WaveHistory& wave) {
 tl::expected<void, std::string> Session::Impl::reopen(const WaveHistory& before) {
   const std::size_t index = moves_[before.moves.front().move.move].wave;
   WaveState& wave = waves_[index];
-  bool same = wave.state == State::pending &&
-              wave.planned.moves.size() == before.moves.size();
+  bool same = wave.state == State::pending && wave.planned.moves.size() == before.moves.size();
   for (std::size_t i = 0; same && i < before.moves.size(); ++i) {
     const WaveMove& move = before.moves[i].move;
     const std::vector<std::size_t>& queue = queue_of(move.move);
@@ -265,10 +264,10 @@ tl::expected<void, std::string> Session::Impl::compare_with_world() const {
     if (moving[i]) continue;
     const VmInspection found = world_.hypervisor.inspect(VmId{i});
     if (found.running && found.host == hosts_[i]) continue;
-    return tl::unexpected(fmt::format(
-        "{} {} {}, but the journal left it on {}", instance_.vms[i].name,
-        found.running ? "runs on" : "does not run; it was last seen on",
-        instance_.hosts[found.host.index].name, instance_.hosts[hosts_[i].index].name));
+    return tl::unexpected(
+        fmt::format("{} {} {}, but the journal left it on {}", instance_.vms[i].name,
+                    found.running ? "runs on" : "does not run; it was last seen on",
+                    instance_.hosts[found.host.index].name, instance_.hosts[hosts_[i].index].name));
   }
   return {};
 }
@@ -545,13 +544,13 @@ void Session::Impl::end_move(std::size_t move, const MoveRecord& record) {
   unfinished_[wave] -= 1;
   if (record.outcome == Outcome::completed) return;
   for (const std::size_t follower : followers_[wave]) {
-    given_up_.emplace_back(follower,
-                           fmt::format("{} had to move before it, and did not arrive",
-                                       instance_.vms[record.vm.index].name));
+    given_up_.emplace_back(follower, fmt::format("{} had to move before it, and did not arrive",
+                                                 instance_.vms[record.vm.index].name));
   }
 }
 
-/// Also those whose turn has not come: their VMs' earlier moves go on, and they are looked at again.
+/// Also those whose turn has not come: their VMs' earlier moves go on, and they are looked at
+/// again.
 void Session::Impl::give_up_followers() {
   for (std::size_t i = 0; i < given_up_.size(); ++i) {
     const auto [index, reason] = given_up_[i];
@@ -566,9 +565,8 @@ void Session::Impl::give_up_followers() {
     if (offered_ == index) offered_.reset();
     i = static_cast<std::size_t>(-1);  // others may have had their turn after it
   }
-  std::erase_if(given_up_, [&](const auto& entry) {
-    return waves_[entry.first].state != State::pending;
-  });
+  std::erase_if(given_up_,
+                [&](const auto& entry) { return waves_[entry.first].state != State::pending; });
 }
 
 void Session::Impl::give_up(std::size_t index, const std::string& reason) {
@@ -615,8 +613,7 @@ void Session::Impl::give_up_pending(const std::function<std::string(const WaveSt
 
 std::string Session::Impl::why_stuck(const WaveState& wave) const {
   if (const std::optional<VmId> first = still_to_come(wave.planned)) {
-    return fmt::format("{} had to move before it, and could not",
-                       instance_.vms[first->index].name);
+    return fmt::format("{} had to move before it, and could not", instance_.vms[first->index].name);
   }
   for (const std::size_t move : wave.planned.moves) {
     const std::string& vm = instance_.vms[spec(move).vm.index].name;

@@ -22,7 +22,7 @@ struct ControllerDown {
 
 /// What the last controller left.
 struct SurvivingRun {
-  std::string journal;       ///< of all controllers; empty if it is in a file
+  std::string journal;  ///< of all controllers; empty if it is in a file
   std::size_t controllers = 0;
   std::vector<std::string> unsettled;
 };
@@ -32,7 +32,8 @@ struct SurvivingRun {
 /// journal alone. `records` gets what the last one knows, and what the ranks told. `file`: of the
 /// journal; empty: in memory. `around` is called for each session with what runs it.
 ///
-/// Blocks (on ports). Throws std::runtime_error if a journal that was written here cannot be resumed.
+/// Blocks (on ports). Throws std::runtime_error if a journal that was written here cannot be
+/// resumed.
 SurvivingRun run_through_downs(
     World& world, const Scenario& scenario, const Instance& instance, const Plan& plan,
     const std::vector<ControllerDown>& downs, const std::filesystem::path& file,

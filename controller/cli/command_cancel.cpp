@@ -95,9 +95,10 @@ void add_cancel(CLI::App& program, Invocation& invocation) {
       program.add_subcommand("cancel", "Stop a run that is at work at the next safe point");
   auto options = std::make_shared<Options>();
   command->add_option("run", options->run, "A run folder")->type_name("RUN")->required();
-  command->add_flag("--after-current", options->after_current,
-                    "Let moves that are under way finish; without it they are rolled back, if memory "
-                    "has not arrived");
+  command->add_flag(
+      "--after-current", options->after_current,
+      "Let moves that are under way finish; without it they are rolled back, if memory "
+      "has not arrived");
   command->footer(
       "Waits until the controller has ended and shows how. As Ctrl-C twice in the controller's own "
       "terminal, or with --after-current once.\n"

@@ -28,9 +28,10 @@ std::optional<ExitStatus> refuse(const PastRun& run) {
   if (run.writer) {
     return report_error(
         ExitStatus::bad_input,
-        fmt::format("{0}: a controller{1} is at work on it; ferry status {0} shows where it stands, "
-                    "ferry cancel {0} stops it",
-                    folder, *run.writer > 0 ? fmt::format(" (process {})", *run.writer) : ""));
+        fmt::format(
+            "{0}: a controller{1} is at work on it; ferry status {0} shows where it stands, "
+            "ferry cancel {0} stops it",
+            folder, *run.writer > 0 ? fmt::format(" (process {})", *run.writer) : ""));
   }
   if (run.world != "hw") {
     return report_error(
@@ -45,9 +46,9 @@ std::optional<ExitStatus> refuse(const PastRun& run) {
     return ExitStatus::done;
   }
   if (!run.cluster) {
-    return report_error(ExitStatus::bad_input,
-                        fmt::format("{}: has no cluster.yaml, which says where its domains are",
-                                    folder));
+    return report_error(
+        ExitStatus::bad_input,
+        fmt::format("{}: has no cluster.yaml, which says where its domains are", folder));
   }
   if (const auto there = libvirt_is_there(); !there) {
     return report_error(ExitStatus::no_world, there.error());

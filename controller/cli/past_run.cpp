@@ -37,14 +37,13 @@ tl::expected<void, std::string> read_run_json(PastRun& run) {
   if (!text) return tl::unexpected(text.error());
   const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
   const auto wrong = [&file] {
-    return tl::unexpected(fmt::format(
-        "{}: is not as ferry writes it for a run; a run folder of ferry would be right",
-        file.string()));
+    return tl::unexpected(
+        fmt::format("{}: is not as ferry writes it for a run; a run folder of ferry would be right",
+                    file.string()));
   };
   if (!json.is_object() || json.value("kind", nlohmann::json()) != "run") return wrong();
-  for (const auto& [key, place] :
-       {std::pair("name", &run.name), std::pair("world", &run.world),
-        std::pair("started_at", &run.started_at)}) {
+  for (const auto& [key, place] : {std::pair("name", &run.name), std::pair("world", &run.world),
+                                   std::pair("started_at", &run.started_at)}) {
     if (!json.contains(key) || !json[key].is_string()) return wrong();
     *place = json[key].get<std::string>();
   }
@@ -88,13 +87,14 @@ std::string controller_text(const PastRun& run) {
     return fmt::format("controller {} went down; its last record is of {} s", number,
                        seconds(run.history.last.since_start()));
   }
-  return fmt::format("controller {} ended at {} s{}", number,
-                     seconds(last.ended->since_start()), last.interrupted ? ", interrupted" : "");
+  return fmt::format("controller {} ended at {} s{}", number, seconds(last.ended->since_start()),
+                     last.interrupted ? ", interrupted" : "");
 }
 
 std::string stage_text(const MoveStatus& status) {
   switch (status.stage) {
-    case MoveStatus::Stage::waiting: return status.attempts > 0 ? "waits to be tried again" : "waits";
+    case MoveStatus::Stage::waiting:
+      return status.attempts > 0 ? "waits to be tried again" : "waits";
     case MoveStatus::Stage::under_way: return std::string(to_name(status.phase));
     case MoveStatus::Stage::left: return fmt::format("left in {}", to_name(status.phase));
     case MoveStatus::Stage::ended: return std::string(to_name(status.outcome));
@@ -132,9 +132,9 @@ tl::expected<std::unique_ptr<PastRun>, std::string> load_past_run(std::filesyste
   auto run = std::make_unique<PastRun>();
   run->folder = folder.has_filename() ? std::move(folder) : folder.parent_path();
   if (!std::filesystem::is_directory(run->folder)) {
-    return tl::unexpected(fmt::format(
-        "{}: no such folder; a run folder, as ferry run makes it, would be right",
-        run->folder.string()));
+    return tl::unexpected(
+        fmt::format("{}: no such folder; a run folder, as ferry run makes it, would be right",
+                    run->folder.string()));
   }
   if (const auto read = read_run_json(*run); !read) return tl::unexpected(read.error());
   auto loaded = one_text(load_scenario(run->folder / "resolved.yaml", {}));
@@ -184,8 +184,7 @@ std::vector<MoveStatus> move_statuses(const PastRun& run) {
       status.host = last_host(move);
       status.phase = phase_of(wave, move);
       if (!wave.closed) {
-        status.stage =
-            run.writer ? MoveStatus::Stage::under_way : MoveStatus::Stage::left;
+        status.stage = run.writer ? MoveStatus::Stage::under_way : MoveStatus::Stage::left;
         continue;
       }
       status.outcome = move.rest->outcome;
@@ -243,14 +242,14 @@ std::string status_text(const PastRun& run) {
   if (!rows.empty()) {
     text += '\n';
     text += text_table({{"vm"},
-                               {"migration"},
-                               {"from"},
-                               {"to"},
-                               {"stage"},
-                               {"on"},
-                               {"seconds", Align::right},
-                               {"reason"}},
-                              rows);
+                        {"migration"},
+                        {"from"},
+                        {"to"},
+                        {"stage"},
+                        {"on"},
+                        {"seconds", Align::right},
+                        {"reason"}},
+                       rows);
   }
   return text;
 }
@@ -262,8 +261,8 @@ std::string status_json(const PastRun& run) {
   json["world"] = run.world;
   json["controllers"] = run.history.controllers.size();
   json["at_work"] = run.writer.has_value();
-  json["controller_pid"] = run.writer.value_or(0) > 0 ? nlohmann::ordered_json(*run.writer)
-                                                      : nlohmann::ordered_json();
+  json["controller_pid"] =
+      run.writer.value_or(0) > 0 ? nlohmann::ordered_json(*run.writer) : nlohmann::ordered_json();
   json["unfinished"] = run.unfinished;
   json["now_seconds"] = run.history.last.to_seconds();
   json["moves"] = nlohmann::ordered_json::array();

@@ -1,5 +1,5 @@
-// A run folder as a later process finds it: finished, at work, or left behind by a controller that went
-// down. What it says comes from the folder alone; nobody is asked.
+// A run folder as a later process finds it: finished, at work, or left behind by a controller that
+// went down. What it says comes from the folder alone; nobody is asked.
 #pragma once
 
 #include <filesystem>
@@ -39,9 +39,9 @@ struct PastRun {
   [[nodiscard]] std::filesystem::path journal() const { return folder / "journal"; }
 };
 
-/// Reads `run.json`, `resolved.yaml`, `journal` and, if there is one, `cluster.yaml`. Error: a sentence
-/// that names the file and says what would be right. `own`: the journal, if this process has it (its file
-/// is not touched then, which would give up its lock).
+/// Reads `run.json`, `resolved.yaml`, `journal` and, if there is one, `cluster.yaml`. Error: a
+/// sentence that names the file and says what would be right. `own`: the journal, if this process
+/// has it (its file is not touched then, which would give up its lock).
 tl::expected<std::unique_ptr<PastRun>, std::string> load_past_run(std::filesystem::path folder,
                                                                   const JournalFile* own = nullptr);
 

@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "controller/cli/worlds.hpp"
+#include "controller/surviving_run.hpp"
 #include "core/ports/world_error.hpp"
 #include "core/record/journal_file.hpp"
 #include "core/units/check.hpp"
@@ -111,6 +112,10 @@ class Execution {
   template <class Around>
   void run(World& world, const Around& around) {
     outcome_.world_built_nanoseconds = real_nanoseconds();
+    if (!outcome_.instance.controller_downs.empty()) {
+      run_through_downs(world, around);
+      return;
+    }
     MemoryJournal memory;
     Journal& journal = options_.journal != nullptr ? *options_.journal : memory;
     SessionOptions session_options;
@@ -134,6 +139,35 @@ class Execution {
     relay_ = nullptr;
     outcome_.journal = memory.text();
     outcome_.unsettled = session.unsettled();
+  }
+
+  /// As `run`, where the scenario's faults let controllers go down.
+  template <class Around>
+  void run_through_downs(World& world, const Around& around) {
+    std::vector<ControllerDown> downs;
+    for (const ControllerDownSpec& down : outcome_.instance.controller_downs) {
+      downs.push_back({{down.record, ControllerDeath::When::torn}, down.away});
+    }
+    SessionOptions session_options;
+    session_options.on_progress = options_.on_progress;
+    session_options.interruption = options_.interruption;
+    SurvivingRun survived = ferry::run_through_downs(
+        world, loaded_.scenario, outcome_.instance, outcome_.plan, downs, {}, session_options,
+        outcome_.records, [&](Session& session, const std::function<void()>& go) {
+          InterruptionRelay relay(options_, session);
+          relay_ = &relay;
+          around(relay, go);
+          relay_ = nullptr;
+        });
+    outcome_.records.drop_mutex();
+    if (options_.journal == nullptr) {
+      outcome_.journal = std::move(survived.journal);
+      return;
+    }
+    const auto contents = read_journal(survived.journal);
+    check(contents.has_value(), "a journal that was just written can be read");
+    for (const std::string& record : contents->records) options_.journal->append(record);
+    options_.journal->sync();
   }
 
   const LoadedScenario& loaded_;
@@ -171,6 +205,12 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
         "the hw world is a cluster's");
   auto outcome = std::make_unique<RunOutcome>();
   outcome->instance = expand(loaded.scenario);
+  if (options.world == WorldKind::hw && !outcome->instance.controller_downs.empty()) {
+    return tl::unexpected(RunError{
+        ExitStatus::bad_input,
+        "faults: controller_down is for --on sim and --on threads; in a real world kill the "
+        "controller's process, and write faults without it"});
+  }
   auto plan = make_plan(loaded.scenario, outcome->instance);
   if (!plan) return tl::unexpected(RunError{ExitStatus::bad_input, plan.error()});
   outcome->plan = std::move(*plan);

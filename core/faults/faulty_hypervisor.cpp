@@ -1,9 +1,9 @@
 #include "core/faults/faulty_hypervisor.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
-
-#include <fmt/format.h>
 
 namespace ferry {
 namespace {
@@ -119,7 +119,7 @@ Result<> FaultyHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) 
 }
 
 std::list<FaultyHypervisor::LateUnplug>::iterator FaultyHypervisor::find_late(VmId vm,
-                                                                             DeviceKind kind) {
+                                                                              DeviceKind kind) {
   return std::find_if(late_.begin(), late_.end(), [&](const LateUnplug& unplug) {
     return unplug.vm == vm && unplug.kind == kind;
   });

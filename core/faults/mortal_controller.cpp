@@ -149,18 +149,16 @@ class MortalController::MortalJobs final : public JobRuntime {
 
   /// The ranks answer to nobody once the controller is gone: the wait for them ends with it.
   Result<> suspend(const SuspendRequest& request, TimePoint deadline) override {
-    return controller_.call<void>(
-        "the ranks' answers", deadline, Orphan::ends,
-        [this, request](const std::shared_ptr<Call>&) {
-          return inner_.suspend(request, TimePoint::never());
-        });
+    return controller_.call<void>("the ranks' answers", deadline, Orphan::ends,
+                                  [this, request](const std::shared_ptr<Call>&) {
+                                    return inner_.suspend(request, TimePoint::never());
+                                  });
   }
   Result<> reactivate(const SuspendRequest& request, TimePoint deadline) override {
-    return controller_.call<void>(
-        "the reactivation", deadline, Orphan::goes_on,
-        [this, request](const std::shared_ptr<Call>&) {
-          return inner_.reactivate(request, TimePoint::never());
-        });
+    return controller_.call<void>("the reactivation", deadline, Orphan::goes_on,
+                                  [this, request](const std::shared_ptr<Call>&) {
+                                    return inner_.reactivate(request, TimePoint::never());
+                                  });
   }
 
  private:

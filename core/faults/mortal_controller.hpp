@@ -26,12 +26,14 @@ struct ControllerDeath {
   When when = When::torn;
 };
 
-/// Stands between one controller and its world. Every call to the hypervisor and to the jobs is made
-/// by a task of the world, so that it goes on when the controller dies; the deadline is the
-/// controller's and dies with it. From its death on nothing that the controller does reaches world or
-/// journal, and all that it waits for ends at once as `cancelled`: it comes to its end without effect.
+/// Stands between one controller and its world. Every call to the hypervisor and to the jobs is
+/// made by a task of the world, so that it goes on when the controller dies; the deadline is the
+/// controller's and dies with it. From its death on nothing that the controller does reaches world
+/// or journal, and all that it waits for ends at once as `cancelled`: it comes to its end without
+/// effect.
 ///
-/// Keep it until the world ends: it holds what the controller left under way. Destruction joins that.
+/// Keep it until the world ends: it holds what the controller left under way. Destruction joins
+/// that.
 class MortalController {
  public:
   /// `records`: in the journal already. `tear`: leaves a piece of a record of that number in it.
@@ -47,7 +49,8 @@ class MortalController {
   [[nodiscard]] JobRuntime& jobs();
   [[nodiscard]] Journal& journal();
 
-  /// Runs `body`, which is the controller, as a task; blocks until it has ended. False: it went down.
+  /// Runs `body`, which is the controller, as a task; blocks until it has ended. False: it went
+  /// down.
   [[nodiscard]] bool run(const std::function<void()>& body);
   /// Whether it has gone down. Any task may ask.
   [[nodiscard]] bool dead() const;

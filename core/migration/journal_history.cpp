@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <map>
+#include <set>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 
 namespace ferry {
 namespace {
@@ -152,7 +152,7 @@ class Reader {
 
  private:
   using Event = JournalHistory::Event;
-  using Names = std::unordered_map<std::string_view, std::uint32_t>;
+  using Names = std::map<std::string_view, std::uint32_t>;
   struct Place {  // of a VM's move that is not closed
     std::size_t wave = nowhere;
     std::size_t move = 0;
@@ -161,7 +161,6 @@ class Reader {
 
   template <class Items>
   static void add_names(const Items& items, Names& names) {
-    names.reserve(items.size());
     for (std::uint32_t i = 0; i < items.size(); ++i) names.emplace(items[i].name, i);
   }
   static std::uint32_t find(Words& words, const Names& names, const char* kind,
@@ -200,7 +199,8 @@ class Reader {
     if (what == "ends") {
       const TimePoint at = time(words);
       const std::string_view how = words.word();
-      if (how != "done" && how != "interrupted") words.fail("a controller ends done or interrupted");
+      if (how != "done" && how != "interrupted")
+        words.fail("a controller ends done or interrupted");
       words.end();
       if (history_.controllers.empty()) words.fail("no controller has begun");
       if (words.wrong()) return;
@@ -461,8 +461,8 @@ class Reader {
   Names hosts_;
   Names jobs_;
   std::vector<Place> present_;  ///< by VM
-  std::unordered_map<std::uint64_t, std::size_t> open_waves_;
-  std::unordered_set<std::uint64_t> numbers_;  ///< of all waves
+  std::map<std::uint64_t, std::size_t> open_waves_;
+  std::set<std::uint64_t> numbers_;  ///< of all waves
 };
 
 }  // namespace

@@ -6,10 +6,9 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tl/expected.hpp>
 #include <utility>
 #include <vector>
-
-#include <tl/expected.hpp>
 
 #include "core/migration/journal_records.hpp"
 #include "core/migration/wave_move.hpp"
@@ -28,7 +27,8 @@ struct MoveHistory {
     HostId to;    ///< of a migration
     TimePoint start;
   };
-  /// Intents whose end is not in the journal, by phase: at most two devices at once, or a migration.
+  /// Intents whose end is not in the journal, by phase: at most two devices at once, or a
+  /// migration.
   std::array<std::optional<OpenPhase>, phase_count> open;
   std::optional<Phase> last_phase;  ///< the latest that began
   TransferReport transfer;          ///< of migrations that ended, there and back
@@ -85,7 +85,7 @@ struct JournalHistory {
   std::vector<std::uint64_t> epochs;              ///< by job: the last one given out
   TimePoint last;                                 ///< the latest time in any record
 
-  std::uint64_t last_wave = 0;                    ///< the highest number
+  std::uint64_t last_wave = 0;  ///< the highest number
 };
 
 /// Understands `records` (record 1 is the first) of a run of `instance`. Nothing is ever assumed:

@@ -4,22 +4,20 @@
 // A record is words with single spaces between; TIME is in nanoseconds on the clock of the run, and
 // a text (REASON) is always last:
 //
-//   controller NUMBER TIME ORIGIN             a controller begins its work; ORIGIN as in SessionOptions
-//   controller ends TIME done|interrupted
-//   wave N opens TIME moves MOVE:VM:FROM:TO ... jobs JOB:EPOCH ...
-//   wave N suspended TIME                     set_pre_migration has ended, the ranks are ready
-//   wave N unsuspended TIME cancelled|failed REASON
+//   controller NUMBER TIME ORIGIN             a controller begins its work; ORIGIN as in
+//   SessionOptions controller ends TIME done|interrupted wave N opens TIME moves MOVE:VM:FROM:TO
+//   ... jobs JOB:EPOCH ... wave N suspended TIME                     set_pre_migration has ended,
+//   the ranks are ready wave N unsuspended TIME cancelled|failed REASON
 //   detach_vf|remove_ivshmem|attach_vf|add_ivshmem VM HOST TIME
 //   migration VM FROM TO TIME
 //   round VM ROUND BYTES NANOSECONDS DIRTY_BYTES
 //   done|failed|late PHASE VM TIME            late: failed, but the device has gone since
 //   done migration VM TIME DOWNTIME BYTES ROUNDS NOTE
-//   replaced VM HOST                          another virtual function; the one before is out of use
-//   back VM HOST REASON                       to the source, because a device could not be attached
-//   rest VM TIME OUTCOME HOST VF_GONE|- REASON
-//   wave N reactivates TIME                   set_post_migration begins
-//   stale VM REASON                           set_post_migration failed for this VM
-//   wave N closed TIME
+//   replaced VM HOST                          another virtual function; the one before is out of
+//   use back VM HOST REASON                       to the source, because a device could not be
+//   attached rest VM TIME OUTCOME HOST VF_GONE|- REASON wave N reactivates TIME set_post_migration
+//   begins stale VM REASON                           set_post_migration failed for this VM wave N
+//   closed TIME
 #pragma once
 
 #include <cstdint>

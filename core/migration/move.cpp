@@ -33,7 +33,8 @@ Move::Move(MigrationContext& context, const WaveMove& move)
 MoveEnd Move::run() {
   const DeviceResults gone = release_devices();
   if (!gone.virtual_function || !gone.ivshmem) {
-    const Failure& why = gone.virtual_function ? gone.ivshmem.error() : gone.virtual_function.error();
+    const Failure& why =
+        gone.virtual_function ? gone.ivshmem.error() : gone.virtual_function.error();
     const Uncancellable uncancellable(context_.world.executor);
     settle(why.kind == FailureKind::cancelled ? Outcome::cancelled : Outcome::rolled_back,
            why.reason);
@@ -91,8 +92,8 @@ MoveEnd Move::recover(const MoveHistory& before) {
     return end_;
   }
   const Phase last = before.last_phase.value_or(Phase::set_pre_migration);
-  const std::string reason = before.back.value_or(
-      fmt::format("the controller went down during {}", to_name(last)));
+  const std::string reason =
+      before.back.value_or(fmt::format("the controller went down during {}", to_name(last)));
   end_open_phases(before, found);
   if (!found.running) {
     end_.outcome = Outcome::lost;
@@ -120,8 +121,8 @@ Result<> Move::await_settled(const MoveHistory& before) {
   return hypervisor.await_settled(spec_.vm, TimePoint::never());
 }
 
-/// A device that was asked to go may go at any time, and no hypervisor can be asked whether it will: it
-/// is asked to go again, for the event.
+/// A device that was asked to go may go at any time, and no hypervisor can be asked whether it
+/// will: it is asked to go again, for the event.
 void Move::finish_detaches(const MoveHistory& before) {
   Hypervisor& hypervisor = context_.world.hypervisor;
   for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
@@ -131,8 +132,7 @@ void Move::finish_detaches(const MoveHistory& before) {
     const VmInspection now = hypervisor.inspect(spec_.vm);
     if (!now.running || !(is_function ? now.virtual_function : now.ivshmem)) continue;
     const Duration patience = is_function ? spec_.timeouts.detach : spec_.timeouts.ivshmem;
-    const Result<> gone =
-        hypervisor.detach(spec_.vm, kind, context_.world.clock.now() + patience);
+    const Result<> gone = hypervisor.detach(spec_.vm, kind, context_.world.clock.now() + patience);
     if (!gone && gone.error().kind == FailureKind::timed_out) {
       (void)hypervisor.await_detached(spec_.vm, kind, TimePoint::never());
     }
@@ -158,10 +158,9 @@ void Move::end_open_phases(const MoveHistory& before, const VmInspection& found)
     if (phase == Phase::migration && happened) {
       // Downtime and rounds were in an answer that nobody heard.
       end_.transfer = {.downtime = {}, .bytes = before.transfer.bytes + before.sent_in_rounds};
-      context_.recorder.span(
-          {spec_.vm, phase, open->host, open->start, now, Outcome::completed});
-      context_.note(records::migration_done(
-          vm_.name, now, {.downtime = {}, .bytes = before.sent_in_rounds}));
+      context_.recorder.span({spec_.vm, phase, open->host, open->start, now, Outcome::completed});
+      context_.note(
+          records::migration_done(vm_.name, now, {.downtime = {}, .bytes = before.sent_in_rounds}));
       continue;
     }
     record(phase, open->host, open->start, now,
@@ -179,10 +178,10 @@ void Move::settle(Outcome otherwise, const std::string& reason) {
   for (const Result<>* result : {&back.virtual_function, &back.ivshmem}) {
     if (*result) continue;
     end_.outcome = Outcome::degraded;
-    end_.reason += fmt::format("; {} has not come back on {}: {}",
-                               result == &back.virtual_function ? "the virtual function" : "IVShmem",
-                               context_.instance.hosts[end_.host.index].name,
-                               result->error().reason);
+    end_.reason +=
+        fmt::format("; {} has not come back on {}: {}",
+                    result == &back.virtual_function ? "the virtual function" : "IVShmem",
+                    context_.instance.hosts[end_.host.index].name, result->error().reason);
   }
 }
 
@@ -195,8 +194,8 @@ void Move::go_back(const std::string& reason) {
     settle(Outcome::degraded, reason + "; the way back failed: " + returned.error().reason);
     // It stays on the destination. With its devices back after all, the move is complete.
     const VmInspection now = context_.world.hypervisor.inspect(spec_.vm);
-    const bool whole = (now.virtual_function || !vm_.virtual_function) &&
-                       (now.ivshmem || vm_.ivshmem == Bytes{});
+    const bool whole =
+        (now.virtual_function || !vm_.virtual_function) && (now.ivshmem || vm_.ivshmem == Bytes{});
     if (whole) end_.outcome = Outcome::completed;
     return;
   }
@@ -214,8 +213,8 @@ Move::DeviceResults Move::both(const std::function<Result<>(DeviceKind)>& step) 
   auto function_step = [&] { results.virtual_function = step(DeviceKind::virtual_function); };
   auto ivshmem_step = [&] { results.ivshmem = step(DeviceKind::ivshmem); };
   if (has_function && has_ivshmem && context_.world.hypervisor.devices_at_once()) {
-    // Cancelling this task must reach the one beside it, which waits on its own: each of them ends by
-    // its deadline, and the caller acts on the cancellation when both have ended.
+    // Cancelling this task must reach the one beside it, which waits on its own: each of them ends
+    // by its deadline, and the caller acts on the cancellation when both have ended.
     TaskGroup beside(context_.world.executor);
     beside.run_beside(vm_.name, {ivshmem_step}, function_step);
   } else {
@@ -273,9 +272,8 @@ Result<> Move::attach(DeviceKind kind) {
     const HostId host = context_.world.hypervisor.inspect(spec_.vm).host;
     Lock lock(context_.mutex);
     if (!context_.inventory.replace_virtual_function(spec_.vm, host)) {
-      return failure(attached.error().kind,
-                     fmt::format("{}; {} has no other free virtual function",
-                                 attached.error().reason, name(host)));
+      return failure(attached.error().kind, fmt::format("{}; {} has no other free virtual function",
+                                                        attached.error().reason, name(host)));
     }
     context_.journal.append(records::function_replaced(vm_.name, name(host)));
   }
@@ -301,9 +299,8 @@ Result<TransferReport> Move::transfer(HostId destination) {
   const TimePoint start = context_.world.clock.now();
   context_.intend(records::migration_begins(vm_.name, name(source), name(destination), start));
   Observer observer(context_);
-  Result<TransferReport> moved =
-      context_.world.hypervisor.migrate(spec_.vm, destination, spec_.transfer, observer,
-                                        start + spec_.timeouts.migration);
+  Result<TransferReport> moved = context_.world.hypervisor.migrate(
+      spec_.vm, destination, spec_.transfer, observer, start + spec_.timeouts.migration);
   const TimePoint end = context_.world.clock.now();
   if (!moved) {
     record(Phase::migration, source, start, end, records::PhaseEnd::failed);
@@ -315,8 +312,7 @@ Result<TransferReport> Move::transfer(HostId destination) {
   return moved;
 }
 
-void Move::record(Phase phase, HostId host, TimePoint start, TimePoint end,
-                  records::PhaseEnd how) {
+void Move::record(Phase phase, HostId host, TimePoint start, TimePoint end, records::PhaseEnd how) {
   const bool completed = how == records::PhaseEnd::done;
   context_.recorder.span({.vm = spec_.vm,
                           .phase = phase,

@@ -60,8 +60,8 @@ class Move {
   void finish_detaches(const MoveHistory& before);
   /// Writes how the phases ended that the journal knows the beginning of.
   void end_open_phases(const MoveHistory& before, const VmInspection& found);
-  /// One step for each device that the VM has: side by side where the hypervisor allows it, else one
-  /// after the other, and the second not at all if the first fails.
+  /// One step for each device that the VM has: side by side where the hypervisor allows it, else
+  /// one after the other, and the second not at all if the first fails.
   [[nodiscard]] DeviceResults both(const std::function<Result<>(DeviceKind)>& step);
   void record(Phase phase, HostId host, TimePoint start, TimePoint end, records::PhaseEnd how);
   [[nodiscard]] const std::string& name(HostId host) const {

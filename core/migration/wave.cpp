@@ -1,9 +1,9 @@
 #include "core/migration/wave.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
-
-#include <fmt/format.h>
 
 namespace ferry {
 
@@ -63,8 +63,7 @@ std::vector<WaveMoveEnd> Wave::run() {
     ends_[i].end.host = moves_[i].from;
   }
   plan_epochs();
-  context_.intend(
-      records::wave_opens(context_.instance, number_, opened_, moves_, requests_));
+  context_.intend(records::wave_opens(context_.instance, number_, opened_, moves_, requests_));
 
   if (Result<> suspended = suspend(); suspended) {
     for_each(moves_.size(), [&](std::size_t i) {
@@ -88,8 +87,8 @@ std::vector<WaveMoveEnd> Wave::recover(const WaveHistory& before) {
   for (SuspendRequest& request : requests_) request.moving = moving_of(request.job);
 
   if (!before.suspension) {
-    const std::string reason = fmt::format("the controller went down during {}",
-                                           to_name(Phase::set_pre_migration));
+    const std::string reason =
+        fmt::format("the controller went down during {}", to_name(Phase::set_pre_migration));
     const TimePoint now = context_.world.clock.now();
     context_.note(records::wave_unsuspended(number_, now, false, reason));
     for (std::size_t i = 0; i < moves_.size(); ++i) {
@@ -135,8 +134,8 @@ void Wave::at_rest(std::size_t index) {
   WaveMoveEnd& end = ends_[index];
   end.ended = context_.world.clock.now();
   context_.note(records::at_rest(vm_name(index), end.ended, end.end.outcome,
-                                 context_.instance.hosts[end.end.host.index].name,
-                                 end.end.vf_gone, end.end.reason));
+                                 context_.instance.hosts[end.end.host.index].name, end.end.vf_gone,
+                                 end.end.reason));
 }
 
 void Wave::close() {
@@ -167,9 +166,9 @@ Result<> Wave::suspend() {
   const TimePoint end = context_.world.clock.now();
   const bool ready = failed == results.end();
   context_.note(ready ? records::wave_suspended(number_, end)
-                      : records::wave_unsuspended(
-                            number_, end, failed->error().kind == FailureKind::cancelled,
-                            failed->error().reason));
+                      : records::wave_unsuspended(number_, end,
+                                                  failed->error().kind == FailureKind::cancelled,
+                                                  failed->error().reason));
   for (std::size_t i = 0; i < moves_.size(); ++i) {
     record(Phase::set_pre_migration, i, start, end, ready);
   }
@@ -194,8 +193,8 @@ void Wave::reactivate() {
     const Uncancellable undisturbed(context_.world.executor);  // it may run in a task of its own
     const VmId vm = context_.instance.moves[moves_[i].move].vm;
     for (int attempt = 0; attempt < 2; ++attempt) {
-      statuses[i] = context_.world.hypervisor.set_status(
-          vm, Phase::set_post_migration, context_.world.clock.now() + patience);
+      statuses[i] = context_.world.hypervisor.set_status(vm, Phase::set_post_migration,
+                                                         context_.world.clock.now() + patience);
       if (statuses[i]) break;
     }
   });
@@ -231,8 +230,7 @@ void Wave::reactivate() {
   }
 }
 
-void Wave::record(Phase phase, std::size_t index, TimePoint start, TimePoint end,
-                  bool completed) {
+void Wave::record(Phase phase, std::size_t index, TimePoint start, TimePoint end, bool completed) {
   const VmId vm = context_.instance.moves[moves_[index].move].vm;
   context_.recorder.span({.vm = vm,
                           .phase = phase,

@@ -1,4 +1,5 @@
-// The VMs that are suspended and moved together, from the request to the reactivation of their jobs.
+// The VMs that are suspended and moved together, from the request to the reactivation of their
+// jobs.
 #pragma once
 
 #include <cstddef>
@@ -22,20 +23,21 @@ struct WaveMoveEnd {
 };
 
 /// `run` blocks until every VM of the wave is at rest and every job that it touched is reactivated.
-/// `cancel` may be called from another task: before memory has arrived a VM rolls back, after that it
-/// completes.
+/// `cancel` may be called from another task: before memory has arrived a VM rolls back, after that
+/// it completes.
 class Wave {
  public:
-  /// `number`: rises from wave to wave of a run, over all its controllers. `opened`: when the wave was admitted; its first phase
-  /// begins there.
-  Wave(MigrationContext& context, std::size_t number, TimePoint opened, std::vector<WaveMove> moves);
+  /// `number`: rises from wave to wave of a run, over all its controllers. `opened`: when the wave
+  /// was admitted; its first phase begins there.
+  Wave(MigrationContext& context, std::size_t number, TimePoint opened,
+       std::vector<WaveMove> moves);
 
   /// Ends in the order of the moves. Records spans of the two outer phases; reservations stay as
   /// they are (the caller releases the host where a VM does not run).
   std::vector<WaveMoveEnd> run();
   /// The same for a wave that an earlier controller opened and did not close. If a VM cannot be
-  /// brought to rest (`MoveEnd::unsettled`) the wave stays open, and its jobs suspended, in the world
-  /// as in the journal: another recovery may follow.
+  /// brought to rest (`MoveEnd::unsettled`) the wave stays open, and its jobs suspended, in the
+  /// world as in the journal: another recovery may follow.
   std::vector<WaveMoveEnd> recover(const WaveHistory& before);
   void cancel();
 

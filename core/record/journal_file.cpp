@@ -17,8 +17,9 @@
 namespace ferry {
 namespace {
 
-/// Table k: the effect of a byte that is followed by k bytes of zero (slicing by eight: Kounavis and
-/// Berry, "A systematic approach to building high performance software-based CRC generators", 2005).
+/// Table k: the effect of a byte that is followed by k bytes of zero (slicing by eight: Kounavis
+/// and Berry, "A systematic approach to building high performance software-based CRC generators",
+/// 2005).
 using CrcTables = std::array<std::array<std::uint32_t, 256>, 8>;
 
 constexpr CrcTables make_crc_tables() {
@@ -180,9 +181,9 @@ JournalFile::JournalFile(const std::filesystem::path& file) : file_(file) {
     const bool known = ::fcntl(descriptor_, F_GETLK, &holder) == 0 && holder.l_pid > 0;
     ::close(descriptor_);
     if (error != EAGAIN && error != EACCES) fail(file_, "the journal cannot be locked", error);
-    throw std::runtime_error(
-        fmt::format("{}: another controller{} is at work with it", file_.string(),
-                    known ? fmt::format(" (process {})", holder.l_pid) : ""));
+    throw std::runtime_error(fmt::format("{}: another controller{} is at work with it",
+                                         file_.string(),
+                                         known ? fmt::format(" (process {})", holder.l_pid) : ""));
   }
   std::string text;
   std::array<char, 65536> block{};

@@ -36,15 +36,16 @@ struct JournalContents {
 /// damage, and an error (a sentence with the line).
 tl::expected<JournalContents, std::string> read_journal(std::string_view text);
 
-/// The process that has a `JournalFile` on `file` now; 0: one that this process cannot name (of another
-/// machine or container). None: nobody has, or there is no such file.
+/// The process that has a `JournalFile` on `file` now; 0: one that this process cannot name (of
+/// another machine or container). None: nobody has, or there is no such file.
 std::optional<int> journal_writer(const std::filesystem::path& file);
 /// Blocks until no process has a `JournalFile` on `file`. False: a signal came first.
 bool await_journal_writer(const std::filesystem::path& file);
 
-/// A journal in a file, which no two processes have at once (an advisory lock of the file, which ends with
-/// its process; within a process, closing the file by any other way gives it up too). Records are handed to the kernel at once (they survive the controller's
-/// death); `sync` makes them survive the machine's.
+/// A journal in a file, which no two processes have at once (an advisory lock of the file, which
+/// ends with its process; within a process, closing the file by any other way gives it up too).
+/// Records are handed to the kernel at once (they survive the controller's death); `sync` makes
+/// them survive the machine's.
 class JournalFile : public Journal {
  public:
   /// Creates the file, or goes on behind its last good record (a torn one is cut off). Throws

@@ -253,20 +253,58 @@ void describe(Visitor& v, Constraint& constraint) {
 
 template <class Visitor>
 void describe(Visitor& v, PhaseFault& fault) {
-  v.about("Something that goes wrong: a phase of a VM's migration fails, or takes longer.");
-  v.required("phase", fault.phase, Word{}, "The phase.");
-  v.required("vm", fault.vm, VmNames{}, "The VMs.");
-  const bool fails =
-      v.optional("fail", fault.fail, Word{}, "Whether it fails the first time or always.");
-  const bool stalls = v.optional("stall", fault.stall, any_time, "Additional time that it takes.");
-  if (!fails && !stalls) {
-    v.complain("", Problem::contradiction,
-               "this fault does nothing; give fail: once, fail: always or stall: TIME");
-  } else if (fault.fail != PhaseFault::Fail::no && fault.stall > Duration::zero()) {
-    v.complain("stall", Problem::contradiction,
-               "a phase either fails or stalls; write two faults for both");
+  v.about(
+      "Something that goes wrong: a phase of a VM's migration fails, or takes longer; or the "
+      "controller goes down.");
+  const bool of_controller = fault.journal > 0;
+  v.present_if(of_controller);
+  const bool strikes = v.optional_as(
+      "journal", fault.journal, Between{1U, 100'000'000U}, "none",
+      "The record of its journal, counted from 1, in whose writing the controller goes down.");
+  v.present_if(of_controller);
+  const bool returns =
+      v.optional_as("controller_down", fault.controller_down, any_time, "none",
+                    "The time until another controller comes and resumes; with journal.");
+  if (strikes || returns) {
+    if (!strikes) {
+      v.complain("controller_down", Problem::contradiction,
+                 "says for how long but not when; give journal: NUMBER too");
+    } else if (!returns) {
+      v.complain("journal", Problem::contradiction,
+                 "says when but not for how long; give controller_down: TIME too");
+    }
+    v.present_if(!of_controller);
+    const bool phase = v.optional_as("phase", fault.phase, Word{}, "none; required without journal",
+                                     "The phase.");
+    v.present_if(!of_controller);
+    const bool vms = v.optional_as("vm", fault.vm, VmNames{}, "none; required without journal",
+                                   "The VMs.");
+    v.present_if(!of_controller);
+    const bool fails =
+        v.optional("fail", fault.fail, Word{}, "Whether it fails the first time or always.");
+    v.present_if(!of_controller);
+    const bool stalls =
+        v.optional("stall", fault.stall, any_time, "Additional time that it takes.");
+    if (phase || vms || fails || stalls) {
+      v.complain("journal", Problem::contradiction,
+                 "the controller is no phase of a VM; write two faults for both");
+    }
+  } else {
+    v.required("phase", fault.phase, Word{}, "The phase.");
+    v.required("vm", fault.vm, VmNames{}, "The VMs.");
+    const bool fails =
+        v.optional("fail", fault.fail, Word{}, "Whether it fails the first time or always.");
+    const bool stalls =
+        v.optional("stall", fault.stall, any_time, "Additional time that it takes.");
+    if (!fails && !stalls) {
+      v.complain("", Problem::contradiction,
+                 "this fault does nothing; give fail: once, fail: always or stall: TIME");
+    } else if (fault.fail != PhaseFault::Fail::no && fault.stall > Duration::zero()) {
+      v.complain("stall", Problem::contradiction,
+                 "a phase either fails or stalls; write two faults for both");
+    }
   }
-  v.unsupported({"at", "host_down", "link_down", "journal", "controller_down"});
+  v.unsupported({"at", "host_down", "link_down"});
 }
 
 template <class Visitor>

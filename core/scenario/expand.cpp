@@ -424,6 +424,10 @@ class Expander {
       add(constraint.apart, "apart");
     }
     for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
+      if (scenario_.faults[i].journal > 0) {
+        fault_vms_.push_back(std::nullopt);
+        continue;
+      }
       fault_vms_.push_back(resolve(*vms_, "vms", scenario_.faults[i].vm, at("faults", i, "vm")));
     }
     split_and_sums();
@@ -907,6 +911,10 @@ class Expander {
   void expand_faults() {
     for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
       const PhaseFault& fault = scenario_.faults[i];
+      if (fault.journal > 0) {
+        out_.controller_downs.push_back({fault.journal, fault.controller_down});
+        continue;
+      }
       const bool needs_function =
           fault.phase == Phase::detach_vf || fault.phase == Phase::attach_vf;
       const bool needs_ivshmem =
@@ -934,6 +942,10 @@ class Expander {
         spec.stall = fault.stall;
       }
     }
+    std::stable_sort(out_.controller_downs.begin(), out_.controller_downs.end(),
+                     [](const ControllerDownSpec& x, const ControllerDownSpec& y) {
+                       return x.record < y.record;
+                     });
   }
 
   void expand_constraints() {

@@ -90,6 +90,12 @@ struct FaultSpec {
   Duration stall;
 };
 
+/// The controller goes down in the writing of a record; `away` later another one resumes.
+struct ControllerDownSpec {
+  std::uint64_t record = 1;
+  Duration away;
+};
+
 /// A constraint with its VMs, each once.
 struct ConstraintSpec {
   enum class Kind { before, together, apart, deadline } kind = Kind::before;
@@ -105,6 +111,7 @@ struct Instance {
   std::vector<MoveSpec> moves;  ///< of all migrations that are not `at: never`
   std::vector<ConstraintSpec> constraints;
   std::vector<FaultSpec> faults;
+  std::vector<ControllerDownSpec> controller_downs;  ///< by rising record
   std::vector<Network> networks;  ///< the cluster's, or the platform's
 };
 

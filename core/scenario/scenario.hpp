@@ -170,6 +170,9 @@ struct PhaseFault {
   Reference vm;
   enum class Fail { no, once, always } fail = Fail::no;
   Duration stall;
+  /// Above 0: instead of all that, the controller goes down as it writes this record of its journal...
+  std::uint32_t journal = 0;
+  Duration controller_down;  ///< ... and after this time another one resumes
 };
 
 struct Outputs {

@@ -10,9 +10,9 @@ SLOW = ["--on", "threads", "--out", "out", "--set", "schedule.order=sequential",
         "--set", "migrations.leave.at=0s", "--set", "platform.hypervisor.attach_vf.fixed=1s"]
 
 
-def start(ferry):
+def start(ferry, *more):
     """vm0 is about to move when this returns; vm1, vm2 and vm3 follow."""
-    process = ferry.start("run", "four.yaml", *SLOW)
+    process = ferry.start("run", "four.yaml", *SLOW, *more)
     assert wait_for_record(process, ferry.folder / "out" / "journal", 4)
     return process
 
@@ -92,7 +92,7 @@ def test_a_damaged_journal_is_refused_with_its_line(ferry):
 
 
 def test_cancel_stops_the_run_and_waits_for_its_end(ferry):
-    process = start(ferry)
+    process = start(ferry, "--set", "platform.hypervisor.detach_vf=5s")  # long before memory moves
     result = ferry("cancel", "out")
     assert result.returncode == 0, result.stderr
     assert process.poll() is not None or process.wait(5) is not None
@@ -168,3 +168,34 @@ def test_the_journal_tells_every_step_before_it_is_taken(ferry):
     assert texts[0].startswith("controller 1 ")
     assert texts[-1].startswith("controller ends ")
     assert sum(text.startswith("migration ") for text in texts) == 4
+
+
+def with_controller_down(ferry, record, away):
+    scenario = ferry.read_yaml("four.yaml")
+    scenario["faults"] = [{"journal": record, "controller_down": away}]
+    ferry.write_yaml("down.yaml", scenario)
+
+
+def test_in_a_simulation_the_controller_goes_down_where_the_scenario_says(ferry, simulation):
+    with_controller_down(ferry, 20, "5s")
+    result = ferry("run", "down.yaml", "--out", "out")
+    texts = records(ferry.folder / "out" / "journal")
+    begins = [number for number, text in enumerate(texts, 1) if text.startswith("controller ")]
+    assert begins == [1, 20, len(texts)], result.stderr
+    crash, back = (int(texts[number - 1].split()[2]) for number in (19, 20))
+    assert back - crash >= 0
+    shown = status(ferry)
+    assert shown["controllers"] == 2
+    assert {move["stage"] for move in shown["moves"]} == {"ended"}
+    again = ferry("run", "down.yaml", "--out", "again")
+    assert again.returncode == result.returncode
+    for name in ("migrations.csv", "spans.csv", "rounds.csv", "ranks.csv", "journal"):
+        assert (ferry.folder / "out" / name).read_bytes() == (ferry.folder / "again" / name).read_bytes()
+
+
+def test_in_a_rehearsal_as_well(ferry):
+    with_controller_down(ferry, 20, "2s")
+    result = ferry("run", "down.yaml", "--on", "threads", "--speed", "10", "--out", "out")
+    assert result.returncode in (0, 1), result.stderr
+    assert status(ferry)["controllers"] == 2
+    assert {move["stage"] for move in status(ferry)["moves"]} == {"ended"}

@@ -134,9 +134,9 @@ auto keys(const Records& records) {
 
 void expect_history_is_complete(World& world, const SessionCase& session, const SessionEnd& end) {
   Instance instance = session.cluster.instance;
+  const auto plan = make_plan(session.scenario, instance);
   const auto history = read_history(end.journal, instance);
   ASSERT_TRUE(history.has_value()) << history.error();
-  const auto plan = make_plan(session.scenario, instance);
   RunRecords restored(world.executor.make_mutex());
   RunRecords of_ranks(world.executor.make_mutex());
   Surroundings surroundings(world, session.scenario, instance, of_ranks);

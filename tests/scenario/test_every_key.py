@@ -109,6 +109,10 @@ tight = both(put("schedule.limits", {}), put("faults", []), put("schedule.stagge
 crossing = both(tight, put("migrations.0.to", "host[3-4]"))  # two flows between the leaves at once
 
 
+def controller_down(record, away):
+    return put("faults", [{"journal": record, "controller_down": away}])
+
+
 def dragonfly(groups, chassis, routers, hosts_per_router):
     return {"dragonfly": {"groups": groups, "chassis": chassis, "routers": routers, "hosts_per_router": hosts_per_router}}
 
@@ -205,6 +209,8 @@ CHANGES = {
     "faults.phase": (None, put("faults.0.phase", "detach_vf")),
     "faults.vm": (None, put("faults.0.vm", "vm2")),
     "faults.fail": (None, put("faults.0.fail", "always")),
+    "faults.journal": (controller_down(12, "1s"), controller_down(20, "1s")),
+    "faults.controller_down": (controller_down(12, "1s"), controller_down(12, "3s")),
     "faults.stall": (None, put("faults.1.stall", "1s")),
     "outputs.trace": (None, put("outputs.trace", False)),
     "platform.hypervisor.prepare": (None, override("hypervisor", "prepare", "2s")),

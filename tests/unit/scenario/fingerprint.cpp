@@ -119,6 +119,9 @@ std::string fingerprint(const Scenario& scenario) {
          << static_cast<int>(fault.fail) << ' ' << to_text(fault.stall);
     lines.push_back(line.str());
   }
+  for (const ControllerDownSpec& down : instance.controller_downs) {
+    lines.push_back("controller down " + std::to_string(down.record) + " " + to_text(down.away));
+  }
   std::sort(lines.begin(), lines.end());
   for (const std::string& line : lines) out << line << '\n';
   return out.str();

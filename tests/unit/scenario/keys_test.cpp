@@ -128,6 +128,8 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"faults.0.vm", "vm0"},
       {"faults.0.fail", "always"},
       {"faults.1.stall", "20s"},
+      {"faults.2.journal", "8"},
+      {"faults.2.controller_down", "6s"},
       {"outputs.trace", "true"},
       {"migrations.back.vms", "vm1"},
       {"migrations.back.to", "host3"},
