@@ -21,7 +21,8 @@ namespace ferry {
 /// (limit x spines). A plan may give each single link a limit of its own besides.
 class Limiter {
  public:
-  Limiter(const Instance& instance, const Limits& limits) : Limiter(instance, limits, nullptr, {}) {}
+  Limiter(const Instance& instance, const Limits& limits)
+      : Limiter(instance, limits, nullptr, {}) {}
   /// `slots`: limits by `LinkId` in `links`, for those links that have one.
   Limiter(const Instance& instance, const Limits& limits, std::shared_ptr<LinkMap> links,
           const std::vector<std::uint32_t>& slots);

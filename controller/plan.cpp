@@ -1,29 +1,29 @@
 #include "controller/plan.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <map>
 #include <numeric>
 #include <optional>
 
-#include <fmt/format.h>
-
 #include "controller/planner/link_slots.hpp"
 #include "controller/planner/lower_bound.hpp"
 #include "controller/planner/ordering.hpp"
 #include "controller/planner/path_bandwidth.hpp"
-#include "core/migration/prediction.hpp"
 #include "controller/planner/placement.hpp"
 #include "controller/planner/precedence.hpp"
 #include "controller/planner/vm_groups.hpp"
+#include "core/migration/prediction.hpp"
 #include "core/record/natural_order.hpp"
 
 namespace ferry {
 
 namespace {
 
-/// Moves by start, migration and VM name, so that nothing depends on the order of lists in the file.
-/// A VM's own moves keep their order: a later one starts where the earlier one ended.
+/// Moves by start, migration and VM name, so that nothing depends on the order of lists in the
+/// file. A VM's own moves keep their order: a later one starts where the earlier one ended.
 std::vector<std::size_t> order_of_moves(const Instance& instance) {
   std::vector<std::size_t> order(instance.moves.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -93,8 +93,9 @@ void widen_slots(Plan& plan, const Instance& instance) {
 void bound_makespan(Plan& plan, const Instance& instance, const std::vector<MoveLoad>& loads) {
   const LowerBound bound = lower_bound(*plan.links, loads);
   plan.least_makespan = bound.time;
-  plan.bounded_by = bound.link ? fmt::format("which {} takes", plan.links->name(*bound.link, instance))
-                               : "which its longest move takes";
+  plan.bounded_by = bound.link
+                        ? fmt::format("which {} takes", plan.links->name(*bound.link, instance))
+                        : "which its longest move takes";
 }
 
 /// A sentence if the deadline cannot be met.
@@ -132,9 +133,9 @@ tl::expected<Plan, std::string> make_plan(const Scenario& scenario, Instance& in
         .to = move.to,
         .predicted_total = predict_total(instance, scenario.platform, instance.moves[move.move])};
   }
-  const bool has_deadline = std::any_of(
-      instance.constraints.begin(), instance.constraints.end(),
-      [](const ConstraintSpec& c) { return c.kind == ConstraintSpec::Kind::deadline; });
+  const bool has_deadline =
+      std::any_of(instance.constraints.begin(), instance.constraints.end(),
+                  [](const ConstraintSpec& c) { return c.kind == ConstraintSpec::Kind::deadline; });
   if (planned || has_deadline) {
     std::vector<MoveLoad> loads;
     for (const PlannedMove& move : plan.moves) {

@@ -4,9 +4,8 @@
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <vector>
-
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "core/scenario/instance.hpp"
 #include "core/topology/link_map.hpp"
@@ -59,9 +58,9 @@ struct Plan {
 /// nowhere and why each candidate was refused.
 ///
 /// `place: spread` takes the candidate with the fewest VMs planned on it, `pack` the one with the
-/// least memory left, `in_order` hands the migration's VMs round the candidates one after the other;
-/// each goes on to the next candidate where a VM does not fit.
-/// Error as well: constraints that no order keeps, and a deadline that no schedule could meet.
+/// least memory left, `in_order` hands the migration's VMs round the candidates one after the
+/// other; each goes on to the next candidate where a VM does not fit. Error as well: constraints
+/// that no order keeps, and a deadline that no schedule could meet.
 tl::expected<Plan, std::string> make_plan(const Scenario& scenario, Instance& instance);
 
 }  // namespace ferry

@@ -24,9 +24,9 @@ struct RealWorld {
 RunInformation describe_process(const std::vector<std::string>& command, WorldKind world,
                                 const RealWorld* real = nullptr);
 
-/// What must be on disk while a run changes a world, so that others can see where it stands and take
-/// over: the scenario as it was read, `run.json` that says it is unfinished, and the cluster, if any.
-/// Error: a sentence.
+/// What must be on disk while a run changes a world, so that others can see where it stands and
+/// take over: the scenario as it was read, `run.json` that says it is unfinished, and the cluster,
+/// if any. Error: a sentence.
 [[nodiscard]] tl::expected<void, std::string> write_before_run(NewFolder& folder,
                                                                const LoadedScenario& loaded,
                                                                const LoadedCluster* cluster,

@@ -12,7 +12,8 @@ namespace ferry {
 ///
 /// While a move prepares and finishes, its share of the links is free for others; a stream may also
 /// be slower than the link. With n moves open at once, each sending for the part
-/// `transfer x bandwidth / link bandwidth` of its time, a link is busy if n x (sum of the links' time)
+/// `transfer x bandwidth / link bandwidth` of its time, a link is busy if n x (sum of the links'
+/// time)
 /// >= (sum of the moves' times): n = ceil(sum of totals / load of the link). One more bridges the
 /// gaps where several moves prepare or finish at the same moment. (A place on a link is given back
 /// when the memory has moved, so the sum leaves some room.) More than that would only slow

@@ -16,9 +16,8 @@ std::vector<Duration> link_loads(const LinkMap& links, const std::vector<MoveLoa
 LowerBound lower_bound(const LinkMap& links, const std::vector<MoveLoad>& moves) {
   std::vector<std::size_t> by_after(moves.size());
   std::iota(by_after.begin(), by_after.end(), std::size_t{0});
-  std::stable_sort(by_after.begin(), by_after.end(), [&](std::size_t a, std::size_t b) {
-    return moves[a].after > moves[b].after;
-  });
+  std::stable_sort(by_after.begin(), by_after.end(),
+                   [&](std::size_t a, std::size_t b) { return moves[a].after > moves[b].after; });
   std::vector<Duration> before(links.link_count(), Duration::max());
   LowerBound bound;
   for (const MoveLoad& move : moves) {

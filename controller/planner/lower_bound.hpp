@@ -18,10 +18,10 @@ struct LowerBound {
   std::optional<LinkId> link;  ///< the most loaded; none: a single move takes longer than any link
 };
 
-/// The largest over all links, and over all sets of the moves with the longest endings there, of: the
-/// least time before a first byte, then the set's bytes over that link at its full bandwidth, then
-/// the shortest ending in the set (Jackson's bound for one machine with heads and tails); and the
-/// longest single move. All moves start together at the earliest, bytes are those of a transfer
+/// The largest over all links, and over all sets of the moves with the longest endings there, of:
+/// the least time before a first byte, then the set's bytes over that link at its full bandwidth,
+/// then the shortest ending in the set (Jackson's bound for one machine with heads and tails); and
+/// the longest single move. All moves start together at the earliest, bytes are those of a transfer
 /// alone (sharing only adds to what is dirtied): no schedule is faster.
 LowerBound lower_bound(const LinkMap& links, const std::vector<MoveLoad>& moves);
 

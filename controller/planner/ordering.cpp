@@ -23,9 +23,8 @@ std::vector<std::size_t> order_by_load(const LinkMap& links, const std::vector<M
       left[link.index] -= moves[index].bytes / links.bandwidth(link);
     }
   }
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return latest_start[a] < latest_start[b];
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return latest_start[a] < latest_start[b]; });
   return order;
 }
 

@@ -14,8 +14,8 @@ namespace ferry {
 /// end is short. A move is then due when what still has to pass on one of its links, itself
 /// included, takes all of the time until the most loaded link of all is done; the move whose latest
 /// start is the earliest goes first. So the most loaded link is never without moves while others
-/// still have some, and links with time to spare give way. Equal ones keep the order of `tie`, which
-/// lists every index of `moves` once. O(n log n).
+/// still have some, and links with time to spare give way. Equal ones keep the order of `tie`,
+/// which lists every index of `moves` once. O(n log n).
 std::vector<std::size_t> order_by_load(const LinkMap& links, const std::vector<MoveLoad>& moves,
                                        const std::vector<std::size_t>& tie);
 

@@ -136,8 +136,8 @@ class Placement {
     std::size_t reserved = 0;
     for (; reserved < unit.size(); ++reserved) {
       const MoveSpec& move = instance_.moves[unit[reserved]];
-      const bool candidate = std::find(move.candidates.begin(), move.candidates.end(), host) !=
-                             move.candidates.end();
+      const bool candidate =
+          std::find(move.candidates.begin(), move.candidates.end(), host) != move.candidates.end();
       if (!candidate || !inventory_.fits(move.vm, host)) break;
       inventory_.reserve(move.vm, host);
     }
@@ -186,8 +186,8 @@ class Placement {
       for (const std::size_t move : unit) {
         const VmId vm = vm_of(move);
         if (stepped_aside_[vm.index] || !somebody_waits_for(where_[vm.index], waiting)) continue;
-        if (best && instance_.vms[vm.index].memory >=
-                        instance_.vms[vm_of(best->first).index].memory) {
+        if (best &&
+            instance_.vms[vm.index].memory >= instance_.vms[vm_of(best->first).index].memory) {
           continue;
         }
         if (const auto spare = spare_host(vm, waiting)) best = {move, *spare};
@@ -229,14 +229,15 @@ class Placement {
   [[nodiscard]] std::string refusals(const Unit& unit) const {
     constexpr std::size_t shown = 4;
     const MoveSpec& move = instance_.moves[unit.front()];
-    std::string text = fmt::format("migration {}: {} fits on none of its destinations{}: ",
-                                   move.migration, instance_.vms[move.vm.index].name,
-                                   unit.size() > 1 ? " together with those that move with it" : "");
+    std::string text =
+        fmt::format("migration {}: {} fits on none of its destinations{}: ", move.migration,
+                    instance_.vms[move.vm.index].name,
+                    unit.size() > 1 ? " together with those that move with it" : "");
     for (std::size_t i = 0; i < std::min(shown, move.candidates.size()); ++i) {
       const std::optional<std::string> refusal = inventory_.refusal(move.vm, move.candidates[i]);
-      text += (i == 0 ? "" : "; ") +
-              refusal.value_or(instance_.hosts[move.candidates[i].index].name +
-                               " has no room for all of them");
+      text +=
+          (i == 0 ? "" : "; ") + refusal.value_or(instance_.hosts[move.candidates[i].index].name +
+                                                  " has no room for all of them");
     }
     if (move.candidates.size() > shown) {
       text += fmt::format("; and {} more hosts", move.candidates.size() - shown);
@@ -248,7 +249,8 @@ class Placement {
   [[nodiscard]] std::string why_stuck(const std::vector<Unit>& waiting) const {
     std::map<std::uint32_t, std::size_t> on_host;  // the first unit that is to leave each host
     for (std::size_t i = 0; i < waiting.size(); ++i) {
-      for (const std::size_t move : waiting[i]) on_host.try_emplace(where_[vm_of(move).index].index, i);
+      for (const std::size_t move : waiting[i])
+        on_host.try_emplace(where_[vm_of(move).index].index, i);
     }
     std::vector<std::size_t> chain = {0};
     for (;;) {

@@ -3,9 +3,8 @@
 
 #include <cstddef>
 #include <string>
-#include <vector>
-
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "core/scenario/instance.hpp"
 #include "core/topology/link_map.hpp"
@@ -26,13 +25,13 @@ struct PlacementOptions {
 };
 
 /// Places `order` (every index of `instance.moves` once; a VM's moves in their order, times
-/// ascending) so that memory, cores, virtual functions and IVShmem suffice and nobody meets who must
-/// stay apart, at each step of making the moves one after the other in the order of the result. VMs
-/// that move together at one time go to one host.
+/// ascending) so that memory, cores, virtual functions and IVShmem suffice and nobody meets who
+/// must stay apart, at each step of making the moves one after the other in the order of the
+/// result. VMs that move together at one time go to one host.
 ///
-/// With `planned`, an exchange of full hosts is broken up: one of its VMs first moves to a host with
-/// room; this move is appended to `instance.moves`. Error: a sentence that names the VM that fits
-/// nowhere and why each candidate was refused, or the cycle of VMs that wait for each other.
+/// With `planned`, an exchange of full hosts is broken up: one of its VMs first moves to a host
+/// with room; this move is appended to `instance.moves`. Error: a sentence that names the VM that
+/// fits nowhere and why each candidate was refused, or the cycle of VMs that wait for each other.
 tl::expected<std::vector<PlacedMove>, std::string> place_moves(
     Instance& instance, const Platform& platform, LinkMap& links,
     const std::vector<std::size_t>& order, const PlacementOptions& options);

@@ -35,9 +35,9 @@ class Precedence {
 
   /// Moves at a later time do not hold up earlier ones.
   void add_constraints() {
-    const bool any = std::any_of(
-        instance_.constraints.begin(), instance_.constraints.end(),
-        [](const ConstraintSpec& c) { return c.kind == ConstraintSpec::Kind::before; });
+    const bool any =
+        std::any_of(instance_.constraints.begin(), instance_.constraints.end(),
+                    [](const ConstraintSpec& c) { return c.kind == ConstraintSpec::Kind::before; });
     if (!any) return;
     std::map<VmId, std::vector<std::size_t>> moves_of;
     for (std::size_t i = 0; i < instance_.moves.size(); ++i) moves_of[vm_of(i)].push_back(i);
@@ -118,8 +118,8 @@ class Precedence {
   }
 
   const Instance& instance_;
-  std::vector<std::size_t> wave_of_;                  ///< by move
-  std::vector<std::map<std::size_t, bool>> after_;    ///< by wave: for which, must it complete
+  std::vector<std::size_t> wave_of_;                ///< by move
+  std::vector<std::map<std::size_t, bool>> after_;  ///< by wave: for which, must it complete
 };
 
 }  // namespace

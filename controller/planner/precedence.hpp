@@ -2,9 +2,8 @@
 #pragma once
 
 #include <string>
-#include <vector>
-
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "controller/plan.hpp"
 #include "controller/planner/placement.hpp"
@@ -13,8 +12,8 @@
 namespace ferry {
 
 /// Puts `waves` into an order in which none comes before one that it waits for, otherwise as they
-/// are, and fills in their `after`: for every `before` constraint; and with `room`, where a host has
-/// not from the start room for all that come, for every departure from it that comes before the
+/// are, and fills in their `after`: for every `before` constraint; and with `room`, where a host
+/// has not from the start room for all that come, for every departure from it that comes before the
 /// arrival in `placed`. With these kept, whatever else overtakes, a wave finds the room that its
 /// placement found.
 ///

@@ -110,9 +110,10 @@ void describe(Visitor& v, Job& job) {
 template <class Visitor>
 void describe(Visitor& v, MemoryOptions& memory) {
   v.about("How guest memory is moved.");
-  v.optional("mode", memory.mode, Word{},
-             "While the guest runs on its source (precopy), after it has moved (postcopy), one round "
-             "before and the rest after (hybrid), or with the guest stopped (offline).");
+  v.optional(
+      "mode", memory.mode, Word{},
+      "While the guest runs on its source (precopy), after it has moved (postcopy), one round "
+      "before and the rest after (hybrid), or with the guest stopped (offline).");
   v.optional("downtime_limit", memory.downtime_limit,
              Between{Duration::nanoseconds(1), limits::time},
              "Pre-copy switches over when the rest would take no longer than this.");
@@ -174,9 +175,9 @@ void describe(Visitor& v, Migration& migration) {
       "that are there at the start come here.");
   if (evacuates || swaps) {
     v.present_if(!migration.swap_with.has_value());
-    const bool goes = v.optional_as(
-        "to", migration.to, HostNamesOrAny{}, "with evacuate, any",
-        "The hosts that they may go to; required without evacuate and swap_with.");
+    const bool goes =
+        v.optional_as("to", migration.to, HostNamesOrAny{}, "with evacuate, any",
+                      "The hosts that they may go to; required without evacuate and swap_with.");
     if (migration.swap_with && (goes || migration.evacuate)) {
       v.complain("swap_with", Problem::contradiction,
                  "swap_with says both who goes and where to; leave out evacuate and to, or write "
@@ -210,8 +211,10 @@ void describe(Visitor& v, Limits& limits) {
 template <class Visitor>
 void describe(Visitor& v, Schedule& schedule) {
   v.about("The order of all migrations of the scenario.");
-  v.optional("order", schedule.order, Word{}, "One after the other; side by side as the limits allow; or planned: the most loaded links "
-             "first, and no more at once than keep them busy.");
+  v.optional(
+      "order", schedule.order, Word{},
+      "One after the other; side by side as the limits allow; or planned: the most loaded links "
+      "first, and no more at once than keep them busy.");
   v.optional("batch", schedule.batch, Word{},
              "What is suspended and moved together: each VM, each job's VMs, or all.");
   v.optional("limits", schedule.limits, Mapping{}, "How many move at once.");
@@ -274,11 +277,11 @@ void describe(Visitor& v, PhaseFault& fault) {
                  "says when but not for how long; give controller_down: TIME too");
     }
     v.present_if(!of_controller);
-    const bool phase = v.optional_as("phase", fault.phase, Word{}, "none; required without journal",
-                                     "The phase.");
+    const bool phase =
+        v.optional_as("phase", fault.phase, Word{}, "none; required without journal", "The phase.");
     v.present_if(!of_controller);
-    const bool vms = v.optional_as("vm", fault.vm, VmNames{}, "none; required without journal",
-                                   "The VMs.");
+    const bool vms =
+        v.optional_as("vm", fault.vm, VmNames{}, "none; required without journal", "The VMs.");
     v.present_if(!of_controller);
     const bool fails =
         v.optional("fail", fault.fail, Word{}, "Whether it fails the first time or always.");

@@ -81,7 +81,9 @@ def test_a_phase_keeps_its_colour_in_every_plot(run, tmp_path):
     assert {span.get_label(): tuple(span.get_facecolor()[0][:3]) for span in spans} == expected
 
     differences = compare([run], [other], 0.05).differences
-    panel = compare_plot.picture(differences, "name", ("A", "B"), 0.05).figure.axes[0]
+    stacks, panel = compare_plot.picture(differences, "name", ("A", "B"), 0.05).figure.axes[:2]
+    stacked = {to_rgb(bar.get_facecolor()) for bar in stacks.patches}
+    assert stacked >= {colour for phase, colour in expected.items() if phase in drawn}
     names = [label.get_text() for label in panel.get_yticklabels()]
     dots = {names[round(line.get_ydata()[0])]: to_rgb(line.get_markerfacecolor())
             for line in panel.lines if line.get_marker() == "o"}
