@@ -90,6 +90,7 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
     where = _where(runs)
     for fit in calibration.fits:
         _set(platform, fit, where)
+    _raise_links(platform, calibration.fits, where)
     if any(move.devices_at_once is not None for move in moves):
         platform["hypervisor"]["devices_at_once"] = any(move.devices_at_once for move in moves)
     crowded = [run for run in runs if any(not m.alone for m in moves if m.run is run)]
@@ -463,6 +464,28 @@ def _set(platform: dict[str, Any], fit: Fit, where: str) -> None:
     if fit.kind == "fitted":
         constant["to"] = ["makespan"]
     place[last] = constant
+
+
+def _raise_links(platform: dict[str, Any], fits: Sequence[Fit], where: str) -> None:
+    """No stream is faster than its link: a link that was thought slower is at least as fast."""
+    for fit in fits:
+        kind, _, transport = fit.path.partition(".")
+        if kind != "streams":
+            continue
+        for network in platform.get("networks", []):
+            if transport.removesuffix(".bandwidth") not in network.get("carries", []):
+                continue
+            link = network["link"]
+            given = link["bandwidth"]
+            text = str(given["value"] if isinstance(given, dict) else given)
+            quantity = parse_quantity(text)
+            if quantity is not None and quantity.value / 8 < fit.value:
+                link["bandwidth"] = {
+                    "value": _text(fit.value, fit.unit),
+                    "source": f"calibrated: at least what one stream reached; {text} was less "
+                              f"({where})",
+                    "kind": "measured",
+                }
 
 
 def _text(value: float, unit: str) -> str:

@@ -115,6 +115,17 @@ def test_keeps_what_no_run_determines_and_says_why(ferry, runs):
     assert ferry.read_yaml("found.yaml")["hypervisor"]["serial"]["value"] == "0%"
 
 
+def test_a_link_is_at_least_as_fast_as_a_stream_that_was_seen_on_it(ferry, runs):
+    slow = start_platform()
+    slow["networks"][0]["link"]["bandwidth"] = "400Mbps"
+    (ferry.folder / "slow.yaml").write_text(yaml.dump(sourced(slow), sort_keys=False))
+    done = ferry("calibrate", runs[1], "--platform", "slow.yaml", "--out", "found.yaml")
+    assert done.returncode == 0, done.stderr
+    link = ferry.read_yaml("found.yaml")["networks"][0]["link"]["bandwidth"]
+    assert float(link["value"].removesuffix("MB/s")) == pytest.approx(150, rel=1e-3)
+    assert "400Mbps was less" in link["source"]
+
+
 def test_never_overwrites(ferry, runs):
     done = ferry("calibrate", runs[0], "--platform", "start.yaml", "--out", "truth.yaml")
     assert done.returncode == 2

@@ -78,9 +78,11 @@ def test_fitted_constants_are_few_name_their_claims_and_live_in_platform_files()
     for study in (ROOT / "scenarios").glob("*/*.yaml"):
         if study.parent.name != "platforms":
             assert not list(fitted(load_yaml(study))), study
+    # The lab's platform serves no paper study.
+    of_papers = [name for name in found if not name.startswith("lab-tcg")]
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     told = re.search(r"Over all paper studies (\w+) constants are \*fitted\*", (ROOT / "README.md").read_text())
-    assert told and words.index(told[1]) == len(found), sorted(found)
+    assert told and words.index(told[1]) == len(of_papers), of_papers
 
 
 @pytest.mark.parametrize("kind", ["scenario", "study", "platform", "cluster"])
