@@ -18,9 +18,13 @@ PROGRAM = HERE / "lab.py"
 
 
 def lab_py(*arguments, **options):
+    def heed_interrupts():
+        # A shell's background jobs, and so perhaps these tests, ignore SIGINT, and what they start does too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     return subprocess.Popen(
         [sys.executable, str(PROGRAM), *map(str, arguments)], text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts, **options,
     )  # fmt: skip
 
 
