@@ -52,7 +52,10 @@ Result<VmPlace> LibvirtHypervisor::find(VmId vm, TimePoint deadline) const {
       Device& target = device(vm, taken.kind);
       if (target.unplugged.empty()) target.unplugged = taken.xml;
       // It was about to be taken away: its unplug may still be under way.
-      if (find_device(place->state.xml, link_.alias(vm, taken.kind))) target.unplugging = true;
+      if (find_device(place->state.xml, link_.alias(vm, taken.kind))) {
+        target.unplugging = true;
+        target.inferred = true;
+      }
     }
   }
   return place;
@@ -502,6 +505,9 @@ VmInspection LibvirtHypervisor::inspect(VmId vm) const {
 Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
   const Port scope(link_.times(), vm, port);
   const std::shared_ptr<DomainInbox> inbox = link_.subscribe(vm);
+  // A device that is there although it was taken away: its unplug is under way, or it came back and
+  // the controller ended before it could note that. Guests let go within this time or not at all.
+  const TimePoint inferred_until = link_.clock().now() + patience;
   for (;;) {
     const auto answers =
         link_.look_everywhere(vm, std::min(deadline, link_.clock().now() + patience));
@@ -521,11 +527,14 @@ Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
       if (!place) return {};  // it runs nowhere, so nothing is under way
       for (const DeviceKind kind : all_kinds) {
         const Lock lock(*mutex_);
-        if (!device(vm, kind).unplugging) continue;
-        if (find_device(place->state.xml, link_.alias(vm, kind))) {
+        Device& target = device(vm, kind);
+        if (!target.unplugging) continue;
+        const bool waited = target.inferred && link_.clock().now() >= inferred_until;
+        if (find_device(place->state.xml, link_.alias(vm, kind)) && !waited) {
           busy = "the detach of " + label(vm, kind) + " has not completed yet";
         } else {
-          device(vm, kind).unplugging = false;
+          target.unplugging = false;
+          target.inferred = false;
         }
       }
     }

@@ -39,7 +39,10 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
  private:
   struct Device {
     bool unplugging = false;  ///< the guest was asked to release it and has not answered
-    bool plugging = false;    ///< an `attach` has not returned
+    /// `unplugging` is only inferred from what an earlier controller left: it may have been
+    /// attached again instead, which nobody can be asked.
+    bool inferred = false;
+    bool plugging = false;  ///< an `attach` has not returned
     /// Of an attach that its caller has left: libvirt still works on it.
     std::shared_ptr<std::atomic<bool>> left_plug;
     std::string unplugged;         ///< the device as it was; empty: not known
