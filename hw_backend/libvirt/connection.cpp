@@ -112,9 +112,10 @@ void Connection::tell(const std::shared_ptr<EventBoard>& board, HostId host) {
   listen(VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job_completed));
   listen(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle));
   listen(VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent));
-  auto* const opaque = new Listener{board, host};
-  watched_ = virConnectRegisterCloseCallback(connection_, on_close, opaque, free_listener) == 0;
-  if (!watched_) free_listener(opaque);
+  // Kept here: drivers without a daemon accept the callback, and then neither keep nor free it.
+  const auto listener = std::make_shared<Listener>(Listener{board, host});
+  close_listener_ = listener;
+  watched_ = virConnectRegisterCloseCallback(connection_, on_close, listener.get(), nullptr) == 0;
 }
 
 Connection::~Connection() {

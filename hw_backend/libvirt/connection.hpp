@@ -46,6 +46,7 @@ class Connection {
   EventLoopUser loop_;
   _virConnect* connection_;
   std::vector<int> callbacks_;
+  std::shared_ptr<void> close_listener_;  ///< of the close callback; outlives the connection
   bool watched_ = false;
 };
 

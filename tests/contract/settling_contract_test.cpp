@@ -50,13 +50,13 @@ TEST_P(SettlingContract, await_settled_ends_when_an_unplug_has_completed) {
 }
 
 TEST_P(SettlingContract, await_settled_ends_when_a_plug_has_completed) {
-  platform.hypervisor.attach_vf.fixed = ms(400);
+  platform.hypervisor.attach_vf.fixed = ms(800);
   run([&](World& world) {
     ASSERT_TRUE(succeeded(world.hypervisor.detach(vm0, vf, never)));
     ScopedTask plug(world, "attach", [&] {
       EXPECT_TRUE(succeeded(world.hypervisor.attach(vm0, vf, never)));
     });
-    sleep(world, ms(20));
+    sleep(world, ms(200));
     EXPECT_TRUE(succeeded(world.hypervisor.await_settled(vm0, never)));
     EXPECT_TRUE(world.hypervisor.inspect(vm0).virtual_function);
     plug.join();
