@@ -82,7 +82,8 @@ TEST_P(CancellationContract, cancel_ends_every_operation_of_the_hypervisor) {
       EXPECT_TRUE(failed_as(FailureKind::cancelled,
                             world.hypervisor.attach(vm, DeviceKind::ivshmem, TimePoint::never())));
     }));
-    sleep(world, ms(500));
+    ASSERT_TRUE(comes_true(world, [&] { return !world.hypervisor.inspect(vm).ivshmem; }));
+    sleep(world, ms(100));
     for (const auto& task : tasks) task->cancel();
     for (const auto& task : tasks) task->join();
   });

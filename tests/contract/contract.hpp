@@ -43,6 +43,17 @@ inline TimePoint after(const World& world, Duration delay) { return world.clock.
 
 inline void sleep(World& world, Duration time) { world.clock.sleep_until(after(world, time)); }
 
+/// Waits until `condition` holds: another task may begin late on a busy machine, whatever the clock
+/// says. `ASSERT_TRUE(comes_true(...))`.
+template <class Condition>
+testing::AssertionResult comes_true(World& world, const Condition& condition) {
+  for (int tries = 0; tries < 20'000; ++tries) {
+    if (condition()) return testing::AssertionSuccess();
+    sleep(world, ms(1));
+  }
+  return testing::AssertionFailure() << "it never came true";
+}
+
 /// A channel of a fast network.
 inline TransportProfile fast_profile() {
   return {{{.from_size = Bytes(),

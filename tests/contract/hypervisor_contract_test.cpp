@@ -404,7 +404,8 @@ TEST_P(MigrateContract, the_guest_runs_on_its_source_during_pre_copy_and_is_paus
         EXPECT_TRUE(failed_as(FailureKind::cancelled,
                               world.hypervisor.migrate(vm0, host3, quick_pause, log, never)));
       });
-      sleep(world, ms(200));
+      ASSERT_TRUE(comes_true(world, [&] { return world.hypervisor.inspect(vm0).moving; }));
+      sleep(world, ms(100));
       const VmInspection found = world.hypervisor.inspect(vm0);
       EXPECT_EQ(found.host, host0);
       EXPECT_EQ(found.running, mode == MemoryMode::precopy);
@@ -516,7 +517,7 @@ TEST_P(MigrateContract, nothing_ends_a_post_copy_once_the_guest_has_moved) {
       EXPECT_TRUE(succeeded(
           world.hypervisor.migrate(vm0, host3, quick_pause, log, after(world, ms(2000)))));
     });
-    sleep(world, ms(1000));
+    ASSERT_TRUE(comes_true(world, [&] { return world.hypervisor.inspect(vm0).host == host3; }));
     EXPECT_TRUE(runs_on(world, vm0, host3));
     EXPECT_TRUE(world.hypervisor.inspect(vm0).moving);
     EXPECT_TRUE(failed_as(FailureKind::refused, world.hypervisor.cancel_migration(vm0)));

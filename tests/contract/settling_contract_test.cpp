@@ -56,7 +56,8 @@ TEST_P(SettlingContract, await_settled_ends_when_a_plug_has_completed) {
     ScopedTask plug(world, "attach", [&] {
       EXPECT_TRUE(succeeded(world.hypervisor.attach(vm0, vf, never)));
     });
-    sleep(world, ms(200));
+    ASSERT_TRUE(comes_true(
+        world, [&] { return !world.hypervisor.await_settled(vm0, world.clock.now()); }));
     EXPECT_TRUE(succeeded(world.hypervisor.await_settled(vm0, never)));
     EXPECT_TRUE(world.hypervisor.inspect(vm0).virtual_function);
     plug.join();
@@ -70,8 +71,7 @@ TEST_P(SettlingContract, await_settled_ends_when_a_migration_has_ended_and_cance
     ScopedTask move(world, "move", [&] {
       EXPECT_TRUE(succeeded(world.hypervisor.migrate(vm0, host3, {}, log, never)));
     });
-    sleep(world, ms(100));
-    EXPECT_TRUE(world.hypervisor.inspect(vm0).moving);
+    ASSERT_TRUE(comes_true(world, [&] { return world.hypervisor.inspect(vm0).moving; }));
     EXPECT_TRUE(failed_as(FailureKind::timed_out,
                           world.hypervisor.await_settled(vm0, after(world, ms(20)))));
     EXPECT_TRUE(succeeded(world.hypervisor.await_settled(vm0, never)));
@@ -118,7 +118,7 @@ TEST_P(SettlingContract, a_migration_that_is_cancelled_from_elsewhere_leaves_the
         EXPECT_FALSE(world.executor.cancelled());
         EXPECT_EQ(world.clock.sleep_until(after(world, ms(1))), Wake::timed_out);
       });
-      sleep(world, ms(100));
+      ASSERT_TRUE(comes_true(world, [&] { return world.hypervisor.inspect(vm0).moving; }));
       EXPECT_TRUE(succeeded(world.hypervisor.cancel_migration(vm0)));
       EXPECT_TRUE(succeeded(world.hypervisor.await_settled(vm0, never)));
       const VmInspection found = world.hypervisor.inspect(vm0);
@@ -170,8 +170,7 @@ TEST_P(SettlingContract, a_migration_that_stalls_is_under_way_and_can_be_cancell
     ScopedTask move(world, "move", [&] {
       EXPECT_TRUE(failed_as(FailureKind::failed, faulty.migrate(vm0, host3, {}, log, never)));
     });
-    sleep(world, ms(20));
-    EXPECT_TRUE(faulty.inspect(vm0).moving);
+    ASSERT_TRUE(comes_true(world, [&] { return faulty.inspect(vm0).moving; }));
     EXPECT_TRUE(failed_as(FailureKind::timed_out, faulty.await_settled(vm0, after(world, ms(20)))));
     EXPECT_TRUE(succeeded(faulty.cancel_migration(vm0)));
     EXPECT_TRUE(succeeded(faulty.await_settled(vm0, never)));
@@ -190,7 +189,7 @@ TEST_P(SettlingContract, a_migration_is_settled_only_when_it_has_ended_after_its
     ScopedTask move(world, "move", [&] {
       EXPECT_TRUE(succeeded(faulty.migrate(vm0, host3, {}, log, never)));
     });
-    sleep(world, ms(20));
+    ASSERT_TRUE(comes_true(world, [&] { return faulty.inspect(vm0).moving; }));
     EXPECT_TRUE(succeeded(faulty.await_settled(vm0, never)));
     EXPECT_EQ(faulty.inspect(vm0).host, host3);
     move.join();

@@ -249,7 +249,7 @@ TEST_P(SessionInWorlds, the_first_interruption_starts_nothing_new_and_lets_moves
   session.move(vm1, host3, Duration::seconds(20));
   run_case(session, [&](World& world) {
     const SessionEnd end = run_session(world, session, [&](Session& running) {
-      sleep(world, ms(30));
+      ASSERT_TRUE(comes_true(world, [&] { return world.hypervisor.inspect(vm0).host == host3; }));
       session.interruption = Interruption::start_nothing_new;
       running.poll_interruption();
     });
