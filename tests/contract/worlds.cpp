@@ -7,7 +7,7 @@
 namespace ferry {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef FERRY_SANITIZED
 constexpr bool sanitized = true;
 #else
 constexpr bool sanitized = false;
