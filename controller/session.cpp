@@ -93,6 +93,7 @@ class Session::Impl {
     HostId to;
     Bytes bytes;
     Duration outage;
+    Duration lost_traffic;
     bool off_links = false;  ///< of the running attempt: its places on the links are given back
   };
 
@@ -244,10 +245,18 @@ void Session::Impl::reclose(const WaveHistory& before) {
     end.end.reason = move.stale.value_or(move.rest->reason);
     end.end.host = move.rest->host;
     end.end.transfer = move.transfer;
-    end.end.vf_gone = move.vf_gone;
+    end.end.redirected = move.redirected;
+    end.end.lost_traffic = move.lost_traffic;
+    if (spec(move.move.move).transfer.device == DeviceStrategy::detach) {
+      end.end.vf_gone = move.vf_gone;
+      end.end.lost_traffic = move.transfer.downtime;
+    }
     end.started = before.opened;
     end.ended = *before.closed;
-    if (move.vf_gone) end.outage = *before.closed - *move.vf_gone;
+    const bool was_ready = before.suspension && before.suspension->ready;
+    account_network(instance_, spec(move.move.move),
+                    was_ready ? std::optional(before.suspension->end) : std::nullopt,
+                    *before.closed, end);
   }
   recovering_ -= 1;
   close(moves_[before.moves.front().move.move].wave, moves_of(before), ends);
@@ -503,6 +512,7 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
     if (!state.started) state.started = ends[i].started;
     state.bytes += end.transfer.bytes;
     state.outage += ends[i].outage;
+    state.lost_traffic += ends[i].lost_traffic;
     if (retries(move, ends[i])) {
       again.moves.push_back(move);
       again.not_before = std::max(again.not_before, ends[i].ended + spec(move).retry.wait);
@@ -517,6 +527,7 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
                       .end = ends[i].ended,
                       .transfer = end.transfer,
                       .outage = state.outage,
+                      .lost_traffic = state.lost_traffic,
                       .outcome = end.outcome,
                       .reason = end.reason};
     record.transfer.bytes = state.bytes;
@@ -586,6 +597,7 @@ void Session::Impl::give_up(std::size_t index, const std::string& reason) {
                     .end = now,
                     .transfer = TransferReport(),
                     .outage = state.outage,
+                    .lost_traffic = state.lost_traffic,
                     .outcome = state.started ? Outcome::rolled_back : Outcome::not_started,
                     .reason = reason});
     if (begun_) admission_.given_up(spec(move));

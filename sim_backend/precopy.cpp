@@ -41,12 +41,13 @@ Bytes DirtyMeter::take(TimePoint now) {
 }
 
 Precopy::Precopy(Bytes first_pass, Bytes most_pending, Duration downtime_limit, int round_limit,
-                 Bandwidth expected)
+                 Bandwidth expected, Bytes device_state)
     : pending_(first_pass),
       most_pending_(most_pending),
       downtime_limit_(downtime_limit),
       round_limit_(round_limit),
-      bandwidth_(expected) {
+      bandwidth_(expected),
+      device_state_(device_state) {
   check(round_limit >= 1, "pre-copy has at least one round");
 }
 
@@ -67,7 +68,7 @@ void Precopy::part_done(Bytes sent, Bandwidth share) {
 
 Precopy::Then Precopy::round_done(Bytes dirtied) {
   pending_ = std::min(pending_ + dirtied, most_pending_);
-  if (pending_ == Bytes(0) || pending_ < threshold()) {
+  if (fits_downtime()) {
     ++round_;
     sent_ = Bytes(0);
     return Then::stop_and_copy;

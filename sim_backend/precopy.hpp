@@ -61,8 +61,11 @@ class Precopy {
  public:
   static constexpr Ratio overshoot = Ratio(0.01);
 
+  /// `device_state`: what must be sent besides while the guest is paused. It counts as pending, as in
+  /// QEMU (hw/vfio/migration.c, vfio_state_pending_exact): if it alone takes longer than the downtime
+  /// limit, no round is the last.
   Precopy(Bytes first_pass, Bytes most_pending, Duration downtime_limit, int round_limit,
-          Bandwidth expected);
+          Bandwidth expected, Bytes device_state = {});
 
   /// The next part of the present round; zero: the round is over.
   [[nodiscard]] Bytes next_part() const;
@@ -80,14 +83,26 @@ class Precopy {
   [[nodiscard]] Bytes pending() const { return pending_; }
   [[nodiscard]] Bytes sent_in_round() const { return sent_; }
   [[nodiscard]] Bandwidth bandwidth() const { return bandwidth_; }
-  [[nodiscard]] Bytes threshold() const { return bandwidth_ * downtime_limit_; }
+  /// Of guest memory; zero: the state of the device leaves nothing of the downtime limit.
+  [[nodiscard]] Bytes threshold() const {
+    const Bytes limit = bandwidth_ * downtime_limit_;
+    return limit > device_state_ ? limit - device_state_ : Bytes(0);
+  }
 
  private:
+  /// Of what is left when the guest would be paused now.
+  [[nodiscard]] bool fits_downtime() const {
+    const bool device_fits =
+        device_state_ == Bytes(0) || bandwidth_ * downtime_limit_ > device_state_;
+    return device_fits && (pending_ == Bytes(0) || pending_ < threshold());
+  }
+
   Bytes pending_;
   Bytes most_pending_;
   Duration downtime_limit_;
   int round_limit_;
   Bandwidth bandwidth_;
+  Bytes device_state_;
   Bytes sent_;
   int round_ = 1;
 };

@@ -21,6 +21,7 @@ bool has_device(const VmSpec& vm, DeviceKind kind) {
 }
 
 std::string speed(Bytes bytes, Duration time) {
+  if (time == Duration::zero()) return "none";
   const Bandwidth rate = bytes / time;
   return fmt::format("{:.1f} MB/s", rate.to_bytes_per_second() / 1e6);
 }
@@ -42,6 +43,12 @@ struct SimHypervisor::Transfer {
   Bandwidth limit;                      // of the streams and the user
   std::optional<Flows::Stream> stream;  // once memory flows
   Bytes sent;                           // on the network
+  VfioCosts device;                     // that moves too; all zero: none
+  // Where cores are modelled:
+  SimTask* sender = nullptr;  // whose part is under way
+  bool cut = false;           // that part, because the cores changed
+  std::optional<CorePool::User> sending = {};
+  std::optional<CorePool::User> receiving = {};
 };
 
 SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
@@ -54,6 +61,10 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       places_(instance.hosts.size()) {
   guests_.reserve(instance.vms.size());
   settling_.resize(instance.vms.size());
+  std::vector<bool> falls_back(instance.vms.size(), false);
+  for (const MoveSpec& move : instance.moves) {
+    if (move.transfer.device == DeviceStrategy::failover) falls_back[move.vm.index] = true;
+  }
   for (const VmSpec& vm : instance.vms) {
     const GuestMemory memory = guest_memory(vm.memory, vm.zero);
     const Bytes working_set = std::min(vm.working_set, memory.total - memory.zero);
@@ -68,7 +79,9 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
                        .busy_rate = rate,
                        .idle_rate = vm.idle_dirty_rate,
                        .ranks_running = true,
-                       .throttle = Ratio(0)});
+                       .throttle = Ratio(0),
+                       .has_standby = falls_back[guests_.size()],
+                       .traffic_flows_at = TimePoint::start()});
     const VmId id{static_cast<std::uint32_t>(guests_.size() - 1)};
     for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
       if (!has_device(vm, kind)) continue;
@@ -76,6 +89,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       use_place(id, kind, true);
     }
   }
+  make_pools();
 }
 
 // --- Control operations ---
@@ -117,6 +131,10 @@ SimHypervisor::DeviceState SimHypervisor::settle(VmId vm, DeviceKind kind) {
   if (settled.state == DeviceState::leaving && settled.gone_at <= scheduler_.now()) {
     settled.state = DeviceState::absent;
     use_place(vm, kind, false);
+    if (kind == DeviceKind::virtual_function) {
+      guests_[vm.index].traffic_flows_at =
+          settled.gone_at + platform_.hypervisor.failover.redirect;
+    }
   }
   return settled.state;
 }
@@ -182,8 +200,28 @@ Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
   Result<> done = control(guests_[vm.index].host, vm, what, cost, deadline);
   device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
   if (!done) use_place(vm, kind, false);
+  if (done && kind == DeviceKind::virtual_function) {
+    guests_[vm.index].traffic_flows_at =
+        scheduler_.now() + platform_.hypervisor.failover.redirect;
+  }
   note_settled(vm);
   return done;
+}
+
+Result<Ratio> SimHypervisor::await_traffic(VmId vm, TimePoint deadline) {
+  const Guest& guest = guests_[vm.index];
+  if (!guest.has_standby) {
+    return failure(FailureKind::refused,
+                   fmt::format("{} has no paravirtual NIC beside its virtual function", name(vm)));
+  }
+  const bool on_standby = settle(vm, DeviceKind::virtual_function) == DeviceState::absent;
+  if (guest.traffic_flows_at > scheduler_.now()) {
+    if (Result<> flows = sleep(guest.traffic_flows_at, vm, "the redirection of traffic", deadline);
+        !flows) {
+      return tl::unexpected(std::move(flows.error()));
+    }
+  }
+  return on_standby ? platform_.hypervisor.failover.throughput : Ratio(1);
 }
 
 Result<> SimHypervisor::check_attach(VmId vm, DeviceKind kind) {
@@ -276,28 +314,173 @@ Result<> SimHypervisor::cancel_migration(VmId vm) {
 // --- Guests ---
 
 void SimHypervisor::set_ranks_running(VmId vm, bool running) {
+  guests_[vm.index].ranks_running = running;
+  if (guests_[vm.index].running) resume(vm);
+}
+
+void SimHypervisor::pause(VmId vm) {
+  guests_[vm.index].running = false;
+  use_cores(vm);
+  set_dirty_rate(guests_[vm.index]);
+}
+
+void SimHypervisor::resume(VmId vm) {
+  guests_[vm.index].running = true;
+  use_cores(vm);
+  set_dirty_rate(guests_[vm.index]);
+}
+
+void SimHypervisor::throttle(VmId vm, Ratio share) {
+  guests_[vm.index].throttle = share;
+  if (guests_[vm.index].running) resume(vm);
+}
+
+void SimHypervisor::set_dirty_rate(Guest& guest) {
+  if (!guest.running) {
+    guest.dirty.set_rate(Bandwidth(), scheduler_.now());
+    return;
+  }
+  Bandwidth rate = guest.ranks_running ? guest.busy_rate : guest.idle_rate;
+  rate = rate * (1.0 - guest.throttle.value());
+  if (guest.cores && guest.cores->cores() < guest.demand) {
+    rate = rate * (guest.cores->cores() / guest.demand);
+  }
+  guest.dirty.set_rate(rate, scheduler_.now());
+}
+
+// --- Cores ---
+
+void SimHypervisor::make_pools() {
+  const auto costs = [](const StreamCosts& stream) {
+    return stream.cpu.send > Duration::zero() || stream.cpu.receive > Duration::zero();
+  };
+  if (std::ranges::none_of(platform_.streams, costs)) return;
+  const Processors& processors = platform_.processors;
+  const std::size_t count = processors.shared ? 1 : instance_.hosts.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t cores =
+        processors.cores > 0 ? processors.cores : instance_.hosts[i].cores;
+    pools_.push_back(std::make_unique<CorePool>(cores));
+  }
+  for (std::uint32_t i = 0; i < guests_.size(); ++i) resume(VmId{i});
+}
+
+/// A busy guest holds its part on its host; another holds none.
+void SimHypervisor::use_cores(VmId vm) {
+  if (!models_cores()) return;
   Guest& guest = guests_[vm.index];
-  guest.ranks_running = running;
-  if (guest.running) resume(guest);
+  const VmSpec& spec = instance_.vms[vm.index];
+  std::uint32_t busy = 0;
+  for (const JobId job : spec.jobs) busy += instance_.jobs[job.index].ranks_per_vm;
+  busy = guest.running && guest.ranks_running ? std::min(busy, spec.vcpus) : 0;
+  guest.cores.reset();  // it may be on another host now
+  guest.demand = busy * (1.0 - guest.throttle.value());
+  if (guest.demand <= 0) return;
+  guest.cores = std::make_unique<CorePool::User>(
+      pool_of(guest.host),
+      [&guest, busy] { return CoreUse{static_cast<double>(busy), guest.demand}; },
+      [this, &guest] { set_dirty_rate(guest); });
 }
 
-void SimHypervisor::pause(Guest& guest) {
-  guest.running = false;
-  guest.dirty.set_rate(Bandwidth(), scheduler_.now());
+double SimHypervisor::sending_work(const Transfer& transfer) const {
+  const auto transport = static_cast<std::size_t>(transfer.options.transport);
+  double work = platform_.streams[transport].cpu.send.to_seconds() /
+                static_cast<double>(Bytes::gibi(1).count());
+  if (transfer.options.compression == Compression::zstd) {
+    work += 1 / (platform_.zstd.speed.to_bytes_per_second() * platform_.zstd.ratio.value());
+  } else if (!transfer.compressor.most().is_unlimited()) {
+    work += 1 / transfer.compressor.most().to_bytes_per_second();
+  }
+  return work;
 }
 
-void SimHypervisor::resume(Guest& guest) {
-  guest.running = true;
-  const Bandwidth rate = guest.ranks_running ? guest.busy_rate : guest.idle_rate;
-  guest.dirty.set_rate(rate * (1.0 - guest.throttle.value()), scheduler_.now());
+double SimHypervisor::receiving_work(const Transfer& transfer) const {
+  const auto transport = static_cast<std::size_t>(transfer.options.transport);
+  return platform_.streams[transport].cpu.receive.to_seconds() /
+         static_cast<double>(Bytes::gibi(1).count());
 }
 
-void SimHypervisor::throttle(Guest& guest, Ratio share) {
-  guest.throttle = share;
-  if (guest.running) resume(guest);
+CoreUse SimHypervisor::use_of(const Transfer& transfer, double work) const {
+  const Path& path = transfer.path;
+  const std::uint32_t sharing = std::max(
+      {1U, flows_.flows_out(path.network, path.from), flows_.flows_in(path.network, path.to)});
+  const Bandwidth rate = std::min({transfer.limit, transfer.compressor.most(),
+                                   flows_.link_bandwidth(path.network) / sharing});
+  const auto threads = static_cast<double>(transfer.options.streams);
+  return {threads, std::min(threads, work * rate.to_bytes_per_second())};
+}
+
+void SimHypervisor::use_cores(Transfer& transfer) {
+  if (!models_cores()) return;
+  if (transfer.sending) {  // compression may demand another part in this round
+    pool_of(transfer.path.from).share();
+    return;
+  }
+  const auto changed = [this, &transfer] { cores_changed(transfer); };
+  transfer.sending.emplace(
+      pool_of(transfer.path.from),
+      [this, &transfer] { return use_of(transfer, sending_work(transfer)); }, changed);
+  transfer.receiving.emplace(
+      pool_of(transfer.path.to),
+      [this, &transfer] { return use_of(transfer, receiving_work(transfer)); }, changed);
+}
+
+/// Of the streams, the user, compression and cores.
+Bandwidth SimHypervisor::least_limit(const Transfer& transfer) const {
+  Bandwidth limit = std::min(transfer.limit, transfer.compressor.most());
+  const auto by_cores = [&](const std::optional<CorePool::User>& user, double work) {
+    if (!user || work <= 0 || user->cores() >= use_of(transfer, work).demand) return;
+    limit = std::min(limit, Bandwidth::bytes_per_second(user->cores() / work));
+  };
+  by_cores(transfer.sending, sending_work(transfer));
+  by_cores(transfer.receiving, receiving_work(transfer));
+  return limit;
+}
+
+void SimHypervisor::cores_changed(Transfer& transfer) {
+  if (transfer.sender == nullptr || !Scheduler::blocked(*transfer.sender)) return;
+  if (least_limit(transfer) == transfer.path.limit) return;
+  transfer.cut = true;
+  scheduler_.wake(*transfer.sender, Wake::timed_out);
+}
+
+void SimHypervisor::close_stream(Transfer& transfer) {
+  transfer.stream.reset();
+  transfer.sending.reset();
+  transfer.receiving.reset();
 }
 
 // --- Moves ---
+
+/// The messages are libvirt's and QEMU's.
+Result<> SimHypervisor::check_function(VmId vm, HostId destination,
+                                       const TransferOptions& options) {
+  const DeviceState state = settle(vm, DeviceKind::virtual_function);
+  if (!moves_function(vm, options)) {
+    if (state == DeviceState::absent) return {};
+    return failure(
+        FailureKind::refused,
+        fmt::format("virtual_function of {} is attached: Requested operation is not valid: "
+                    "domain has assigned non-USB host devices",
+                    name(vm)));
+  }
+  const HostSpec& host = instance_.hosts[destination.index];
+  std::string reason;
+  if (state != DeviceState::attached) {
+    reason = fmt::format("virtual_function of {} is not attached, and its state is to be moved",
+                         name(vm));
+  } else if (places_[destination.index].virtual_functions_used >= host.virtual_functions) {
+    reason =
+        fmt::format("all {} virtual functions of {} are in use", host.virtual_functions, host.name);
+  } else if (options.mode == MemoryMode::postcopy || options.mode == MemoryMode::hybrid ||
+             std::ranges::find(options.on_stall, OnStall::postcopy) != options.on_stall.end()) {
+    reason = fmt::format("virtual_function of {}: VFIO migration is not supported with postcopy",
+                         name(vm));
+  } else {
+    return {};
+  }
+  return failure(FailureKind::refused, std::move(reason));
+}
 
 Result<> SimHypervisor::check_move(VmId vm, HostId destination, const TransferOptions& options) {
   const Guest& guest = guests_[vm.index];
@@ -308,14 +491,7 @@ Result<> SimHypervisor::check_move(VmId vm, HostId destination, const TransferOp
     return failure(FailureKind::refused, fmt::format("{} runs on {} already", name(vm),
                                                      instance_.hosts[destination.index].name));
   }
-  // The messages are libvirt's and QEMU's.
-  if (settle(vm, DeviceKind::virtual_function) != DeviceState::absent) {
-    return failure(
-        FailureKind::refused,
-        fmt::format("virtual_function of {} is attached: Requested operation is not valid: "
-                    "domain has assigned non-USB host devices",
-                    name(vm)));
-  }
+  if (Result<> allowed = check_function(vm, destination, options); !allowed) return allowed;
   if (settle(vm, DeviceKind::ivshmem) != DeviceState::absent) {
     return failure(
         FailureKind::refused,
@@ -359,20 +535,30 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
       .stalls = Stalls(options),
       .limit = limit,
       .stream = std::nullopt,
-      .sent = Bytes(0)};
+      .sent = Bytes(0),
+      .device = moves_function(vm, options) ? platform_.hypervisor.vfio : VfioCosts()};
 
   guest.moving = true;
   guest.mover = &scheduler_.current();
   guest.aborted = false;
   TimePoint prepared = control_done(destination, platform_.hypervisor.prepare);
   if (pinned) prepared = prepared + platform_.hypervisor.pin_per_gib * spec.memory.to_gibi();
+  const HostId source = guest.host;
+  if (moves_function(vm, options)) {
+    places_[destination.index].virtual_functions_used += 1;
+    prepared = prepared + platform_.hypervisor.attach_vf.per_gib * spec.memory.to_gibi();
+  }
   Result<> ready = sleep(prepared + transfer.latency, vm, "migration", deadline);
   Result<TransferReport> moved =
       ready ? send_memory(transfer) : Result<TransferReport>(tl::unexpected(ready.error()));
+  close_stream(transfer);
+  if (moves_function(vm, options)) {
+    places_[(moved ? source : destination).index].virtual_functions_used -= 1;
+  }
   guest.moving = false;
   guest.mover = nullptr;
   guest.throttle = Ratio(0);
-  if (moved || moved.error().kind != FailureKind::lost) resume(guest);
+  if (moved || moved.error().kind != FailureKind::lost) resume(vm);
   note_settled(vm);
   if (!moved && guest.aborted) {
     return failure(FailureKind::failed,
@@ -387,19 +573,41 @@ Failure SimHypervisor::network_failed(FailureKind kind, const Transfer& transfer
 }
 
 void SimHypervisor::open_stream(Transfer& transfer) {
-  const Bandwidth limit = std::min(transfer.limit, transfer.compressor.most());
-  if (transfer.stream && transfer.path.limit == limit) return;
+  if (!transfer.stream) transfer.stream.emplace(flows_, transfer.path);
+  use_cores(transfer);
+  const Bandwidth limit = least_limit(transfer);
+  if (transfer.path.limit == limit) return;
   transfer.path.limit = limit;
   transfer.stream.reset();
   transfer.stream.emplace(flows_, transfer.path);
+}
+
+FlowEnd SimHypervisor::send_part(Transfer& transfer, Bytes bytes, TimePoint deadline,
+                                 Cancellable cancellable) {
+  if (models_cores()) open_stream(transfer);  // its guest may have been paused meanwhile
+  Bytes before;
+  for (;;) {
+    transfer.sender = &scheduler_.current();
+    FlowEnd end = transfer.stream->send(bytes - before, deadline, cancellable);
+    transfer.sender = nullptr;
+    before += end.bytes;
+    end.bytes = before;
+    if (!std::exchange(transfer.cut, false)) return end;
+    open_stream(transfer);
+    if (before < bytes) continue;
+    return {FlowOutcome::done, bytes, transfer.path.limit};
+  }
 }
 
 Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) {
   if (transfer.guest.aborted) {
     return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
   }
-  const FlowEnd end =
-      transfer.stream->send(transfer.compressor.on_network(bytes), transfer.deadline);
+  return send_on_network(transfer, transfer.compressor.on_network(bytes), share);
+}
+
+Result<> SimHypervisor::send_on_network(Transfer& transfer, Bytes bytes, Bandwidth* share) {
+  const FlowEnd end = send_part(transfer, bytes, transfer.deadline, Cancellable::yes);
   transfer.sent += end.bytes;
   switch (end.outcome) {
     case FlowOutcome::done: break;
@@ -417,7 +625,7 @@ Result<TransferReport> SimHypervisor::send_memory(Transfer& transfer) {
   open_stream(transfer);
   switch (transfer.options.mode) {
     case MemoryMode::offline:
-      pause(transfer.guest);
+      pause(transfer.vm);
       return switch_over(transfer, transfer.first_pass, 1);
     case MemoryMode::postcopy: return post_copy(transfer, transfer.first_pass, 1);
     case MemoryMode::precopy:
@@ -433,7 +641,8 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
       std::max(flows_.flows_out(path.network, path.from), flows_.flows_in(path.network, path.to));
   const Bandwidth expected = std::min(path.limit, flows_.link_bandwidth(path.network) / sharing);
   Precopy precopy(first, std::max(first, transfer.memory.total - transfer.memory.zero),
-                  transfer.options.downtime_limit, transfer.stalls.round_limit(), expected);
+                  transfer.options.downtime_limit, transfer.stalls.round_limit(), expected,
+                  transfer.device.state);
   std::optional<AutoConverge> converge;
   if (transfer.options.auto_converge) converge.emplace(scheduler_.now());
   transfer.guest.dirty.take(scheduler_.now());  // dirty logging starts: all counts as dirty
@@ -456,13 +665,13 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
         {.round = precopy.round(), .bytes = sent, .time = time, .dirty_bytes = dirtied});
     transfer.compressor.round_done(precopy.sent_in_round());
     if (converge && converge->synchronised(scheduler_.now(), dirtied, sent)) {
-      throttle(transfer.guest, converge->throttle());
+      throttle(transfer.vm, converge->throttle());
     }
     switch (precopy.round_done(dirtied)) {
       case Precopy::Then::next_round: continue;
       case Precopy::Then::stop_and_copy:
         open_stream(transfer);
-        pause(transfer.guest);
+        pause(transfer.vm);
         return switch_over(transfer, precopy.pending(), precopy.round());
       case Precopy::Then::stalled: break;
     }
@@ -476,8 +685,14 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
         return failure(
             FailureKind::failed,
             fmt::format("pre-copy of {} has not converged after {} rounds: in the last one {} were "
-                        "sent and {} were dirtied{}{}",
+                        "sent and {} were dirtied{}{}{}",
                         name(transfer.vm), precopy.round(), speed(sent, time), speed(dirtied, time),
+                        transfer.device.state == Bytes(0)
+                            ? ""
+                            : fmt::format(", and with the guest paused {} of device state are to "
+                                          "be sent within {}",
+                                          to_text(transfer.device.state),
+                                          to_text(transfer.options.downtime_limit)),
                         transfer.stalls.note().empty() ? "" : "; it ", transfer.stalls.note()));
     }
   }
@@ -486,25 +701,32 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
 Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest, int round) {
   const TimePoint paused = scheduler_.now();
   const Bytes sent_before = transfer.sent;
-  if (Result<> sent = send(transfer, rest, nullptr); !sent) {
-    return tl::unexpected(std::move(sent.error()));
+  if (transfer.device.save > Duration::zero()) {
+    Result<> saved = sleep(paused + transfer.device.save, transfer.vm, "migration",
+                           transfer.deadline);
+    if (!saved) return tl::unexpected(std::move(saved.error()));
   }
+  const TimePoint began = scheduler_.now();
+  Result<> sent = send(transfer, rest, nullptr);
+  if (sent) sent = send_on_network(transfer, transfer.device.state, nullptr);
+  if (!sent) return tl::unexpected(std::move(sent.error()));
   transfer.observer.round_done(transfer.vm, {.round = round,
                                              .bytes = transfer.sent - sent_before,
-                                             .time = scheduler_.now() - paused,
+                                             .time = scheduler_.now() - began,
                                              .dirty_bytes = Bytes(0)});
-  transfer.stream.reset();
+  close_stream(transfer);
   if (transfer.guest.aborted) {
     return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
   }
   // The destination has all of it: there is no way back.
   transfer.guest.mover = nullptr;
   scheduler_.block("the switch-over",
-                   scheduler_.now() + transfer.latency + platform_.hypervisor.finish,
+                   scheduler_.now() + transfer.latency + transfer.device.load +
+                       platform_.hypervisor.finish,
                    Cancellable::no);
   transfer.guest.host = transfer.path.to;
   transfer.guest.throttle = Ratio(0);
-  resume(transfer.guest);
+  resume(transfer.vm);
   const TransferReport report{.downtime = scheduler_.now() - paused,
                               .bytes = transfer.sent,
                               .rounds = round,
@@ -520,26 +742,26 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
   // From here on there is no way back.
   transfer.guest.mover = nullptr;
   const TimePoint paused = scheduler_.now();
-  pause(transfer.guest);
+  pause(transfer.vm);
   scheduler_.block("the switch to post-copy",
                    scheduler_.now() + transfer.latency + platform_.hypervisor.postcopy_switch,
                    Cancellable::no);
   transfer.guest.host = transfer.path.to;
   transfer.guest.throttle = Ratio(0);
-  resume(transfer.guest);
+  resume(transfer.vm);
   const TimePoint began = scheduler_.now();
   transfer.compressor.stop();
   open_stream(transfer);
-  const FlowEnd end = transfer.stream->send(rest, TimePoint::never(), Cancellable::no);
+  const FlowEnd end = send_part(transfer, rest, TimePoint::never(), Cancellable::no);
   transfer.sent += end.bytes;
   if (end.outcome != FlowOutcome::done) {
-    pause(transfer.guest);
+    pause(transfer.vm);
     return tl::unexpected(network_failed(FailureKind::lost, transfer));
   }
   transfer.observer.round_done(
       transfer.vm,
       {.round = round, .bytes = rest, .time = scheduler_.now() - began, .dirty_bytes = Bytes(0)});
-  transfer.stream.reset();
+  close_stream(transfer);
   const TransferReport report{.downtime = began - paused,
                               .bytes = transfer.sent,
                               .rounds = round,

@@ -11,6 +11,7 @@
 #include "core/ports/processor.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
+#include "sim_backend/cores.hpp"
 #include "sim_backend/flows.hpp"
 #include "sim_backend/precopy.hpp"
 #include "sim_backend/scheduler.hpp"
@@ -26,6 +27,18 @@ namespace ferry {
 /// (`Precopy`); finish; clean_up. The path's latency is paid once before memory flows and once
 /// after the last byte. Until that last byte a deadline or cancellation leaves the guest running on
 /// its source; from then on the move completes, whatever the deadline says.
+///
+/// `device: failover`: the guest redirects its traffic as soon as its virtual function has gone or has
+/// come, which takes `failover.redirect`. `device: vfio`: the destination's QEMU holds a function from
+/// when it is prepared, pins guest memory for it (`attach_vf.per_gib`), and the paused guest also waits
+/// until the function's state was saved, sent and loaded.
+///
+/// Where `streams` have `cpu`, migrations and guests compete for their hosts' cores (`CorePool`). Each
+/// rank keeps a vCPU busy while it runs; a guest that gets less than it demands dirties that much less.
+/// A stream keeps its threads (one, or one for each of `streams`) at either end busy for `cpu`, and for
+/// what compresses, per byte on the network; with less than that it is slower by as much. What it
+/// demands is reckoned for its limit and an equal share of its first and last link. Not modelled:
+/// processors that control operations take, and a job that takes longer because its guest is slower.
 ///
 /// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
 /// the latency, while its device state crosses; then it runs on the destination, and all that was
@@ -43,6 +56,7 @@ class SimHypervisor final : public Hypervisor, public Processor {
   Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<Ratio> await_traffic(VmId vm, TimePoint deadline) override;
   Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
                                  TransferObserver& observer, TimePoint deadline) override;
   [[nodiscard]] bool devices_at_once() const override {
@@ -75,7 +89,11 @@ class SimHypervisor final : public Hypervisor, public Processor {
     Bandwidth busy_rate;
     Bandwidth idle_rate;
     bool ranks_running = true;
-    Ratio throttle;  // by auto-converge
+    Ratio throttle;              // by auto-converge
+    bool has_standby = false;    // a paravirtual NIC that takes the place of its virtual function
+    TimePoint traffic_flows_at;  // over the one or the other
+    double demand = 0;           // cores that it keeps busy; counts where cores are modelled
+    std::unique_ptr<CorePool::User> cores = {};  // none while it demands none
   };
   struct Transfer;  // one move under way
 
@@ -92,15 +110,41 @@ class SimHypervisor final : public Hypervisor, public Processor {
   /// What keeps the device from being attached where its VM is.
   Result<> check_attach(VmId vm, DeviceKind kind);
   void use_place(VmId vm, DeviceKind kind, bool used);
-  void pause(Guest& guest);
-  void resume(Guest& guest);
-  void throttle(Guest& guest, Ratio share);
+  /// Whether migrations and guests compete for cores.
+  [[nodiscard]] bool models_cores() const { return !pools_.empty(); }
+  void make_pools();
+  [[nodiscard]] CorePool& pool_of(HostId host) {
+    return *pools_[pools_.size() == 1 ? 0 : host.index];
+  }
+  /// What it demands has changed, or where.
+  void use_cores(VmId vm);
+  void set_dirty_rate(Guest& guest);
+  void use_cores(Transfer& transfer);
+  /// Processor time at an end, in seconds for each byte on the network.
+  [[nodiscard]] double sending_work(const Transfer& transfer) const;
+  [[nodiscard]] double receiving_work(const Transfer& transfer) const;
+  [[nodiscard]] Bandwidth least_limit(const Transfer& transfer) const;
+  [[nodiscard]] CoreUse use_of(const Transfer& transfer, double work) const;
+  /// Ends a part that is under way, to go on with what the cores now allow.
+  void cores_changed(Transfer& transfer);
+  static void close_stream(Transfer& transfer);
+  void pause(VmId vm);
+  void resume(VmId vm);
+  void throttle(VmId vm, Ratio share);
 
+  [[nodiscard]] bool moves_function(VmId vm, const TransferOptions& options) const {
+    return options.device == DeviceStrategy::vfio && instance_.vms[vm.index].virtual_function;
+  }
+  Result<> check_function(VmId vm, HostId destination, const TransferOptions& options);
   Result<> check_move(VmId vm, HostId destination, const TransferOptions& options);
   Result<TransferReport> send_memory(Transfer& transfer);
   Result<TransferReport> send_live(Transfer& transfer);
   /// Sends `bytes` of guest memory, compressed as the present round has it.
   Result<> send(Transfer& transfer, Bytes bytes, Bandwidth* share);
+  /// Part by part, as cores are taken and given back.
+  FlowEnd send_part(Transfer& transfer, Bytes bytes, TimePoint deadline, Cancellable cancellable);
+  /// The same as they are.
+  Result<> send_on_network(Transfer& transfer, Bytes bytes, Bandwidth* share);
   /// Opens the transfer's stream, or gives it the present round's limit.
   void open_stream(Transfer& transfer);
   Result<TransferReport> switch_over(Transfer& transfer, Bytes rest, int round);
@@ -115,6 +159,7 @@ class SimHypervisor final : public Hypervisor, public Processor {
   /// Of a guest, that something which was under way has ended.
   void note_settled(VmId vm);
 
+  std::vector<std::unique_ptr<CorePool>> pools_;  // by host, or one for all; before who uses them
   std::vector<Guest> guests_;
   std::vector<std::unique_ptr<WaitList>> settling_;  // by guest; none until somebody waited
   std::vector<TimePoint> control_free_;              // by host: when its serial part is free again

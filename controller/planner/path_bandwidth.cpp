@@ -16,7 +16,8 @@ MoveLoad load_of(const Instance& instance, const Platform& platform, LinkMap& li
   const VmSpec& vm = instance.vms[move.vm.index];
   load.costs = costs_of(instance, platform, move);
   const TransferPrediction transfer =
-      predict_transfer(vm, move.transfer, load.bandwidth, dirty_rate_while_moving(vm, load.costs));
+      predict_transfer(vm, move.transfer, load.bandwidth, dirty_rate_while_moving(vm, load.costs),
+                       {}, load.costs.device_state);
   load.bytes = transfer.converges ? transfer.bytes : first_pass(vm, move.transfer);
   load.transfer = transfer.converges ? transfer.time : load.bytes / load.bandwidth;
   load.before = time_before(load.costs, platform.hypervisor);

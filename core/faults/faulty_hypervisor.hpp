@@ -24,6 +24,9 @@ class FaultyHypervisor : public Hypervisor {
   Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<Ratio> await_traffic(VmId vm, TimePoint deadline) override {
+    return inner_.await_traffic(vm, deadline);
+  }
   Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
                                  TransferObserver& observer, TimePoint deadline) override;
   [[nodiscard]] bool devices_at_once() const override { return inner_.devices_at_once(); }

@@ -110,6 +110,12 @@ class MortalController::MortalHypervisor final : public Hypervisor {
     return simple("attach", deadline, Orphan::goes_on,
                   [=, this] { return inner_.attach(vm, kind, TimePoint::never()); });
   }
+  Result<Ratio> await_traffic(VmId vm, TimePoint deadline) override {
+    return controller_.call<Ratio>("the guest's traffic", deadline, Orphan::ends,
+                                   [this, vm](const std::shared_ptr<Call>&) {
+                                     return inner_.await_traffic(vm, TimePoint::never());
+                                   });
+  }
   Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
                                  TransferObserver& observer, TimePoint deadline) override {
     return controller_.call<TransferReport>(

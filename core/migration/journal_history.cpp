@@ -119,6 +119,15 @@ class Reader {
       phase_ends(words, first);
     } else if (first == "round") {
       round(words);
+    } else if (first == "traffic") {
+      MoveHistory* const move = moving(words);
+      const Duration redirected = words.duration();
+      const Duration lost = words.duration();
+      words.end();
+      if (!words.wrong()) {
+        move->redirected = redirected;
+        move->lost_traffic = lost;
+      }
     } else if (first == "replaced") {
       const VmId vm = vm_named(words, words.word());
       const HostId host = host_named(words, words.word());

@@ -34,6 +34,8 @@ struct MoveHistory {
   TransferReport transfer;          ///< of migrations that ended, there and back
   Bytes sent_in_rounds;             ///< of the migration that is open
   std::optional<TimePoint> vf_gone;
+  Duration redirected;    ///< as in `MoveEnd`, if its strategy is not `detach`
+  Duration lost_traffic;  ///< likewise
   std::optional<std::string> back;  ///< why it went back to its source
 
   struct Rest {

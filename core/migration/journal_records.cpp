@@ -138,6 +138,10 @@ std::string migration_done(std::string_view vm, TimePoint now, const TransferRep
   return words.text(report.note).take();
 }
 
+std::string traffic_lost(std::string_view vm, Duration redirected, Duration lost) {
+  return (Words("traffic") << vm << redirected << lost).take();
+}
+
 std::string function_replaced(std::string_view vm, std::string_view host) {
   return (Words("replaced") << vm << host).take();
 }

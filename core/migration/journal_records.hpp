@@ -13,6 +13,7 @@
 //   round VM ROUND BYTES NANOSECONDS DIRTY_BYTES
 //   done|failed|late PHASE VM TIME            late: failed, but the device has gone since
 //   done migration VM TIME DOWNTIME BYTES ROUNDS NOTE
+//   traffic VM REDIRECTED LOST                nanoseconds of the move until now, as in `MoveEnd`
 //   replaced VM HOST                          another virtual function; the one before is out of
 //   use back VM HOST REASON                       to the source, because a device could not be
 //   attached rest VM TIME OUTCOME HOST VF_GONE|- REASON wave N reactivates TIME set_post_migration
@@ -49,6 +50,7 @@ std::string migration_begins(std::string_view vm, std::string_view from, std::st
 std::string round_ends(std::string_view vm, const RoundReport& round);
 std::string phase_ends(PhaseEnd end, Phase phase, std::string_view vm, TimePoint now);
 std::string migration_done(std::string_view vm, TimePoint now, const TransferReport& report);
+std::string traffic_lost(std::string_view vm, Duration redirected, Duration lost);
 std::string function_replaced(std::string_view vm, std::string_view host);
 std::string goes_back(std::string_view vm, std::string_view host, std::string_view reason);
 std::string at_rest(std::string_view vm, TimePoint now, Outcome outcome, std::string_view host,

@@ -71,7 +71,12 @@ void Move::restore_or_go_back() {
 MoveEnd Move::recover(const MoveHistory& before) {
   const Uncancellable uncancellable(context_.world.executor);
   end_.transfer = before.transfer;
-  end_.vf_gone = before.vf_gone;
+  end_.redirected = before.redirected;
+  end_.lost_traffic = before.lost_traffic;
+  if (spec_.transfer.device == DeviceStrategy::detach) {
+    end_.vf_gone = before.vf_gone;
+    end_.lost_traffic = before.transfer.downtime;
+  }
   if (before.rest) {
     end_.host = before.rest->host;
     end_.outcome = before.rest->outcome;
@@ -154,7 +159,10 @@ void Move::end_open_phases(const MoveHistory& before, const VmInspection& found)
         default: return false;
       }
     }();
-    if (phase == Phase::detach_vf && happened) end_.vf_gone = now;
+    if (phase == Phase::detach_vf && happened &&
+        spec_.transfer.device == DeviceStrategy::detach) {
+      end_.vf_gone = now;
+    }
     if (phase == Phase::migration && happened) {
       // Downtime and rounds were in an answer that nobody heard.
       end_.transfer = {.downtime = {}, .bytes = before.transfer.bytes + before.sent_in_rounds};
@@ -208,7 +216,8 @@ void Move::go_back(const std::string& reason) {
 
 Move::DeviceResults Move::both(const std::function<Result<>(DeviceKind)>& step) {
   DeviceResults results;
-  const bool has_function = vm_.virtual_function;
+  const bool has_function =
+      vm_.virtual_function && spec_.transfer.device != DeviceStrategy::vfio;
   const bool has_ivshmem = vm_.ivshmem != Bytes{};
   auto function_step = [&] { results.virtual_function = step(DeviceKind::virtual_function); };
   auto ivshmem_step = [&] { results.ivshmem = step(DeviceKind::ivshmem); };
@@ -251,13 +260,40 @@ Result<> Move::detach(DeviceKind kind) {
     const VmInspection then = context_.world.hypervisor.inspect(spec_.vm);
     return !(is_function ? then.virtual_function : then.ivshmem);
   }();
+  if (is_function && is_gone) {
+    if (spec_.transfer.device == DeviceStrategy::failover) {
+      const Result<> flows = await_traffic(spec_.timeouts.detach);
+      if (gone && !flows) gone = flows;
+    } else {
+      end_.vf_gone = context_.world.clock.now();
+    }
+  }
   const TimePoint end = context_.world.clock.now();
-  if (is_function && is_gone) end_.vf_gone = end;
   record(phase, now.host, start, end,
          gone      ? records::PhaseEnd::done
          : is_gone ? records::PhaseEnd::late
                    : records::PhaseEnd::failed);
   return gone;
+}
+
+void Move::note_traffic() {
+  if (spec_.transfer.device == DeviceStrategy::detach) return;
+  context_.note(records::traffic_lost(vm_.name, end_.redirected, end_.lost_traffic));
+}
+
+Result<> Move::await_traffic(Duration patience) {
+  const TimePoint start = context_.world.clock.now();
+  end_.lost_traffic += (start - flows_since_) * (1 - throughput_.value());
+  const Result<Ratio> flows =
+      context_.world.hypervisor.await_traffic(spec_.vm, start + patience);
+  const TimePoint end = context_.world.clock.now();
+  end_.redirected += end - start;
+  end_.lost_traffic += end - start;
+  flows_since_ = end;
+  throughput_ = flows ? *flows : Ratio(1);
+  note_traffic();
+  if (!flows) return tl::unexpected(flows.error());
+  return {};
 }
 
 Result<> Move::attach(DeviceKind kind) {
@@ -289,6 +325,9 @@ Result<> Move::attach_once(DeviceKind kind) {
   context_.intend(records::device_begins(phase, vm_.name, name(now.host), start));
   const Duration patience = is_function ? spec_.timeouts.attach : spec_.timeouts.ivshmem;
   Result<> attached = context_.world.hypervisor.attach(spec_.vm, kind, start + patience);
+  if (attached && is_function && spec_.transfer.device == DeviceStrategy::failover) {
+    attached = await_traffic(patience);
+  }
   record(phase, now.host, start, context_.world.clock.now(),
          attached ? records::PhaseEnd::done : records::PhaseEnd::failed);
   return attached;
@@ -309,6 +348,8 @@ Result<TransferReport> Move::transfer(HostId destination) {
   context_.recorder.span({spec_.vm, Phase::migration, source, start, end, Outcome::completed});
   context_.note(records::migration_done(vm_.name, end, *moved));
   if (context_.memory_moved) context_.memory_moved(spec_.vm);
+  end_.lost_traffic += moved->downtime * throughput_.value();  // of what flowed until the pause
+  note_traffic();
   return moved;
 }
 

@@ -18,7 +18,11 @@ struct MoveEnd {
   std::string reason;
   HostId host;  ///< where the VM runs now
   TransferReport transfer;
-  std::optional<TimePoint> vf_gone;  ///< when the guest lost its virtual function
+  /// When the guest lost its virtual function and, with it, its network.
+  std::optional<TimePoint> vf_gone;
+  Duration redirected;  ///< failover: its traffic flowed nowhere until it was redirected
+  /// As in `MoveRecord`; only of pauses and, with failover, of redirection and the slower NIC.
+  Duration lost_traffic;
   /// After a recovery only: why the VM could not be brought to rest. Nothing else is known then.
   std::optional<std::string> unsettled;
 };
@@ -51,6 +55,9 @@ class Move {
   /// `restore_devices` on the destination, or the way back.
   void restore_or_go_back();
   Result<> detach(DeviceKind kind);
+  /// failover: waits until the guest's traffic flows again and accounts for the time.
+  Result<> await_traffic(Duration patience);
+  void note_traffic();
   Result<> attach(DeviceKind kind);
   Result<> attach_once(DeviceKind kind);
   Result<TransferReport> transfer(HostId destination);
@@ -74,6 +81,9 @@ class Move {
   HostId from_;
   HostId to_;
   MoveEnd end_;
+  // The guest's traffic flows at this share of its virtual function's throughput, since then.
+  Ratio throughput_{1};
+  TimePoint flows_since_;
 };
 
 }  // namespace ferry

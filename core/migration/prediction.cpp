@@ -50,7 +50,7 @@ Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
 
 TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,
                                     Bandwidth bandwidth, Bandwidth rate,
-                                    const CompressionCosts& compression) {
+                                    const CompressionCosts& compression, Bytes device_state) {
   TransferPrediction prediction;
   Bytes pending = first_pass(vm, options);
   const Bytes headers = pending - (vm.memory - vm.memory * vm.zero.value());
@@ -64,6 +64,12 @@ TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& opt
   };
   const auto stop_and_copy = [&] {
     prediction.downtime = send(pending);
+    if (device_state > Bytes()) {
+      const Duration time = device_state / bandwidth;
+      prediction.downtime += time;
+      prediction.time += time;
+      prediction.bytes += device_state;
+    }
     ++prediction.rounds;
     return prediction;
   };
@@ -81,7 +87,9 @@ TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& opt
   std::optional<AutoConverge> converge;
   if (options.auto_converge) converge.emplace(TimePoint::start());
   for (;;) {
-    const Bytes threshold = std::min(bandwidth, compressor.most()) * options.downtime_limit;
+    const Bytes limit = std::min(bandwidth, compressor.most()) * options.downtime_limit;
+    const bool device_fits = limit > device_state;
+    const Bytes threshold = device_fits ? limit - device_state : Bytes();
     const Bytes sent = pending - threshold * (1 - overshoot);
     const Bytes before = prediction.bytes;
     const Duration time = send(sent);
@@ -93,7 +101,7 @@ TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& opt
       converge->synchronised(TimePoint::at(prediction.time), dirtied, prediction.bytes - before);
     }
     pending = pending - sent + dirtied;
-    if (pending <= threshold) return stop_and_copy();
+    if (device_fits && pending <= threshold) return stop_and_copy();
     if (prediction.rounds < stalls.round_limit()) continue;
     switch (stalls.next()) {
       case OnStall::postcopy: return post_copy();
@@ -113,7 +121,7 @@ MoveCosts costs_of(const Instance& instance, const Platform& platform, const Mov
   costs.set_status = hypervisor.set_status;
   for (const JobId id : vm.jobs) {
     const JobSpec& job = instance.jobs[id.index];
-    if (job.strategy == Strategy::none) {
+    if (job.strategy == Strategy::none || move.transfer.device != DeviceStrategy::detach) {
       costs.ranks_run = true;
       continue;
     }
@@ -132,9 +140,13 @@ MoveCosts costs_of(const Instance& instance, const Platform& platform, const Mov
     }
     costs.reactivate = std::max(costs.reactivate, back);
   }
-  if (vm.virtual_function) {
+  if (vm.virtual_function && move.transfer.device != DeviceStrategy::vfio) {
     costs.detach_vf = hypervisor.detach_vf;
     costs.attach_vf = hypervisor.attach_vf.fixed + hypervisor.attach_vf.per_gib * gib;
+    if (move.transfer.device == DeviceStrategy::failover) {
+      costs.detach_vf += hypervisor.failover.redirect;
+      costs.attach_vf += hypervisor.failover.redirect;
+    }
   }
   if (vm.ivshmem != Bytes{}) {
     costs.remove_ivshmem = hypervisor.remove_ivshmem;
@@ -143,6 +155,11 @@ MoveCosts costs_of(const Instance& instance, const Platform& platform, const Mov
   costs.prepare = hypervisor.prepare;
   if (move.transfer.transport == Transport::rdma && move.transfer.pin_all) {
     costs.pin = hypervisor.pin_per_gib * gib;
+  }
+  if (vm.virtual_function && move.transfer.device == DeviceStrategy::vfio) {
+    costs.pin += hypervisor.attach_vf.per_gib * gib;
+    costs.device_state = hypervisor.vfio.state;
+    costs.save_and_load = hypervisor.vfio.save + hypervisor.vfio.load;
   }
   costs.finish = hypervisor.finish;
   costs.clean_up = hypervisor.clean_up;
@@ -156,7 +173,7 @@ Duration time_before(const MoveCosts& costs, const HypervisorCosts& hypervisor) 
 }
 
 Duration time_after(const MoveCosts& costs, const HypervisorCosts& hypervisor) {
-  return costs.finish + costs.clean_up +
+  return costs.save_and_load + costs.finish + costs.clean_up +
          side_by_side(costs.attach_vf, costs.add_ivshmem, hypervisor) + costs.set_status +
          costs.reactivate;
 }
@@ -167,7 +184,8 @@ Duration predict_total(const Instance& instance, const Platform& platform, const
   const TransferPrediction transfer =
       predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer),
                        dirty_rate_while_moving(vm, costs),
-                       compression_costs(platform, move.transfer.compression));
+                       compression_costs(platform, move.transfer.compression),
+                       costs.device_state);
   if (transfer.switched) costs.finish = platform.hypervisor.postcopy_switch;
   return time_before(costs, platform.hypervisor) + transfer.time +
          time_after(costs, platform.hypervisor);

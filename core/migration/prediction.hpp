@@ -21,9 +21,11 @@ struct TransferPrediction {
 /// The guest dirties at `rate`, less what auto-converge takes from it. A zero page costs 9 bytes (its
 /// header), or a page with rdma and pin_all. Stalls, throttling and compression are `core/memory`'s,
 /// with what `compression` costs.
+/// `device_state`: what else must be sent with the guest paused, and counts as pending (vfio).
 TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,
                                     Bandwidth bandwidth, Bandwidth rate,
-                                    const CompressionCosts& compression = {});
+                                    const CompressionCosts& compression = {},
+                                    Bytes device_state = {});
 
 /// What the first pass must send.
 Bytes first_pass(const VmSpec& vm, const TransferOptions& options);
@@ -40,13 +42,15 @@ struct MoveCosts {
   Duration detach_vf;
   Duration remove_ivshmem;
   Duration prepare;
-  Duration pin;
+  Duration pin;        ///< of guest memory, for rdma or for a virtual function that moves too
   Duration finish;
   Duration clean_up;
   Duration attach_vf;
   Duration add_ivshmem;
   Duration reactivate;
-  bool ranks_run = false;  ///< some ranks do not cooperate and go on while memory moves
+  Bytes device_state;      ///< vfio: sent with the guest paused
+  Duration save_and_load;  ///< of that state
+  bool ranks_run = false;  ///< some ranks are not suspended and go on while memory moves
 };
 MoveCosts costs_of(const Instance& instance, const Platform& platform, const MoveSpec& move);
 

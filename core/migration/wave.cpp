@@ -7,6 +7,21 @@
 
 namespace ferry {
 
+void account_network(const Instance& instance, const MoveSpec& spec,
+                     std::optional<TimePoint> drained, TimePoint done, WaveMoveEnd& end) {
+  const VmSpec& vm = instance.vms[spec.vm.index];
+  end.lost_traffic = end.end.lost_traffic;
+  if (spec.transfer.device != DeviceStrategy::detach) {
+    if (vm.virtual_function) end.outage = end.end.redirected + end.end.transfer.downtime;
+    return;
+  }
+  if (end.end.vf_gone) end.outage = end.lost_traffic = done - *end.end.vf_gone;
+  const bool suspended = std::any_of(vm.jobs.begin(), vm.jobs.end(), [&](JobId job) {
+    return instance.jobs[job.index].strategy != Strategy::none;
+  });
+  if (suspended && drained) end.lost_traffic = done - *drained;
+}
+
 Wave::Wave(MigrationContext& context, std::size_t number, TimePoint opened,
            std::vector<WaveMove> moves)
     : context_(context),
@@ -31,8 +46,9 @@ void Wave::for_each(std::size_t count, const std::function<void(std::size_t)>& b
 
 void Wave::plan_epochs() {
   std::map<JobId, std::vector<VmId>> moving;
-  for (const WaveMove& move : moves_) {
-    const VmId vm = context_.instance.moves[move.move].vm;
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    const VmId vm = spec(i).vm;
+    if (!suspends(i)) continue;
     for (const JobId job : context_.instance.vms[vm.index].jobs) moving[job].push_back(vm);
   }
   Lock lock(context_.mutex);
@@ -44,8 +60,9 @@ void Wave::plan_epochs() {
 
 std::vector<VmId> Wave::moving_of(JobId job) const {
   std::vector<VmId> moving;
-  for (const WaveMove& move : moves_) {
-    const VmId vm = context_.instance.moves[move.move].vm;
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    const VmId vm = spec(i).vm;
+    if (!suspends(i)) continue;
     const std::vector<JobId>& jobs = context_.instance.vms[vm.index].jobs;
     if (std::find(jobs.begin(), jobs.end(), job) != jobs.end()) moving.push_back(vm);
   }
@@ -98,6 +115,7 @@ std::vector<WaveMoveEnd> Wave::recover(const WaveHistory& before) {
   } else if (!before.suspension->ready) {
     suspension_failed(before.suspension->cancelled, before.suspension->reason, &before);
   } else {
+    drained_ = before.suspension->end;
     for_each(moves_.size(), [&](std::size_t i) {
       Move move(context_, moves_[i]);
       ends_[i].end = move.recover(before.moves[i]);
@@ -165,6 +183,7 @@ Result<> Wave::suspend() {
       std::find_if(results.begin(), results.end(), [](const Result<>& r) { return !r; });
   const TimePoint end = context_.world.clock.now();
   const bool ready = failed == results.end();
+  if (ready) drained_ = end;
   context_.note(ready ? records::wave_suspended(number_, end)
                       : records::wave_unsuspended(number_, end,
                                                   failed->error().kind == FailureKind::cancelled,
@@ -225,7 +244,7 @@ void Wave::reactivate() {
     }
     if (!completed) context_.note(records::status_is_stale(vm_name(i), end.end.reason));
     end.ended = done;
-    if (end.end.vf_gone) end.outage = done - *end.end.vf_gone;
+    account_network(context_.instance, spec(i), drained_, done, end);
     record(Phase::set_post_migration, i, starts[i], done, completed);
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,14 @@ struct WaveMoveEnd {
   MoveEnd end;
   TimePoint started;
   TimePoint ended;
-  Duration outage;  ///< virtual function gone to channels reactivated; zero without one
+  Duration outage;        ///< as in `MoveRecord`; zero without a virtual function
+  Duration lost_traffic;  ///< as in `MoveRecord`
 };
+
+/// Sets the outage and the lost traffic of a move whose channels are back at `done`; `drained`: when
+/// those of its suspended ranks were.
+void account_network(const Instance& instance, const MoveSpec& spec,
+                     std::optional<TimePoint> drained, TimePoint done, WaveMoveEnd& end);
 
 /// `run` blocks until every VM of the wave is at rest and every job that it touched is reactivated.
 /// `cancel` may be called from another task: before memory has arrived a VM rolls back, after that
@@ -43,6 +50,13 @@ class Wave {
 
  private:
   void plan_epochs();
+  [[nodiscard]] const MoveSpec& spec(std::size_t index) const {
+    return context_.instance.moves[moves_[index].move];
+  }
+  /// Whether the VM's jobs give up its channels: with the other strategies its network stays.
+  [[nodiscard]] bool suspends(std::size_t index) const {
+    return spec(index).transfer.device == DeviceStrategy::detach;
+  }
   [[nodiscard]] std::vector<VmId> moving_of(JobId job) const;
   [[nodiscard]] const std::string& vm_name(std::size_t index) const;
   Result<> suspend();
@@ -61,7 +75,8 @@ class Wave {
   TimePoint opened_;
   std::vector<WaveMove> moves_;
   std::vector<WaveMoveEnd> ends_;
-  std::vector<SuspendRequest> requests_;  ///< one per job that a VM of the wave belongs to
+  std::vector<SuspendRequest> requests_;  ///< one per job that is suspended
+  std::optional<TimePoint> drained_;      ///< the ranks' channels, at the end of set_pre_migration
   TaskGroup tasks_;
 };
 

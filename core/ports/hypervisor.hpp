@@ -14,6 +14,7 @@ namespace ferry {
 
 struct TransferOptions {
   Transport transport = Transport::tcp;
+  DeviceStrategy device = DeviceStrategy::detach;  ///< vfio: an attached virtual function moves too
   MemoryMode mode = MemoryMode::precopy;
   /// Pre-copy switches over when what is pending would take no longer than this.
   Duration downtime_limit = Duration::milliseconds(300);
@@ -72,6 +73,11 @@ class Hypervisor {
   virtual Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) = 0;
   /// Blocks until the guest can use the device (port active). On the VM's present host.
   virtual Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) = 0;
+  /// With `failover`, after its virtual function has gone or has come: blocks until the guest's
+  /// traffic flows again, over its paravirtual NIC or over the function. Guests redirect it by
+  /// themselves: nothing is changed by this call, or by leaving it out. Returns how much of the
+  /// function's throughput the guest has now. `refused`: it has no paravirtual NIC to fall back to.
+  virtual Result<Ratio> await_traffic(VmId vm, TimePoint deadline) = 0;
   /// Moves the VM. `refused` while a device is attached that blocks migration. On any failure but
   /// `lost` the VM still runs on its source host. Cancellation aborts the move in the same way.
   /// From the switch-over on there is no way back: neither cancellation nor the deadline ends the

@@ -29,7 +29,13 @@ struct MoveRecord {
   TimePoint start;
   TimePoint end;
   TransferReport transfer;
-  Duration outage;  ///< VF detached to channels reactivated
+  /// The guest's network carried nothing. detach: from the virtual function's going to the
+  /// reactivation of channels; failover: its traffic was redirected, twice, or it was paused; vfio:
+  /// it was paused.
+  Duration outage;
+  /// Of the throughput of its virtual function the guest was without so much, in time at full
+  /// throughput: the outage, channels that were drained, and what a slower NIC lacked.
+  Duration lost_traffic;
   Outcome outcome = Outcome::completed;
   std::string reason;  ///< empty if completed
 };

@@ -61,6 +61,15 @@ std::string_view to_name(OnStall action) {
   return "?";
 }
 
+std::string_view to_name(DeviceStrategy strategy) {
+  switch (strategy) {
+    case DeviceStrategy::detach: return "detach";
+    case DeviceStrategy::failover: return "failover";
+    case DeviceStrategy::vfio: return "vfio";
+  }
+  return "?";
+}
+
 std::string_view to_name(DeviceKind kind) {
   switch (kind) {
     case DeviceKind::virtual_function: return "virtual_function";

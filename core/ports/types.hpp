@@ -70,6 +70,14 @@ enum class OnStall : std::uint8_t {
 };
 std::string_view to_name(OnStall action);
 
+/// What is done about a virtual function when its VM moves.
+enum class DeviceStrategy : std::uint8_t {
+  detach,    ///< unplugged before and plugged after; jobs are suspended meanwhile
+  failover,  ///< the same, while the guest's traffic goes over a paravirtual NIC: no job is asked
+  vfio,      ///< it stays: its state moves with the guest; no job is asked
+};
+std::string_view to_name(DeviceStrategy strategy);
+
 /// The devices that a VM gives up before it moves.
 enum class DeviceKind : std::uint8_t { virtual_function, ivshmem };
 std::string_view to_name(DeviceKind kind);

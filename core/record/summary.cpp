@@ -21,6 +21,8 @@ class Sample {
     if (count_ == 0) return std::nullopt;
     return Duration::nanoseconds(static_cast<std::int64_t>((sum_ + count_ / 2) / count_));
   }
+  /// Of all together.
+  [[nodiscard]] double seconds() const { return static_cast<double>(sum_) * 1e-9; }
   [[nodiscard]] std::optional<Duration> largest() const {
     return count_ == 0 ? std::nullopt : std::optional(largest_);
   }
@@ -35,6 +37,13 @@ class Sample {
 Metric seconds(std::string name, std::optional<Duration> value, std::string_view why_not) {
   if (!value) return {std::move(name), "", "s", std::string(why_not)};
   return {std::move(name), csv_seconds(*value), "s", ""};
+}
+
+/// Of the VMs' networks while they moved.
+Metric throughput(const Sample& totals, const Sample& lost, std::string_view why_not) {
+  if (totals.seconds() <= 0) return {"throughput", "", "", std::string(why_not)};
+  const double share = 1 - lost.seconds() / totals.seconds();
+  return {"throughput", fmt::format("{:.6f}", std::clamp(share, 0.0, 1.0)), "", ""};
 }
 
 }  // namespace
@@ -75,6 +84,7 @@ std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveA
   Sample totals;
   Sample downtimes;
   Sample outages;
+  Sample lost;
   std::array<Sample, phase_count> phases;
   std::optional<TimePoint> first;
   std::optional<TimePoint> last;
@@ -96,6 +106,7 @@ std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveA
     totals.add(account.total());
     downtimes.add(move.transfer.downtime);
     outages.add(move.outage);
+    lost.add(move.lost_traffic);
     for (std::size_t i = 0; i < phase_count; ++i) phases[i].add(account.times[i]);
   }
 
@@ -118,6 +129,8 @@ std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveA
     metrics.push_back(seconds(fmt::format("{}_seconds", to_name(phase)),
                               phases[static_cast<std::size_t>(phase)].mean(), none_completed));
   }
+  metrics.push_back(seconds("lost_traffic_seconds", lost.mean(), none_completed));
+  metrics.push_back(throughput(totals, lost, none_completed));
   return metrics;
 }
 

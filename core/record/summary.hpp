@@ -46,6 +46,8 @@ std::vector<MoveAccount> account_moves(const RunRecords& records);
 /// - `bytes`, `rounds`: sums over all moves whose memory transfer ended
 /// - `migrations`, `failed`: moves, and those of them that did not complete
 /// - `<phase>_seconds`: means over completed moves
+/// - `lost_traffic_seconds`: mean over completed moves; `throughput`: 1 - lost traffic / total, over
+///   all of their time: the share of its virtual function's throughput that a VM had on the move
 /// A mean or largest over no move has an empty value.
 std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts);
 

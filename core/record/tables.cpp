@@ -100,6 +100,7 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
                                      "outcome",
                                      "reason"};
   for (const Phase phase : all_phases) header.push_back(fmt::format("{}_seconds", to_name(phase)));
+  header.push_back("lost_traffic_seconds");
   CsvText csv(header);
 
   const NameOrder order(instance);
@@ -133,7 +134,7 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
         .field(jobs)
         .field(strategies)
         .field(to_name(spec.transfer.transport))
-        .field("detach")
+        .field(to_name(spec.transfer.device))
         .seconds_if(started, account->total())
         .seconds_if(transferred, move.transfer.downtime)
         .seconds_if(started, move.outage)
@@ -142,6 +143,7 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
         .field(to_name(move.outcome))
         .field(move.reason);
     for (const Duration time : account->times) csv.seconds_if(started, time);
+    csv.seconds_if(started, move.lost_traffic);
     csv.end_row();
   }
   return csv.take();

@@ -37,6 +37,7 @@ class Fit {
     functions();
     devices();
     ways();
+    strategies();
     jobs();
     return std::move(found_);
   }
@@ -147,6 +148,17 @@ class Fit {
                         move.migration, host->name, to_name(transport), to_name(transport),
                         transport == Transport::rdma ? "rdma://HOST" : "tcp://HOST"));
       }
+    }
+  }
+
+  void strategies() {
+    for (const Migration& migration : scenario_.migrations) {
+      if (migration.device == DeviceStrategy::detach) continue;
+      in_scenario(Problem::no_device, {{"migrations"}, {migration.name}, {"device"}},
+                  fmt::format("{} is simulated only: on hw virtual functions are unplugged and "
+                              "plugged again; write device: detach (ferry doctor says what the other "
+                              "ways need)",
+                              to_name(migration.device)));
     }
   }
 

@@ -14,6 +14,26 @@ void describe(Visitor& v, AttachCost& cost) {
 }
 
 template <class Visitor>
+void describe(Visitor& v, FailoverCosts& costs) {
+  v.about("A paravirtual NIC that carries the guest's traffic while it has no virtual function.");
+  v.required("redirect", costs.redirect, any_time,
+             "From the virtual function's going, or coming, until the guest's traffic flows over "
+             "the other NIC; nothing flows meanwhile.");
+  v.required("throughput", costs.throughput, Between{Ratio(0.001), Ratio(1)},
+             "The paravirtual NIC's, as a share of the virtual function's.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, VfioCosts& costs) {
+  v.about("A virtual function whose state moves with the guest, while that is paused.");
+  v.required("state", costs.state, Between{Bytes(1), limits::memory}, "Size of its state.");
+  v.required("save", costs.save, any_time,
+             "The guest's pause until the state can be sent.");
+  v.required("load", costs.load, any_time,
+             "From the arrival of the state until the function works.");
+}
+
+template <class Visitor>
 void describe(Visitor& v, HypervisorCosts& costs) {
   v.about("What the hypervisor's operations cost.");
   v.required("prepare", costs.prepare, any_time,
@@ -41,6 +61,11 @@ void describe(Visitor& v, HypervisorCosts& costs) {
   v.optional_as("postcopy_switch", costs.postcopy_switch,
                 Between{Duration::nanoseconds(1), limits::time}, "none; needed for post-copy",
                 "The guest's pause when post-copy takes it to its new host, in place of finish.");
+  v.present_if(costs.failover.throughput > Ratio(0));
+  v.optional("failover", costs.failover, Mapping{},
+             "Needed if a migration says device: failover.");
+  v.present_if(costs.vfio.state > Bytes());
+  v.optional("vfio", costs.vfio, Mapping{}, "Needed if a migration says device: vfio.");
 }
 
 template <class Visitor>
@@ -52,17 +77,51 @@ void describe(Visitor& v, CompressionCosts& costs) {
 }
 
 template <class Visitor>
+void describe(Visitor& v, StreamWork& work) {
+  v.about("Processor time that a migration takes from guests, for each GiB on the network.");
+  v.required("send", work.send, any_time, "On the source, by the threads that send.");
+  v.required("receive", work.receive, any_time, "On the destination, by those that receive.");
+}
+
+inline bool is_known(const StreamWork& work) {
+  return work.send > Duration::zero() || work.receive > Duration::zero();
+}
+
+template <class Visitor>
+void describe_stream_work(Visitor& v, StreamWork& work) {
+  v.present_if(is_known(work));
+  v.optional("cpu", work, Mapping{},
+             "What sending costs the hosts' cores; default: nothing, and migrations and guests do "
+             "not compete for them.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, Processors& processors) {
+  v.about("What runs guests' vCPUs and the threads of migrations; counts where streams have cpu.");
+  v.present_if(processors.cores > 0);
+  v.optional_as("cores", processors.cores, Between{1U, limits::cores}, "the host's cores",
+                "Cores of each host, or of all together.");
+  v.optional("shared", processors.shared, YesOrNo{},
+             "Whether all hosts share these cores (a lab on one machine); needs cores.");
+  if (processors.shared && processors.cores == 0) {
+    v.complain("shared", Problem::contradiction,
+               "says that all hosts share their cores but not how many there are; give cores too");
+  }
+}
+
+template <class Visitor>
 void describe(Visitor& v, StreamCosts& costs) {
   v.about("One migration stream of a transport.");
   v.required("bandwidth", costs.bandwidth, moving_speed,
              "The most that one stream reaches on an idle path.");
-  v.unsupported({"cpu"});
+  describe_stream_work(v, costs.cpu);
 }
 
 /// The RDMA stream's keys, which two members of `Platform` hold.
 struct RdmaStream {
   Bandwidth& bandwidth;
   Bandwidth& unpinned_bandwidth;
+  StreamWork& cpu;
 };
 
 template <class Visitor>
@@ -74,7 +133,7 @@ void describe(Visitor& v, RdmaStream& stream) {
   v.optional("unpinned_bandwidth", stream.unpinned_bandwidth, moving_speed,
              "The same without pin_all, where memory is registered chunk by chunk; default: as with "
              "it.");
-  v.unsupported({"cpu"});
+  describe_stream_work(v, stream.cpu);
 }
 
 template <class Visitor>
@@ -138,7 +197,7 @@ void describe(Visitor& v, Platform& platform) {
               StreamCosts& costs = platform.streams[i];
               streams.present_if(costs.bandwidth > Bandwidth());
               if (i == static_cast<std::size_t>(Transport::rdma)) {
-                RdmaStream stream{costs.bandwidth, platform.rdma_unpinned_bandwidth};
+                RdmaStream stream{costs.bandwidth, platform.rdma_unpinned_bandwidth, costs.cpu};
                 streams.optional(EnumWords<Transport>::words[i], stream, Mapping{},
                                  "One stream of this transport.");
               } else {
@@ -147,6 +206,8 @@ void describe(Visitor& v, Platform& platform) {
               }
             }
           });
+  v.present_if(platform.processors.cores > 0);
+  v.optional("processors", platform.processors, Mapping{}, "The cores that migrations compete for.");
   const auto has = [](const CompressionCosts& costs) { return costs.speed > Bandwidth(); };
   v.present_if(has(platform.xbzrle) || has(platform.zstd));
   v.group("compression", Need::optional, "What compression does; needed if a migration uses it.",

@@ -190,8 +190,10 @@ void describe(Visitor& v, Migration& migration) {
              "Which of the hosts: the emptiest, the fullest that fits, or one after the other.");
   v.required("at", migration.at, TimeOrNever{}, "When the migration is asked for.");
   v.optional("transport", migration.transport, Word{}, "What carries the guest's memory.");
-  v.fixed("device", "detach", {"failover", "vfio"}, Need::optional,
-          "What is done about the devices that cannot move: they are unplugged and plugged again.");
+  v.optional("device", migration.device, Word{},
+             "What is done about the virtual function: it is unplugged and plugged again while jobs "
+             "are suspended (detach), or while their traffic goes over a paravirtual NIC "
+             "(failover), or its state moves with the VM (vfio).");
   v.optional("memory", migration.memory, Mapping{}, "How guest memory is moved.");
   v.optional("timeouts", migration.timeouts, Mapping{}, "When a step has failed.");
   v.optional("retry", migration.retry, Mapping{}, "Whether it is tried again.");

@@ -14,7 +14,7 @@
 namespace ferry {
 
 /// The metrics of summary.csv that claims may use.
-inline constexpr std::array<std::string_view, 18> metric_words = {"makespan_seconds",
+inline constexpr std::array<std::string_view, 20> metric_words = {"makespan_seconds",
                                                                   "total_seconds",
                                                                   "total_max_seconds",
                                                                   "downtime_seconds",
@@ -31,7 +31,9 @@ inline constexpr std::array<std::string_view, 18> metric_words = {"makespan_seco
                                                                   "migration_seconds",
                                                                   "attach_vf_seconds",
                                                                   "add_ivshmem_seconds",
-                                                                  "set_post_migration_seconds"};
+                                                                  "set_post_migration_seconds",
+                                                                  "lost_traffic_seconds",
+                                                                  "throughput"};
 
 enum class PlotKind : std::uint8_t { breakdown, multi_vm, timeline, downtime_cdf };
 template <>

@@ -140,6 +140,11 @@ struct EnumWords<Place> {
   static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>
+struct EnumWords<DeviceStrategy> {
+  static constexpr std::array<std::string_view, 3> words = {"detach", "failover", "vfio"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
 struct EnumWords<OnStall> {
   static constexpr std::array<std::string_view, 3> words = {"auto_converge", "postcopy", "abort"};
   static constexpr std::array<std::string_view, 0> unsupported = {};

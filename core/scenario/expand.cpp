@@ -118,6 +118,7 @@ class Expander {
     unique_names();
     networks();
     memory_settings();
+    device_settings();
     if (!countable) return std::move(out_);
     hosts_.emplace("host", groups_of(scenario_.cluster.hosts));
     vms_.emplace("VM", groups_of(scenario_.vms));
@@ -366,6 +367,64 @@ class Expander {
                                 "compression.{}: {{ratio: ..., speed: ...}} to it, or write "
                                 "compression: none",
                                 platform.name, method, method));
+    }
+  }
+
+  /// What QEMU refuses with a virtual function that stays: post-copy (docs/devel/migration/vfio.rst:
+  /// "currently not supported for VFIO devices"); and the constants that each way needs.
+  void device_settings() {
+    if (problems_.has_errors_in("migrations")) return;
+    for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
+      const Migration& migration = scenario_.migrations[i];
+      const MemoryOptions& memory = migration.memory;
+      const bool by_mode =
+          memory.mode == MemoryMode::postcopy || memory.mode == MemoryMode::hybrid;
+      const bool on_stall = std::find(memory.on_stall.begin(), memory.on_stall.end(),
+                                      OnStall::postcopy) != memory.on_stall.end();
+      if (migration.device == DeviceStrategy::vfio && (by_mode || on_stall)) {
+        problems_.add(Problem::refused_by_qemu, at("migrations", i, "device"),
+                      fmt::format("QEMU does no post-copy while a VFIO device is attached; {}, or "
+                                  "device: detach",
+                                  by_mode ? "write mode: precopy" : "leave postcopy out of on_stall"));
+      }
+      device_costs(i);
+    }
+  }
+
+  void device_costs(std::size_t migration) {
+    if (problems_.has_errors_in("platform")) return;
+    const HypervisorCosts& costs = scenario_.platform.hypervisor;
+    std::string_view key;
+    switch (scenario_.migrations[migration].device) {
+      case DeviceStrategy::detach: return;
+      case DeviceStrategy::failover:
+        if (costs.failover.throughput > Ratio(0)) return;
+        key = "failover: {redirect: ..., throughput: ...}";
+        break;
+      case DeviceStrategy::vfio:
+        if (costs.vfio.state > Bytes()) return;
+        key = "vfio: {state: ..., save: ..., load: ...}";
+        break;
+    }
+    problems_.add(Problem::no_cost, at("migrations", migration, "device"),
+                  fmt::format("the platform '{}' does not say what {} costs; add hypervisor.{} to "
+                              "it, or write device: detach",
+                              scenario_.platform.name,
+                              to_name(scenario_.migrations[migration].device), key));
+  }
+
+  /// Only `detach` takes IVShmem away, and QEMU moves no guest that has it in its default role.
+  void keeps_no_ivshmem(std::size_t migration, const std::vector<std::uint32_t>& vms) {
+    if (scenario_.migrations[migration].device == DeviceStrategy::detach) return;
+    for (const std::uint32_t vm : vms) {
+      if (out_.vms[vm].ivshmem == Bytes()) continue;
+      problems_.add(Problem::refused_by_qemu, at("migrations", migration, "device"),
+                    fmt::format("{} has an IVShmem device, which {} leaves where it is, and QEMU "
+                                "disables migration with one in peer mode; write ivshmem: 0B for "
+                                "the VM, or device: detach",
+                                out_.vms[vm].name,
+                                to_name(scenario_.migrations[migration].device)));
+      return;
     }
   }
 
@@ -772,6 +831,7 @@ class Expander {
 
   void expand_moves() {
     moved_.assign(out_.vms.size(), false);
+    unplugged_.assign(out_.vms.size(), false);
     struct Planned {
       std::uint32_t vm;
       StartTime at;
@@ -789,9 +849,11 @@ class Expander {
           return;
         }
         has_destination(i, leg.vms, leg.to);
+        keeps_no_ivshmem(i, leg.vms);
         const auto only = leg.to.size() == 1 ? std::optional(leg.to[0]) : std::nullopt;
         for (const std::uint32_t vm : leg.vms) {
           moved_[vm] = true;
+          if (migration.device != DeviceStrategy::vfio) unplugged_[vm] = true;
           planned.push_back({vm, migration.at, i, only});
           if (!migration.at.never) out_.moves.push_back(to_move(migration, VmId{vm}, leg.to));
         }
@@ -842,6 +904,7 @@ class Expander {
     move.place = migration.place;
     move.at = migration.at;
     move.transfer.transport = migration.transport;
+    move.transfer.device = migration.device;
     move.transfer.mode = migration.memory.mode;
     move.transfer.downtime_limit = migration.memory.downtime_limit;
     move.transfer.bandwidth_limit = migration.memory.bandwidth_limit;
@@ -922,13 +985,16 @@ class Expander {
       bool reported = false;
       for (const std::uint32_t item : fault_vms_[i]->items()) {
         const VmSpec& vm = out_.vms[item];
-        const bool happens = moved_[item] && (!needs_function || vm.virtual_function) &&
+        const bool happens = moved_[item] &&
+                             (!needs_function || (vm.virtual_function && unplugged_[item])) &&
                              (!needs_ivshmem || vm.ivshmem.count() > 0);
         if (!happens && !reported) {
           reported = true;
-          const std::string why = !moved_[item]    ? "no migration moves it"
-                                  : needs_function ? "it has no virtual function"
-                                                   : "it has no IVShmem device";
+          const std::string why = !moved_[item] ? "no migration moves it"
+                                  : needs_ivshmem ? "it has no IVShmem device"
+                                  : vm.virtual_function
+                                      ? "its virtual function moves with it (device: vfio)"
+                                      : "it has no virtual function";
           problems_.add(
               Problem::fault_without_move, at("faults", i, "vm"),
               fmt::format("{} never comes to the phase {}: {}; name other VMs, or another "
@@ -1006,6 +1072,7 @@ class Expander {
   std::map<std::string, HostList> host_lists_;  ///< by the texts of `to` and `evacuate`
   std::vector<std::optional<ItemRanges>> fault_vms_;
   std::vector<bool> moved_;
+  std::vector<bool> unplugged_;  ///< moved, and its virtual function does not stay attached
 };
 
 /// For a scenario that the reader accepted: any problem is the program's.

@@ -21,6 +21,20 @@ struct AttachCost {
   Duration per_gib;
 };
 
+/// `device: failover`. All zero: not known.
+struct FailoverCosts {
+  /// Virtual function gone, or there, until the guest's traffic flows over the other NIC.
+  Duration redirect;
+  Ratio throughput;  ///< of the paravirtual NIC, as a share of the virtual function's
+};
+
+/// `device: vfio`. All zero: not known.
+struct VfioCosts {
+  Bytes state;    ///< of a virtual function, which is sent with the guest paused
+  Duration save;  ///< the guest is paused until the state can be sent
+  Duration load;  ///< the state has come until the function works
+};
+
 struct HypervisorCosts {
   Duration prepare;     ///< start of the destination's QEMU, before memory flows
   Duration finish;      ///< from the last byte to the guest running there; part of the downtime
@@ -36,11 +50,27 @@ struct HypervisorCosts {
   Duration pin_per_gib;  ///< registering guest memory (rdma with pin_all)
   /// Guest paused while post-copy takes it to its new host, in place of `finish`; zero: not known.
   Duration postcopy_switch;
+  FailoverCosts failover = {};
+  VfioCosts vfio = {};
+};
+
+/// Processor time that a migration takes from its hosts for each GiB on the network. All zero: not
+/// known, and migrations and guests do not compete for cores.
+struct StreamWork {
+  Duration send;
+  Duration receive;
 };
 
 /// One migration stream of a transport.
 struct StreamCosts {
   Bandwidth bandwidth;  ///< the most that one stream reaches on an idle path
+  StreamWork cpu = {};
+};
+
+/// What runs guests' vCPUs and the threads of migrations, if it is not each host's `cores`.
+struct Processors {
+  std::uint32_t cores = 0;  ///< zero: the host's
+  bool shared = false;      ///< by all hosts together: a lab on one machine
 };
 
 /// What compressing guest memory does, and costs.
@@ -92,6 +122,7 @@ struct Platform {
   std::array<StreamCosts, transport_count> streams;  ///< by Transport
   /// Of an RDMA stream that registers memory as it goes (without pin_all); zero: as with pin_all.
   Bandwidth rdma_unpinned_bandwidth;
+  Processors processors;
   CompressionCosts xbzrle;
   CompressionCosts zstd;
   MpiCosts mpi;

@@ -130,6 +130,7 @@ struct Migration {
   Place place = Place::spread;
   StartTime at;
   Transport transport = Transport::tcp;
+  DeviceStrategy device = DeviceStrategy::detach;
   MemoryOptions memory;
   Timeouts timeouts;
   Retry retry;

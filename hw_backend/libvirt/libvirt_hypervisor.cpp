@@ -6,6 +6,7 @@
 #include "core/units/check.hpp"
 #include "hw_backend/libvirt/domain_xml.hpp"
 #include "hw_backend/libvirt/live_migration.hpp"
+#include "hw_backend/libvirt/refusals.hpp"
 
 namespace ferry {
 namespace {
@@ -167,6 +168,10 @@ Result<> LibvirtHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline)
     return {};
   }
   return await_gone(vm, kind, *inbox, deadline);
+}
+
+Result<Ratio> LibvirtHypervisor::await_traffic(VmId /*vm*/, TimePoint /*deadline*/) {
+  return failure(FailureKind::refused, *refused_strategy(DeviceStrategy::failover));
 }
 
 Result<> LibvirtHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadline) {

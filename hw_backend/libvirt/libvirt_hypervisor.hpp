@@ -28,6 +28,8 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
   Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  /// `refused`: see `refused_strategy`.
+  Result<Ratio> await_traffic(VmId vm, TimePoint deadline) override;
   Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
                                  TransferObserver& observer, TimePoint deadline) override;
   [[nodiscard]] bool devices_at_once() const override { return true; }

@@ -31,6 +31,12 @@ struct MoveFacts {
   std::string ivshmem;
 };
 
+/// Why a virtual function is not treated so on libvirt, and what would help; nothing for `detach`.
+/// Sources: libvirt's formatdomain (<teaming> of network interfaces), QEMU
+/// docs/system/virtio-net-failover.rst and docs/devel/migration/vfio.rst, NVIDIA DOCA 3.2.1 "SR-IOV
+/// Live Migration" (Ethernet mode only).
+std::optional<std::string> refused_strategy(DeviceStrategy strategy);
+
 /// Why this move would be refused, and what would help; nothing if no reason is known.
 std::optional<std::string> why_refused(const TransferOptions& options, const MoveFacts& facts);
 

@@ -19,6 +19,10 @@ bool has_device(const VmSpec& vm, DeviceKind kind) {
   return kind == DeviceKind::ivshmem ? vm.ivshmem > Bytes() : vm.virtual_function;
 }
 
+bool moves_function(const VmSpec& vm, const TransferOptions& options) {
+  return options.device == DeviceStrategy::vfio && vm.virtual_function;
+}
+
 Duration plug_cost(const HypervisorCosts& costs, const VmSpec& vm, DeviceKind kind) {
   return kind == DeviceKind::ivshmem
              ? costs.add_ivshmem
@@ -67,6 +71,7 @@ struct FakeHypervisor::Move {
   std::string what;  ///< for reasons
   Compressor compressor;
   Stalls stalls;
+  VfioCosts device;  ///< that moves too; all zero: none
 
   [[nodiscard]] bool pins_all() const {
     return options.transport == Transport::rdma && options.pin_all;
@@ -75,8 +80,17 @@ struct FakeHypervisor::Move {
   [[nodiscard]] Bandwidth bandwidth() const { return std::min(path, compressor.most()); }
   /// At which guest memory goes.
   [[nodiscard]] Bandwidth guest_bandwidth() const { return bandwidth() / compressor.factor(); }
-  /// What may be left when the guest is paused; as QEMU, without regard to compression.
-  [[nodiscard]] Bytes threshold() const { return bandwidth() * options.downtime_limit; }
+  /// What may be left of memory when the guest is paused; as QEMU, without regard to compression.
+  [[nodiscard]] Bytes threshold() const {
+    const Bytes limit = bandwidth() * options.downtime_limit;
+    return limit > device.state ? limit - device.state : Bytes();
+  }
+  /// Not if the device's state alone takes longer than the guest may be paused.
+  [[nodiscard]] bool may_pause(Bytes pending) const {
+    const bool device_fits =
+        device.state == Bytes() || bandwidth() * options.downtime_limit > device.state;
+    return device_fits && pending <= threshold();
+  }
 };
 
 FakeHypervisor::FakeHypervisor(const Instance& instance, const Platform& platform, Clock& clock,
@@ -98,6 +112,9 @@ FakeHypervisor::FakeHypervisor(const Instance& instance, const Platform& platfor
               .devices = {},
               .dirty_log = DirtyLog({vm.working_set, vm.idle_dirty_rate, vm.dirty_rate}),
               .changed = executor.make_condition()});
+    guest.has_standby = std::ranges::any_of(instance_.moves, [i](const MoveSpec& move) {
+      return move.vm == VmId{i} && move.transfer.device == DeviceStrategy::failover;
+    });
     guest.dirty_log.set_ranks_running(!vm.jobs.empty(), TimePoint::start());
     for (const DeviceKind kind : all_devices) {
       if (!has_device(vm, kind)) continue;
@@ -173,6 +190,9 @@ void FakeHypervisor::unplug(VmId vm, DeviceKind kind) {
   const Lock lock(*mutex_);
   device(vm, kind).state = DeviceState::absent;
   use(host, vm, kind, false);
+  if (kind == DeviceKind::virtual_function) {
+    guest(vm).traffic_flows_at = clock_.now() + platform_.hypervisor.failover.redirect;
+  }
   guest(vm).changed->notify_all();
 }
 
@@ -191,8 +211,31 @@ Result<> FakeHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
   const Lock lock(*mutex_);
   device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
   if (!done) use(host, vm, kind, false);
+  if (done && kind == DeviceKind::virtual_function) {
+    guest(vm).traffic_flows_at = clock_.now() + platform_.hypervisor.failover.redirect;
+  }
   guest(vm).changed->notify_all();
   return done;
+}
+
+Result<Ratio> FakeHypervisor::await_traffic(VmId vm, TimePoint deadline) {
+  TimePoint flows_at;
+  bool on_standby = false;
+  {
+    const Lock lock(*mutex_);
+    const Guest& seen = guest(vm);
+    if (!seen.has_standby) {
+      return failure(FailureKind::refused,
+                     name(vm) + " has no paravirtual NIC beside its virtual function");
+    }
+    flows_at = seen.traffic_flows_at;
+    on_standby = device(vm, DeviceKind::virtual_function).state == DeviceState::absent;
+  }
+  const Wake wake = clock_.sleep_until(std::min(flows_at, deadline));
+  if (wake == Wake::cancelled || flows_at > deadline) {
+    return ended(wake, "the redirection of " + name(vm) + "'s traffic");
+  }
+  return on_standby ? platform_.hypervisor.failover.throughput : Ratio(1);
 }
 
 Result<> FakeHypervisor::may_plug(VmId vm, DeviceKind kind) const {
@@ -253,6 +296,9 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
     }
     guest(vm).moving = guest(vm).may_abort = true;
     guest(vm).aborted = false;
+    if (moves_function(instance_.vms[vm.index], options)) {
+      use(destination, vm, DeviceKind::virtual_function, true);
+    }
   }
   const Bandwidth bandwidth =
       std::min(path_bandwidth(instance_, platform_, options), options.bandwidth_limit);
@@ -268,25 +314,54 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
             "migration of " + name(vm),
             Compressor(options.compression, compression_costs(platform_, options.compression),
                        written, Bytes(), std::min(spec.working_set, written)),
-            Stalls(options)};
+            Stalls(options),
+            moves_function(spec, options) ? platform_.hypervisor.vfio : VfioCosts()};
+  const HostId source = inspect(vm).host;
   Result<TransferReport> report = transfer(move);
   if (!report) set_running(vm, true);  // where it was
   set_throttle(vm, Ratio(0));
   const Lock lock(*mutex_);
+  if (moves_function(spec, options)) {
+    use(report ? source : destination, vm, DeviceKind::virtual_function, false);
+  }
   guest(vm).moving = guest(vm).may_abort = false;
   guest(vm).changed->notify_all();
   return report;
 }
 
-Result<> FakeHypervisor::may_move(VmId vm, HostId destination,
-                                  const TransferOptions& options) const {
-  const Guest& moved = guest(vm);
+Result<> FakeHypervisor::may_keep_devices(VmId vm, HostId destination,
+                                          const TransferOptions& options) const {
+  const bool function_moves = moves_function(instance_.vms[vm.index], options);
   for (const DeviceKind kind : all_devices) {
-    if (moved.devices[static_cast<std::size_t>(kind)].state == DeviceState::absent) continue;
+    const DeviceState state = guest(vm).devices[static_cast<std::size_t>(kind)].state;
+    const bool stays = function_moves && kind == DeviceKind::virtual_function;
+    if (stays && state != DeviceState::attached) {
+      return failure(FailureKind::refused,
+                     name(vm) + " has no attached virtual function whose state could be moved");
+    }
+    if (stays || state == DeviceState::absent) continue;
     return failure(FailureKind::refused, name(vm) + " has an attached " +
                                              std::string(to_name(kind)) +
                                              ", which blocks migration; detach it first");
   }
+  if (!function_moves) return {};
+  if (options.mode == MemoryMode::postcopy || options.mode == MemoryMode::hybrid ||
+      std::ranges::find(options.on_stall, OnStall::postcopy) != options.on_stall.end()) {
+    return failure(FailureKind::refused,
+                   name(vm) + " has an attached virtual_function, which blocks post-copy");
+  }
+  const HostSpec& host = instance_.hosts[destination.index];
+  if (hosts_[destination.index]->virtual_functions_used >= host.virtual_functions) {
+    return failure(FailureKind::refused, "all " + std::to_string(host.virtual_functions) +
+                                             " virtual functions of " + host.name + " are in use");
+  }
+  return {};
+}
+
+Result<> FakeHypervisor::may_move(VmId vm, HostId destination,
+                                  const TransferOptions& options) const {
+  const Guest& moved = guest(vm);
+  if (Result<> allowed = may_keep_devices(vm, destination, options); !allowed) return allowed;
   if (moved.moving) return failure(FailureKind::refused, name(vm) + " is migrating already");
   if (moved.host == destination) {
     return failure(FailureKind::refused, name(vm) + " is on " + name(destination) + " already");
@@ -313,6 +388,10 @@ Result<TransferReport> FakeHypervisor::transfer(Move& move) {
     if (Result<> done = pass_moving(move, cost); !done) {
       return tl::unexpected(done.error());
     }
+  }
+  if (move.device.state > Bytes()) {  // guest memory is pinned for the function that waits there
+    const Duration cost = costs.attach_vf.per_gib * vm.memory.to_gibi();
+    if (Result<> done = pass_moving(move, cost); !done) return tl::unexpected(done.error());
   }
   // Zero pages cost nothing, except pinned ones: RDMA sends what it has registered.
   Bytes pending = move.pins_all() ? vm.memory : vm.memory * (1.0 - vm.zero.value());
@@ -346,7 +425,7 @@ Result<FakeHypervisor::After> FakeHypervisor::pre_copy(Move& move, TransferRepor
     guest(move.vm).dirty_log.take(clock_.now());
     if (move.options.auto_converge) converge.emplace(clock_.now());
   }
-  while (pending > move.threshold()) {
+  while (!move.may_pause(pending)) {
     if (report.rounds >= move.stalls.round_limit()) {
       switch (move.stalls.next()) {
         case OnStall::postcopy: return After::post_copy;
@@ -358,6 +437,9 @@ Result<FakeHypervisor::After> FakeHypervisor::pre_copy(Move& move, TransferRepor
                          move.what + " has not converged after " + std::to_string(report.rounds) +
                              " rounds: " + to_text(pending) + " are still to be sent, and only " +
                              to_text(move.threshold()) + " fit in the downtime limit" +
+                             (move.device.state == Bytes()
+                                  ? ""
+                                  : " beside " + to_text(move.device.state) + " of device state") +
                              (move.stalls.note().empty() ? "" : "; it ") + move.stalls.note());
       }
     }
@@ -409,17 +491,20 @@ Result<> FakeHypervisor::stop_and_copy(const Move& move, TransferReport& report,
   const TimePoint start = clock_.now();
   const Bytes sent = move.compressor.on_network(pending);
   set_running(move.vm, false);
-  if (Result<> done = pass_moving(move, sent / move.bandwidth()); !done) return done;
-  report.bytes += sent;
+  if (Result<> done = pass_moving(move, move.device.save); !done) return done;
+  const TimePoint began = clock_.now();
+  const Bytes all = sent + move.device.state;
+  if (Result<> done = pass_moving(move, all / move.bandwidth()); !done) return done;
+  report.bytes += all;
   ++report.rounds;
-  const Duration time = clock_.now() - start;
-  if (Result<> done = pass_moving(move, platform_.hypervisor.finish); !done) {
+  const Duration time = clock_.now() - began;
+  if (Result<> done = pass_moving(move, move.device.load + platform_.hypervisor.finish); !done) {
     return done;
   }
   if (Result<> done = commit(move); !done) return done;
   arrive(move);
   report.downtime = clock_.now() - start;
-  move.observer.round_done(move.vm, {report.rounds, sent, time, Bytes()});
+  move.observer.round_done(move.vm, {report.rounds, all, time, Bytes()});
   return {};
 }
 

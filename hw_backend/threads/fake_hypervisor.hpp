@@ -32,6 +32,7 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<> await_detached(VmId vm, DeviceKind kind, TimePoint deadline) override;
   Result<> attach(VmId vm, DeviceKind kind, TimePoint deadline) override;
+  Result<Ratio> await_traffic(VmId vm, TimePoint deadline) override;
   Result<TransferReport> migrate(VmId vm, HostId destination, const TransferOptions& options,
                                  TransferObserver& observer, TimePoint deadline) override;
   [[nodiscard]] bool devices_at_once() const override {
@@ -55,6 +56,8 @@ class FakeHypervisor final : public Hypervisor, public Processor {
     bool may_abort = false;  ///< it moves, and has not been switched over
     bool aborted = false;    ///< the present or latest move, by `cancel_migration`
     std::array<Device, 2> devices;  ///< by DeviceKind
+    bool has_standby = false;       ///< a paravirtual NIC beside its virtual function
+    TimePoint traffic_flows_at = {};  ///< over the one or the other
     DirtyLog dirty_log;
     /// A device's state, the end of a move or the wish for it, or how fast pages are dirtied.
     std::unique_ptr<Condition> changed;
@@ -83,6 +86,9 @@ class FakeHypervisor final : public Hypervisor, public Processor {
 
   // With `mutex_` held:
   [[nodiscard]] Result<> may_plug(VmId vm, DeviceKind kind) const;
+  /// Whether what is attached, or not, lets the VM move.
+  [[nodiscard]] Result<> may_keep_devices(VmId vm, HostId destination,
+                                          const TransferOptions& options) const;
   [[nodiscard]] Result<> may_move(VmId vm, HostId destination,
                                   const TransferOptions& options) const;
   /// Books or gives back the host's part of a device.

@@ -26,7 +26,11 @@ SmallCluster small_cluster() {
       .remove_ivshmem = Duration::milliseconds(6),
       .add_ivshmem = Duration::milliseconds(8),
       .pin_per_gib = Duration::milliseconds(320),
-      .postcopy_switch = Duration::milliseconds(4)};
+      .postcopy_switch = Duration::milliseconds(4),
+      .failover = {.redirect = Duration::milliseconds(7), .throughput = Ratio(0.25)},
+      .vfio = {.state = Bytes::mebi(2),
+               .save = Duration::milliseconds(3),
+               .load = Duration::milliseconds(5)}};
   platform.xbzrle = {.ratio = Ratio(0.25), .speed = Bandwidth::bytes_per_second(4e9)};
   platform.zstd = {.ratio = Ratio(0.5), .speed = Bandwidth::bytes_per_second(1e9)};
   for (StreamCosts& stream : platform.streams) {

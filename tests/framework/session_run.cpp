@@ -117,7 +117,7 @@ auto key(const SpanRecord& s) {
 }
 auto key(const MoveRecord& m) {
   return std::tuple(m.move, m.vm, m.from, m.to, m.start, m.end, m.transfer.downtime,
-                    m.transfer.bytes, m.transfer.rounds, m.outage, m.outcome, m.reason);
+                    m.transfer.bytes, m.transfer.rounds, m.outage, m.lost_traffic, m.outcome, m.reason);
 }
 auto key(const RoundRecord& r) {
   return std::tuple(r.vm, r.report.round, r.report.bytes, r.report.time, r.report.dirty_bytes);
@@ -168,11 +168,12 @@ void expect_invariant(World& world, const SessionCase& session, const SessionEnd
         });
     EXPECT_TRUE(vm.running) << "vm" << i;
     EXPECT_EQ(end.held[i], std::vector<HostId>{vm.host}) << "vm" << i;
+    const bool has_ivshmem = session.cluster.instance.vms[i].ivshmem > Bytes();
     if (degraded) {
       EXPECT_FALSE(vm.virtual_function && vm.ivshmem) << "vm" << i;
     } else {
       EXPECT_TRUE(vm.virtual_function) << "vm" << i;
-      EXPECT_TRUE(vm.ivshmem) << "vm" << i;
+      EXPECT_EQ(vm.ivshmem, has_ivshmem) << "vm" << i;
     }
   }
   expect_history_is_complete(world, session, end);

@@ -109,6 +109,26 @@ tight = both(put("schedule.limits", {}), put("faults", []), put("schedule.stagge
 crossing = both(tight, put("migrations.0.to", "host[3-4]"))  # two flows between the leaves at once
 
 
+plain_devices = both(over_tcp, put("vms.0.ivshmem", "0B"), put("faults", []))
+failing_over = both(plain_devices, put("migrations.0.device", "failover"))
+as_vfio = both(plain_devices, put("migrations.0.device", "vfio"), put("migrations.0.memory.downtime_limit", "300ms"))
+
+
+def processor_work(**changes):
+    """TCP's processor time at 2 s for each GiB, which two busy guests on a host feel."""
+    work = {"send": "2s", "receive": "1s", **changes}
+
+    def change(scenario):
+        over_tcp(scenario)
+        scenario["platform"]["streams"] = {"tcp": {"cpu": {key: constant(value) for key, value in work.items()}}}
+
+    return change
+
+
+def processors(work, **values):
+    return both(processor_work(**work), lambda s: s["platform"].update(processors=values))
+
+
 def controller_down(record, away):
     return put("faults", [{"journal": record, "controller_down": away}])
 
@@ -183,6 +203,7 @@ CHANGES = {
     "migrations.place": (None, put("migrations.0.place", "pack")),
     "migrations.at": (None, put("migrations.0.at", "2s")),
     "migrations.transport": (None, over_tcp),
+    "migrations.device": (plain_devices, failing_over),
     "migrations.memory.mode": (None, put("migrations.0.memory.mode", "offline")),
     "migrations.memory.downtime_limit": (None, put("migrations.0.memory.downtime_limit", "300ms")),
     "migrations.memory.bandwidth_limit": (None, put("migrations.0.memory.bandwidth_limit", "6Gbps")),
@@ -225,6 +246,19 @@ CHANGES = {
     "platform.hypervisor.add_ivshmem": (None, override("hypervisor", "add_ivshmem", "2s")),
     "platform.hypervisor.pin_per_gib": (None, override("hypervisor", "pin_per_gib", "700ms")),
     "platform.hypervisor.postcopy_switch": (both(over_tcp, put("migrations.0.memory.mode", "postcopy")), override("hypervisor", "postcopy_switch", "70ms")),
+    "platform.hypervisor.failover.redirect": (failing_over, override("hypervisor", "failover", "redirect", "900ms")),
+    "platform.hypervisor.failover.throughput": (failing_over, override("hypervisor", "failover", "throughput", "90%")),
+    "platform.hypervisor.vfio.state": (as_vfio, override("hypervisor", "vfio", "state", "1MiB")),
+    "platform.hypervisor.vfio.save": (as_vfio, override("hypervisor", "vfio", "save", "300ms")),
+    "platform.hypervisor.vfio.load": (as_vfio, override("hypervisor", "vfio", "load", "300ms")),
+    "platform.processors.cores": (processors({}, cores=2), processors({}, cores=1)),
+    "platform.processors.shared": (processors({}, cores=2, shared=False), processors({}, cores=2, shared=True)),
+    "platform.streams.tcp.cpu.send": (processor_work(), processor_work(send="8s")),
+    "platform.streams.tcp.cpu.receive": (processor_work(), processor_work(receive="8s")),
+    "platform.streams.ipoib.cpu.send": (over_ipoib, both(over_ipoib, override("streams", "ipoib", "cpu", "receive", "0s"), override("streams", "ipoib", "cpu", "send", "8s"))),
+    "platform.streams.ipoib.cpu.receive": (over_ipoib, both(over_ipoib, override("streams", "ipoib", "cpu", "send", "0s"), override("streams", "ipoib", "cpu", "receive", "8s"))),
+    "platform.streams.rdma.cpu.send": (None, both(override("streams", "rdma", "cpu", "receive", "0s"), override("streams", "rdma", "cpu", "send", "8s"))),
+    "platform.streams.rdma.cpu.receive": (None, both(override("streams", "rdma", "cpu", "send", "0s"), override("streams", "rdma", "cpu", "receive", "8s"))),
     "platform.compression.xbzrle.ratio": (as_xbzrle, override("compression", "xbzrle", "ratio", "90%")),
     "platform.compression.xbzrle.speed": (as_xbzrle, override("compression", "xbzrle", "speed", "100MB/s")),
     "platform.compression.zstd.ratio": (as_zstd, override("compression", "zstd", "ratio", "90%")),

@@ -22,7 +22,13 @@ void add_platform(std::ostream& out, const Platform& platform) {
   for (const CompressionCosts& costs : {platform.xbzrle, platform.zstd}) {
     out << ' ' << to_text(costs.ratio) << ' ' << to_text(costs.speed);
   }
-  for (const StreamCosts& stream : platform.streams) out << ' ' << to_text(stream.bandwidth);
+  for (const StreamCosts& stream : platform.streams) {
+    out << ' ' << to_text(stream.bandwidth) << ' ' << to_text(stream.cpu.send) << ' '
+        << to_text(stream.cpu.receive);
+  }
+  out << ' ' << to_text(h.failover.redirect) << ' ' << to_text(h.failover.throughput) << ' '
+      << to_text(h.vfio.state) << ' ' << to_text(h.vfio.save) << ' ' << to_text(h.vfio.load) << ' '
+      << platform.processors.cores << ' ' << platform.processors.shared;
   out << '\n';
 }
 

@@ -1,0 +1,213 @@
+// Closed forms of migrations and guests that compete for their hosts' cores.
+#include <gmock/gmock.h>
+
+#include "sim_backend/cores.hpp"
+#include "tests/unit/sim_backend/one_move.hpp"
+
+namespace ferry {
+namespace {
+
+using testing::DoubleNear;
+using testing::Pointwise;
+
+TEST(ShareCoresTest, each_thread_gets_the_same_less_those_that_want_less) {
+  struct Case {
+    double cores;
+    std::vector<CoreUse> uses;
+    std::vector<double> parts;
+  };
+  const std::vector<Case> cases = {
+      {4, {{1, 1}, {2, 2}}, {1, 2}},                // enough for all
+      {1, {{1, 1}, {1, 1}}, {0.5, 0.5}},            // one core, two that want it
+      {2, {{1, 1}, {3, 3}}, {0.5, 1.5}},            // by threads, not by users
+      {1, {{1, 0.2}, {1, 1}, {1, 1}}, {0.2, 0.4, 0.4}},
+      {1, {{1, 1}, {1, 1}, {1, 0.2}}, {0.4, 0.4, 0.2}},
+      {2, {}, {}},
+      {1, {{0, 0}, {1, 1}}, {0, 1}},
+  };
+  for (const Case& c : cases) {
+    EXPECT_THAT(share_cores(c.cores, c.uses), Pointwise(DoubleNear(1e-12), c.parts));
+  }
+}
+
+TEST(CorePoolTest, users_hear_of_parts_that_change_and_only_of_those) {
+  CorePool pool(1);
+  int heard = 0;
+  CorePool::User first(pool, [] { return CoreUse{1, 1}; }, [&] { ++heard; });
+  EXPECT_EQ(first.cores(), 1);
+  EXPECT_EQ(heard, 1);
+  {
+    const CorePool::User second(pool, [] { return CoreUse{1, 0.75}; }, [] {});
+    EXPECT_EQ(first.cores(), 0.5);
+    EXPECT_EQ(second.cores(), 0.5);
+    EXPECT_EQ(heard, 2);
+    pool.share();
+    EXPECT_EQ(heard, 2);
+  }
+  EXPECT_EQ(first.cores(), 1);
+  EXPECT_EQ(heard, 3);
+}
+
+constexpr double dirtying = 1e8;  // bytes a second
+
+/// Hosts of `cores`; a core is just enough to send, and to receive, at the speed of a link. VMs of one
+/// vCPU on host0, each with a busy rank of its own.
+struct BusyHosts : PlainWorld {
+  BusyHosts(std::uint32_t cores, std::uint32_t guests) : PlainWorld(2) {
+    for (HostSpec& host : instance.hosts) host.cores = cores;
+    const Duration core = Bytes::gibi(1) / Bandwidth::bytes_per_second(link);
+    for (StreamCosts& stream : platform.streams) stream.cpu = {core, core};
+    for (std::uint32_t i = 0; i < guests; ++i) {
+      VmSpec& spec = add_vm(host(0), Bytes::gibi(1));
+      spec.vcpus = 1;
+      spec.working_set = Bytes::gibi(1);
+      spec.dirty_rate = Bandwidth::bytes_per_second(dirtying);
+      spec.jobs = {JobId{i}};
+      instance.jobs.push_back({.name = "job",
+                               .vms = {vm(i)},
+                               .ranks_per_vm = 1,
+                               .strategy = Strategy::none,
+                               .suspend = Suspend::peers,
+                               .reconnect = Reconnect::lazy,
+                               .next_call = {Duration::zero()}});
+    }
+  }
+};
+
+/// What pre-copy leaves for a pause of 300 ms at `speed`, as the model rounds it.
+double left(double speed) { return 0.99 * 0.3 * speed; }
+
+TEST(CoreContentionTest, a_core_for_two_gives_half_the_speed_and_half_the_dirtying) {
+  in_world(BusyHosts(1, 1), [](World& world) {
+    const Moved moved = move(world, vm(0), host(1));
+    ASSERT_EQ(moved.reason, "");
+    const double speed = link / 2;
+    const double first = (gib - left(speed)) / speed;
+    EXPECT_NEAR(moved.reports[0].time.to_seconds(), first, 1e-6);
+    EXPECT_NEAR(static_cast<double>(moved.reports[0].dirty_bytes.count()), first * dirtying / 2,
+                10);
+    const double second = first * dirtying / 2 / speed;
+    EXPECT_NEAR(moved.reports[1].time.to_seconds(), second, 1e-6);
+    const double third = second * dirtying / 2 / speed;
+    EXPECT_NEAR(moved.reports[2].time.to_seconds(), third, 1e-6);
+    // The paused guest leaves the whole core to the last part.
+    EXPECT_NEAR(moved.downtime, (left(speed) + third * dirtying / 2) / link, 1e-6);
+  });
+}
+
+TEST(CoreContentionTest, two_busy_guests_of_one_core_dirty_half_as_fast_each) {
+  BusyHosts plain(1, 2);
+  for (StreamCosts& stream : plain.platform.streams) {
+    stream.cpu = {Duration::nanoseconds(1), Duration::zero()};  // next to nothing
+  }
+  in_world(plain, [](World& world) {
+    const Moved moved = move(world, vm(0), host(1));
+    const double first = (gib - left(link)) / link;
+    EXPECT_NEAR(moved.reports[0].time.to_seconds(), first, 1e-6);
+    EXPECT_NEAR(static_cast<double>(moved.reports[0].dirty_bytes.count()), first * dirtying / 2,
+                10);
+  });
+}
+
+TEST(CoreContentionTest, with_a_core_for_everybody_nothing_changes) {
+  const auto times = [](const BusyHosts& plain) {
+    return numbers_from_child([&] {
+      std::vector<double> numbers;
+      plain.simulate([&](World& world) {
+        const Moved moved = move(world, vm(0), host(1));
+        numbers = {moved.seconds, moved.downtime, moved.bytes};
+      });
+      return numbers;
+    });
+  };
+  BusyHosts without(1, 1);
+  for (StreamCosts& stream : without.platform.streams) stream.cpu = {};
+  EXPECT_EQ(times(BusyHosts(2, 1)), times(without));
+  EXPECT_NE(times(BusyHosts(1, 1)), times(without));
+}
+
+TEST(CoreContentionTest, ranks_that_stop_give_their_core_to_what_is_under_way) {
+  in_world(BusyHosts(1, 1), [](World& world) {
+    const auto ranks = world.executor.spawn("ranks", [&] {
+      world.clock.sleep_until(TimePoint::at(ms(500)));
+      world.processor.set_ranks_running(vm(0), false);
+    });
+    const Moved moved = move(world, vm(0), host(1));
+    ranks->join();
+    // Half a second at half the speed, the rest at the whole; the last 297 ms of it with the guest
+    // paused.
+    EXPECT_NEAR(moved.seconds, 0.5 + (gib + 0.5 * dirtying / 2 - 0.5 * link / 2) / link, 1e-5);
+  });
+}
+
+TEST(CoreContentionTest, two_streams_of_one_core_share_it_and_the_first_to_end_leaves_it) {
+  BusyHosts plain(1, 2);
+  for (VmSpec& spec : plain.instance.vms) spec.jobs.clear();  // idle guests
+  plain.instance.jobs.clear();
+  plain.instance.vms[1].memory = Bytes::gibi(2);
+  plain.instance.networks[0].link.bandwidth = Bandwidth::bytes_per_second(4 * link);
+  for (VmSpec& spec : plain.instance.vms) spec.dirty_rate = Bandwidth();
+  in_world(plain, [](World& world) {
+    Moved other;
+    const auto task =
+        world.executor.spawn("other", [&] { other = move(world, vm(1), host(1)); });
+    const Moved moved = move(world, vm(0), host(1));
+    task->join();
+    EXPECT_NEAR(moved.seconds, 2 * gib / link, 1e-5);
+    EXPECT_NEAR(other.seconds, 3 * gib / link, 1e-5);
+  });
+}
+
+TEST(CoreContentionTest, hosts_of_one_machine_share_its_cores) {
+  BusyHosts plain(8, 1);
+  plain.platform.processors = {.cores = 1, .shared = true};
+  plain.instance.vms[0].jobs.clear();
+  plain.instance.jobs.clear();
+  plain.instance.vms[0].dirty_rate = Bandwidth();
+  in_world(plain, [](World& world) {
+    const Moved moved = move(world, vm(0), host(1));
+    EXPECT_NEAR(moved.seconds, 2 * gib / link, 1e-5);  // it is sent and received by one core
+  });
+}
+
+TEST(CoreContentionTest, more_streams_are_more_threads) {
+  BusyHosts plain(1, 1);
+  in_world(plain, [](World& world) {
+    const Moved moved = move(world, vm(0), host(1), {.streams = 3});
+    EXPECT_NEAR(moved.reports[0].time.to_seconds(), (gib - left(0.75 * link)) / (0.75 * link), 1e-5);
+  });
+}
+
+TEST(CoreContentionTest, a_thread_that_compresses_takes_its_core_too) {
+  BusyHosts plain(2, 1);
+  plain.platform.zstd = {.ratio = Ratio(0.5), .speed = Bandwidth::bytes_per_second(1e9)};
+  for (StreamCosts& stream : plain.platform.streams) {
+    stream.cpu = {Duration::nanoseconds(1), Duration::zero()};
+  }
+  in_world(plain, [](World& world) {
+    // Two threads compress 1 GB/s each and the guest keeps a vCPU busy: three on two cores.
+    const Moved moved =
+        move(world, vm(0), host(1), {.compression = Compression::zstd, .streams = 2});
+    const double on_network = 2.0 / 3 * 2 * 1e9 * 0.5;
+    EXPECT_NEAR(moved.reports[0].time.to_seconds(),
+                (gib - 0.99 * 0.3 * on_network) * 0.5 / on_network, 1e-5);
+  });
+}
+
+TEST(CoreContentionTest, a_guest_takes_its_part_to_its_new_host) {
+  BusyHosts plain(1, 2);
+  plain.instance.vms[1].host = host(1);
+  for (StreamCosts& stream : plain.platform.streams) {
+    stream.cpu = {Duration::nanoseconds(1), Duration::zero()};
+  }
+  in_world(plain, [](World& world) {
+    const Moved there = move(world, vm(0), host(1), {.mode = MemoryMode::offline});
+    ASSERT_EQ(there.reason, "");
+    const Moved back = move(world, vm(0), host(0));  // two on host1's core until it leaves
+    EXPECT_NEAR(static_cast<double>(back.reports[0].dirty_bytes.count()),
+                (gib - left(link)) / link * dirtying / 2, 10);
+  });
+}
+
+}  // namespace
+}  // namespace ferry
