@@ -15,7 +15,7 @@ COLUMNS = {
     "rounds.csv": ["vm", "round", "bytes", "seconds", "dirty_bytes"],
     "migrations.csv": ["migration", "vm", "from", "to", "job", "strategy", "transport", "device",
                        "total_seconds", "downtime_seconds", "outage_seconds", "bytes", "rounds",
-                       "outcome", "reason"] + [f"{phase}_seconds" for phase in PHASES],
+                       "outcome", "reason"] + [f"{phase}_seconds" for phase in PHASES] + ["lost_traffic_seconds"],
     "jobs.csv": ["job", "strategy", "workload", "elapsed_seconds", "unmigrated_seconds",
                  "exposed_seconds", "overlap", "messages", "bytes", "reason"],
     "ranks.csv": ["job", "rank", "requested", "drained", "ready", "blocked_from", "blocked_to"],

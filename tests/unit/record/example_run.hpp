@@ -63,6 +63,7 @@ inline void record_example(Recorder& records) {
   completed.end = at_ms(3000);
   completed.transfer = {Duration::milliseconds(120), Bytes(1050), 2};
   completed.outage = Duration::milliseconds(1900);
+  completed.lost_traffic = Duration::milliseconds(1950);
   records.move(completed);
 
   MoveRecord rolled_back;

@@ -38,7 +38,9 @@ TEST(summary, means_are_over_completed_moves_and_sums_over_all) {
             "migration_seconds=1.000000000 s\n"
             "attach_vf_seconds=0.100000000 s\n"
             "add_ivshmem_seconds=0.400000000 s\n"
-            "set_post_migration_seconds=0.100000000 s\n");
+            "set_post_migration_seconds=0.100000000 s\n"
+            "lost_traffic_seconds=1.950000000 s\n"
+            "throughput=0.025000 \n");
 }
 
 TEST(summary, a_run_without_moves_has_empty_values_with_reasons) {

@@ -19,16 +19,16 @@ TEST_F(Tables, migrations_have_the_documented_columns_and_empty_fields_for_what_
             "migration,vm,from,to,job,strategy,transport,device,total_seconds,downtime_seconds,"
             "outage_seconds,bytes,rounds,outcome,reason,set_pre_migration_seconds,"
             "detach_vf_seconds,remove_ivshmem_seconds,migration_seconds,attach_vf_seconds,"
-            "add_ivshmem_seconds,set_post_migration_seconds\n"
+            "add_ivshmem_seconds,set_post_migration_seconds,lost_traffic_seconds\n"
             // equal starts: vm2 before vm10
             "leave,vm2,host0,host0,,,rdma,detach,0.600000000,,0.000000000,,,rolled_back,"
             "\"detach_vf: refused, \"\"busy\"\"\",0.100000000,0.500000000,0.000000000,0.000000000,"
-            "0.000000000,0.000000000,0.000000000\n"
+            "0.000000000,0.000000000,0.000000000,0.000000000\n"
             // both jobs, by name
             "leave,vm10,host0,host1,\"ep,0;lu1\",progress_engine;migration_thread,rdma,detach,"
             "2.000000000,0.120000000,1.900000000,1050,2,completed,,0.100000000,0.300000000,"
-            "0.000000000,1.000000000,0.100000000,0.400000000,0.100000000\n"
-            "leave,vm1,host0,host0,,,rdma,detach,,,,,,not_started,interrupted,,,,,,,\n");
+            "0.000000000,1.000000000,0.100000000,0.400000000,0.100000000,1.950000000\n"
+            "leave,vm1,host0,host0,,,rdma,detach,,,,,,not_started,interrupted,,,,,,,,\n");
 }
 
 TEST_F(Tables, spans_keep_real_times_and_are_ordered_by_start_and_name) {
