@@ -43,7 +43,7 @@ struct ClaimVerdict {
   std::string got;       ///< "1.98 s to 2.41 s"; empty if nothing can be said
   Holds holds = Holds::no;
   std::string reason;  ///< empty if it holds: the claim's note, else which cells break it
-  std::optional<ClaimMeasure> measure;  ///< none if nothing can be said
+  std::optional<ClaimMeasure> measure{};  ///< none if nothing can be said
 
   [[nodiscard]] bool met() const { return holds == Holds::yes; }
 };
