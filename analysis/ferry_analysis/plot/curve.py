@@ -87,11 +87,8 @@ def _prepare(study: Study, choice: Choice) -> Curves:
             "varies less would be right"
         )
     keys = [axis.path for axis in (*panels, *([series] if series else []), x)]
-    rows = [
-        row
-        for key, group in cells.groupby(keys, sort=False)
-        if (row := _point(dict(zip(keys, key)), group, x, y)) is not None
-    ]
+    values = pd.Series(list(zip(*(cells[key] for key in keys))), index=cells.index, dtype=object)
+    rows = [_point(dict(zip(keys, key)), group, x, y) for key, group in cells.groupby(values)]
     order = [*panels, *([series] if series else []), x]
     rows.sort(key=lambda row: tuple(axis.values.index(row[axis.path]) for axis in order))
     data = pd.DataFrame(rows)
@@ -199,9 +196,8 @@ def _draw(study: Study, curves: Curves) -> Picture:
     top = pictures.subtitle_height(subtitle, total_width) + (0.22 if curves.panels else 0.0)
     total_height = bottom + lines * height + (lines - 1) * gap_y + top
     figure = pictures.new_figure(total_width, total_height)
-    x_name = curves.x.name.replace("_", " ")
     pictures.add_title(
-        figure, f"{study.name}: {metric_title(curves.y).split(' (')[0]} over {x_name}", subtitle
+        figure, f"{study.name}: {metric_title(curves.y).split(' (')[0]} over {_axis_name(curves.x)}", subtitle
     )
     scale = _Scale.of(curves)
     for index, values in enumerate(panels):
@@ -252,17 +248,28 @@ class _Scale:
         ends = pd.concat([curves.data[name] for name in ("mean", "low", "high")]).dropna()
         least, most = float(ends.min()), float(ends.max())
         y_logarithmic = least > 0 and most / least >= _LOGARITHMIC_FROM
-        limits = (least / 1.35, most * 1.35) if y_logarithmic else (
-            min(0.0, least * 1.1), (most * 1.1 if most > 0 else 1.0)
-        )
+        limits = (least / 1.35, most * 1.35) if y_logarithmic else _linear_limits(least, most)
         limits = _with_room_above(limits, _most_failures(curves) * _MARK_HEIGHT, y_logarithmic)
         return _Scale(_x_title(curves.x, unit, x_logarithmic), ticks, labels, x_logarithmic,
                       y_logarithmic, limits)
 
 
+def _linear_limits(least: float, most: float) -> tuple[float, float]:
+    """From zero, unless the values fill only a small part of that range."""
+    margin = 0.08 * (most - least) or 0.05 * abs(most) or 1.0
+    if least > 0.7 * most:
+        return max(0.0, least - margin), most + margin
+    return min(0.0, least - margin), most + margin
+
+
 def _x_title(x: Axis, unit: str, logarithmic: bool) -> str:
-    title = x.title.replace("_", " ") + (f" ({unit})" if unit else "")
+    title = _axis_name(x) + (x.title.removeprefix(x.name) or (f" ({unit})" if unit else ""))
     return f"{title}{', logarithmic' if logarithmic else ''}"
+
+
+def _axis_name(axis: Axis) -> str:
+    of_vms = axis.path.startswith("vms.") and axis.path.endswith(".count")
+    return "number of VMs" if of_vms else axis.name.replace("_", " ")
 
 
 def _without_unit(labels: list[str]) -> tuple[list[str], str]:
