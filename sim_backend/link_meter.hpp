@@ -26,9 +26,13 @@ class LinkMeter {
   [[nodiscard]] LinkUsage usage(const LinkMap& links, const Instance& instance) const;
 
  private:
+  /// What each link carried in one interval, by link; those beyond its end carried nothing. What is
+  /// added next to each other in time lies next to each other in memory.
+  using Interval = std::vector<Bytes>;
+
   Duration interval_ = Duration::milliseconds(1);
-  std::size_t present_ = 0;
-  std::vector<std::vector<Bytes>> carried_;  // by link and interval
+  std::vector<Interval> past_;
+  Interval present_;
 };
 
 }  // namespace ferry
