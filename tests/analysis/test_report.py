@@ -10,6 +10,7 @@ import pytest
 
 import synthetic
 from synthetic import HERE, TRANSPORT
+from ferry_analysis.intervals import mean_interval
 from ferry_analysis.load import open_folder
 from ferry_analysis.report.html import Html, joined, tag
 from ferry_analysis.report.moves import move_table, slowest, why
@@ -251,7 +252,11 @@ def test_a_study_lists_claims_with_their_basis_and_every_cell(study, command):
     assert (second["verdict"], second["reason"]) == ("not reproduced", "another adapter")
     assert second["robust"] == "no: a halved"
     cells = page.rows("Cells")
-    assert len(cells) == 12
+    assert len(cells) == 6 and {row["repetitions"] for row in cells} == {"2"}
+    table = open_folder(study).cells
+    both = table[(table[TRANSPORT] == "tcp") & (table[COUNT] == "2")]["makespan_seconds"]
+    mean, low, _ = mean_interval(both)
+    assert cells[0]["makespan"] == f"{mean:.3f} s ± {1000 * (mean - low):.0f} ms"
     assert cells[0]["count"] == "2" and cells[0]["transport"] == "TCP"
     assert cells[0]["busiest link, over time"] == "host0 out, 75 %"
     assert "1 of 2 claims hold" in page.sections[""]
