@@ -47,8 +47,8 @@ def why(move: dict[str, object], moves: pd.DataFrame, links: pd.DataFrame) -> st
     if failed(str(move["outcome"])):
         return str(move["reason"]) or str(move["outcome"])
     done = succeeded(moves)
-    if len(done) < 3:
-        return _longest_phase(move)
+    if len(done) < 3:  # no median to speak of
+        return "; ".join([_longest_phase(move), *_transfer(move, done.head(0), links)])
     excess = {
         phase: move[f"{phase}_seconds"] - done[f"{phase}_seconds"].median() for phase in PHASES
     }
