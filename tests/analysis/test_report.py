@@ -328,3 +328,24 @@ def test_elements_escape_texts_and_keep_markup():
     )
     assert tag("br") == "<br>"
     assert joined(["<", [Html("<i>"), None], 2]) == "&lt;<i>2"
+
+
+def test_a_run_in_which_everything_failed_has_a_page_with_the_reasons(tmp_path, command):
+    moves = [synthetic.move("vm0"), synthetic.move("vm1")]
+    moves[0].update(outcome="rolled_back", reason="no cable", downtime_seconds="", rounds="")
+    seconds = [name for name in moves[1] if name.endswith("_seconds")]
+    moves[1].update(dict.fromkeys([*seconds, "bytes", "rounds"], ""), outcome="not_started", reason="no room")
+    folder = synthetic.write_run(tmp_path / "run", moves[:1])
+    synthetic.write_csv(folder / "migrations.csv", synthetic.MIGRATION_COLUMNS, moves)
+    page = page_of(folder, command)
+    assert [row["reason (of the first)"] for row in page.rows("Failures")] == ["no cable", "no room"]
+    assert [(row["VM"], row["why"]) for row in page.rows("Slowest VMs")] == [("vm0", "no cable")]
+    assert "2 of 2 moves failed" in page.sections[""]
+    assert "time by phase: not drawn: " in page.sections["Phases"]
+
+
+@pytest.mark.parametrize("world, text", [("threads", "run on threads"), ("hw", "measured on node01")])
+def test_runs_of_other_worlds_have_pages(tmp_path, command, world, text):
+    page = page_of(synthetic.write_run(tmp_path / "run", world=world), command)
+    assert text in page.sections[""]
+    assert "Not known: what links carry is known in simulations only" in page.sections["Links"]
