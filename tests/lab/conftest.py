@@ -1,8 +1,9 @@
-"""Labs for tests. FERRY_LAB_VMS says how many guests the shared one has."""
+"""Labs for tests. FERRY_LAB_VMS says how many guests the shared one has, two at least."""
 
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ sys.path.insert(0, str(HERE))
 
 from ferry_lab import lab as labs  # noqa: E402
 from ferry_lab.domain import Vm  # noqa: E402
+from ferry_lab.lab import in_parallel  # noqa: E402
 from ferry_lab.scenario import read_scenario  # noqa: E402
 
 ROOT = HERE.parents[1]
@@ -52,14 +54,25 @@ def program():
 
 @pytest.fixture(scope="session")
 def vms_wanted():
-    return int(os.environ.get("FERRY_LAB_VMS", "2"))
+    return max(2, int(os.environ.get("FERRY_LAB_VMS", "2")))
+
+
+# Labs that tests share: each test leaves them as it found them. A guest that does nothing takes 6 % of a core under TCG.
 
 
 @pytest.fixture(scope="session")
 def lab(lab_is_possible, tmp_path_factory, vms_wanted):
-    """A lab of two hosts that tests share: each leaves it as it found it."""
-    with labs.up(tmp_path_factory.mktemp("lab") / "shared", *plan(vms=vms_wanted)) as shared:
+    """The hosts and VMs of two_vms.yaml, or more VMs, in turn on the hosts."""
+    with bring_up(tmp_path_factory.mktemp("lab") / "shared", SCENARIOS / "two_vms.yaml", [f"vms.vm.count={vms_wanted}"]) as shared:
         yield shared
+
+
+@pytest.fixture(scope="module")
+def bare(lab):
+    """The same without IVShmem, as QEMU wants it for a migration: for tests that have no part in Ferry."""
+    in_parallel(lab.remove_ivshmem, list(lab.vms))
+    yield lab
+    in_parallel(lab.give_back_devices, list(lab.vms))
 
 
 @pytest.fixture
@@ -81,4 +94,16 @@ def make_lab(lab_is_possible, tmp_path):
 def four(lab_is_possible, tmp_path_factory):
     """The hosts and VMs of sequential_four.yaml."""
     with bring_up(tmp_path_factory.mktemp("lab") / "four", SCENARIOS / "sequential_four.yaml") as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def unlike(lab_is_possible, tmp_path_factory):
+    """Two guests of host0. vm0 is the one of dirtying.yaml but for what it dirties: nothing, until a test says so. vm1 is
+    larger, mostly zero, has two vCPUs and no virtual function, and dirties a little."""
+    hosts, vms = plan(vms=2, ivshmem=4 * MIB)
+    vms[0] = replace(vms[0], zero=0.45, working_set=24 * MIB)
+    vms[1] = replace(vms[1], host="host0", memory=256 * MIB, zero=0.6, vcpus=2, working_set=16 * MIB, dirty_rate=1_000_000,
+                     virtual_function=False)  # fmt: skip
+    with labs.up(tmp_path_factory.mktemp("lab") / "unlike", hosts, vms) as lab:
         yield lab

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from ferry_lab.lab import in_parallel
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios" / "lab" / "two_vms.yaml"
-SLOW = ["--set", "migrations.*.memory.bandwidth_limit=10MB/s"]  # 160 MiB then take some 10 s
+SLOW = ["--set", "migrations.*.memory.bandwidth_limit=40MB/s"]  # the 100 MB of a guest then take some seconds
 
 
 @pytest.fixture(scope="session")
@@ -54,21 +55,10 @@ class Ferry:
         return self("doctor").returncode == 0
 
 
-@pytest.fixture(scope="module")
-def cluster(lab_is_possible, tmp_path_factory):
-    from ferry_lab import lab as labs
-    from ferry_lab.scenario import read_scenario
-
-    with labs.up(tmp_path_factory.mktemp("lab") / "cli", *read_scenario(SCENARIO, ())) as made:
-        yield made.cluster_file
-
-
 @pytest.fixture
-def ferry(program, cluster, tmp_path):
-    made = Ferry(program, tmp_path, cluster)
-    yield made
-    if not made.at_home():  # for the next test, whatever became of this one
-        made("sweep", "--repeat", "1", "--yes", "--out", "home", "--no-plots")
+def ferry(program, lab, tmp_path):
+    yield Ferry(program, tmp_path, lab.cluster_file)
+    in_parallel(lab.bring_home, list(lab.vms))  # for the next test, whatever became of this one
 
 
 def test_doctor_finds_the_lab_ready(ferry):

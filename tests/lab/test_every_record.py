@@ -62,14 +62,16 @@ TWICE = {
 
 
 def moments():
-    """(when and record) -> allowed ends; of all records, or of one in each phase."""
+    """(when and record) -> allowed ends; of all records, or of one in each phase, each way equally often."""
     drawn = random.Random(SEED)
+    ways = drawn.sample(WHEN, len(WHEN)) * 2
     chosen = {}
     for records in RECORDS.values():
-        all_of = {
-            f"{when} {record}": ends[1 if when == "after" else 0] for record, ends in records.items() for when in WHEN
-        }
-        chosen |= all_of if EVERY else dict([drawn.choice(list(all_of.items()))])
+        of_sample = drawn.choice(list(records)), ways.pop()
+        for record, (before, after) in records.items():
+            for when in WHEN:
+                if EVERY or (record, when) == of_sample:
+                    chosen[f"{when} {record}"] = after if when == "after" else before
     return chosen
 
 
