@@ -87,13 +87,11 @@ def killer(tmp_path_factory):
     return library
 
 
-@pytest.fixture(scope="module")
-def vm0(four):
-    """Its guest's boot; it goes on from where a test leaves it, and in the end it is brought home."""
+@pytest.fixture
+def boot(four):
+    """Of vm0's guest."""
     with four.domain("vm0") as domain:
-        boot = boot_of(domain)
-    yield boot
-    four.bring_home("vm0")
+        return boot_of(domain)
 
 
 def boot_of(domain):
@@ -159,7 +157,7 @@ def tell(capsys):
 
 
 @pytest.mark.parametrize(("moment", "ends"), moments().items(), ids=list(moments()))
-def test_a_controller_may_be_killed_at_any_record(program, four, vm0, killer, tmp_path, tell, moment, ends):
+def test_a_controller_may_be_killed_at_any_record(program, four, boot, killer, tmp_path, tell, moment, ends):
     ferry = Ferry(program, four, tmp_path)
     here, there, move = there_and_back(four)
     running = ferry.start("sequential_four.yaml", *move, environment=kill_at(killer, moment))
@@ -168,12 +166,12 @@ def test_a_controller_may_be_killed_at_any_record(program, four, vm0, killer, tm
     if moment not in ("before controller 1", "torn controller 1"):
         check_record(ferry.out / "journal", moment)
     resumed = subprocess.run([program, "resume", ferry.out, "--quiet"], text=True, capture_output=True, timeout=300)
-    host = check_end(four, ferry, vm0, ends, here, there, resumed)
+    host = check_end(four, ferry, boot, ends, here, there, resumed)
     tell(f"\n{moment}", f"resume: exit status {resumed.returncode}", ferry.table("migrations.csv")[0]["outcome"], f"whole on {host}")
 
 
 @pytest.mark.parametrize(("moments", "ends"), pairs(), ids=[" and ".join(moments) for moments, _ in pairs()])
-def test_the_controller_that_resumes_may_be_killed_too(program, four, vm0, killer, tmp_path, tell, moments, ends):
+def test_the_controller_that_resumes_may_be_killed_too(program, four, boot, killer, tmp_path, tell, moments, ends):
     ferry = Ferry(program, four, tmp_path)
     here, there, move = there_and_back(four)
     first = ferry.start("sequential_four.yaml", *move, environment=kill_at(killer, moments[0]))
@@ -183,23 +181,20 @@ def test_the_controller_that_resumes_may_be_killed_too(program, four, vm0, kille
     assert (first.returncode, second.returncode) == (-9, -9), second.stdout + second.stderr
     check_record(ferry.out / "journal", moments[1])
     third = subprocess.run([program, "resume", ferry.out, "--quiet"], text=True, capture_output=True, timeout=300)
-    host = check_end(four, ferry, vm0, ends, here, there, third)
+    host = check_end(four, ferry, boot, ends, here, there, third)
     tell(f"\n{moments[0]}; {moments[1]}", f"resume: exit status {third.returncode}", ferry.table("migrations.csv")[0]["outcome"],
          f"whole on {host}")  # fmt: skip
 
 
 def test_what_had_not_begun_when_the_controller_was_killed_is_done_by_the_next(program, four, killer, tmp_path):
-    four.bring_home("vm0")
+    in_parallel(four.bring_home, list(four.vms))
     ferry = Ferry(program, four, tmp_path)
-    try:
-        running = ferry.start("sequential_four.yaml", "--set", "migrations.leave.vms=vm[0-1]",
-                              environment=kill_at(killer, "after migration vm0"))  # fmt: skip
-        running.communicate(timeout=300)
-        assert running.returncode == -9
-        resumed = subprocess.run([program, "resume", ferry.out, "--quiet"], text=True, capture_output=True, timeout=300)
-        assert resumed.returncode == 1, resumed.stdout + resumed.stderr
-        assert {vm: move["outcome"] for vm, move in ferry.moves().items()} == {"vm0": "rolled_back", "vm1": "completed"}
-        check_whole(four, "vm0", "host0")
-        check_whole(four, "vm1", "host1")
-    finally:
-        in_parallel(four.bring_home, ["vm0", "vm1"])
+    running = ferry.start("sequential_four.yaml", "--set", "migrations.leave.vms=vm[0-1]",
+                          environment=kill_at(killer, "after migration vm0"))  # fmt: skip
+    running.communicate(timeout=300)
+    assert running.returncode == -9
+    resumed = subprocess.run([program, "resume", ferry.out, "--quiet"], text=True, capture_output=True, timeout=300)
+    assert resumed.returncode == 1, resumed.stdout + resumed.stderr
+    assert {vm: move["outcome"] for vm, move in ferry.moves().items()} == {"vm0": "rolled_back", "vm1": "completed"}
+    check_whole(four, "vm0", "host0")
+    check_whole(four, "vm1", "host1")

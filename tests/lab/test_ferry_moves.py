@@ -14,9 +14,9 @@ PHASES = ["set_pre_migration", "detach_vf", "remove_ivshmem", "migration", "atta
 
 @pytest.fixture
 def ferry(program, four, tmp_path):
-    """Afterwards every VM is brought home."""
-    yield Ferry(program, four, tmp_path)
+    """Every VM is at home."""
     in_parallel(four.bring_home, list(four.vms))
+    return Ferry(program, four, tmp_path)
 
 
 @pytest.mark.parametrize("scenario", ["sequential_four.yaml", "parallel_four.yaml"])
@@ -152,18 +152,18 @@ RESTLESS = 60_000_000
         ("[auto_converge, abort]", ["completed", "rolled_back"], "did not converge in 2 rounds: throttled (auto_converge)"),
     ],
 )
-def test_a_migration_that_does_not_converge_ends_as_on_stall_says(program, unlike, tmp_path, on_stall, outcomes, reason):
-    ferry = Ferry(program, unlike, tmp_path)
-    changes = ["migrations.leave.memory.bandwidth_limit=32MiB/s", "migrations.leave.memory.downtime_limit=100ms",
+def test_a_migration_that_does_not_converge_ends_as_on_stall_says(program, lab, tmp_path, on_stall, outcomes, reason):
+    ferry = Ferry(program, lab, tmp_path)
+    changes = ["migrations.leave.memory.bandwidth_limit=64MiB/s", "migrations.leave.memory.downtime_limit=10ms",
                "migrations.leave.memory.max_rounds=2", f"migrations.leave.memory.on_stall={on_stall}"]  # fmt: skip
-    unlike.set_dirty_rate("vm0", RESTLESS)
+    lab.set_dirty_rate("vm0", RESTLESS)
     try:
         status, said = ferry.run("dirtying.yaml", *(word for change in changes for word in ["--set", change]))
         move = ferry.moves()["vm0"]
         assert move["outcome"] in outcomes, said
         assert status == (0 if move["outcome"] == "completed" else 1)
         assert reason in move["reason"]
-        check_whole(unlike, "vm0", "host1" if move["outcome"] == "completed" else "host0")
+        check_whole(lab, "vm0", "host1" if move["outcome"] == "completed" else "host0")
     finally:
-        unlike.set_dirty_rate("vm0", 0)
-        unlike.bring_home("vm0")
+        lab.set_dirty_rate("vm0", 0)
+        lab.bring_home("vm0")

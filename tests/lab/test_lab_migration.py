@@ -40,30 +40,30 @@ def test_guests_change_places_and_live_on(bare):
             assert lab.host_of(name).name == vm.host
 
 
-def test_a_shared_memory_device_in_its_usual_role_forbids_migration(unlike):
+def test_a_shared_memory_device_in_its_usual_role_forbids_migration(lab):
     with pytest.raises(libvirt.libvirtError, match="shmem device|peer mode|ivshmem"):
-        unlike.migrate("vm0", "host1")
-    assert unlike.host_of("vm0").name == "host0"
+        lab.migrate("vm0", "host1")
+    assert lab.host_of("vm0").name == "host0"
 
 
-def test_zero_pages_do_not_travel(unlike):
-    unlike.remove_ivshmem("vm1")
-    statistics = unlike.migrate("vm1", "host1")
+def test_zero_pages_do_not_travel(lab):
+    lab.remove_ivshmem("odd")
+    statistics = lab.migrate("odd", "host1")
     assert statistics["memory_constant"] * 4096 > 0.5 * 256 * MIB
     assert statistics["memory_normal_bytes"] == pytest.approx(0.4 * 256 * MIB, rel=0.15)
-    unlike.bring_home("vm1")
+    lab.bring_home("odd")
 
 
-def test_a_dirtying_guest_takes_more_than_an_idle_one_and_is_brought_home_with_all_its_devices(unlike):
+def test_a_dirtying_guest_takes_more_than_an_idle_one_and_is_brought_home_with_all_its_devices(lab):
     slow = {libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: 64}  # MiB/s
-    unlike.remove_ivshmem("vm0")
-    idle = unlike.migrate("vm0", "host1", **slow)
-    unlike.set_dirty_rate("vm0", 20_000_000)
-    busy = unlike.bring_home("vm0", **slow)
+    lab.remove_ivshmem("vm0")
+    idle = lab.migrate("vm0", "host1", **slow)
+    lab.set_dirty_rate("vm0", 20_000_000)
+    busy = lab.bring_home("vm0", **slow)
     assert busy["memory_normal_bytes"] > idle["memory_normal_bytes"] + 8 * MIB
-    assert unlike.dirty_status("vm0")["rate"] == 20_000_000
-    unlike.set_dirty_rate("vm0", 0)
-    assert unlike.host_of("vm0").name == "host0"
-    with unlike.domain("vm0") as domain:
+    assert lab.dirty_status("vm0")["rate"] == 20_000_000
+    lab.set_dirty_rate("vm0", 0)
+    assert lab.host_of("vm0").name == "host0"
+    with lab.domain("vm0") as domain:
         assert "<alias name='ua-vf0'/>" in domain.XMLDesc()
         assert "<alias name='ua-shm0'/>" in domain.XMLDesc()

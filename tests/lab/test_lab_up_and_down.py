@@ -215,7 +215,7 @@ def test_the_cluster_file_tells_how_to_reach_hosts_and_domains(lab, vms_wanted):
     content = yaml.safe_load(lab.cluster_file.read_text())
     assert content["ferry_cluster"] == 1
     assert list(content["hosts"]) == ["host0", "host1"]
-    assert list(content["vms"]) == [f"vm{i}" for i in range(vms_wanted)]
+    assert list(content["vms"]) == [*(f"vm{i}" for i in range(vms_wanted)), "odd"]
     for name, entry in content["hosts"].items():
         address = lab.host(name).address
         assert entry == {
