@@ -28,9 +28,8 @@ void DomainMark::give_back(DeviceKind kind) {
 
 bool DomainMark::may_still_unplug(DeviceKind kind, std::string_view host) const {
   const TakenDevice* device = find(kind);
-  if (device == nullptr || (phase != Phase::detach_vf && phase != Phase::remove_ivshmem)) {
-    return false;
-  }
+  if (device == nullptr || device->gone) return false;
+  if (phase != Phase::detach_vf && phase != Phase::remove_ivshmem) return false;
   return (device->host.empty() ? source : device->host) == host;
 }
 
@@ -45,6 +44,7 @@ std::string to_xml(const DomainMark& mark) {
     const XmlElement taken = move.add("taken");
     taken.set_attribute("device", std::string(to_name(device.kind)));
     if (!device.host.empty()) taken.set_attribute("host", device.host);
+    if (device.gone) taken.set_attribute("gone", "yes");
     // As text: as elements the device would be read in Ferry's namespace.
     taken.set_content(device.xml);
   }
@@ -67,6 +67,7 @@ std::optional<DomainMark> read_mark(std::string_view xml) {
     for (const DeviceKind kind : all_kinds) {
       if (taken.attribute("device") == to_name(kind)) {
         mark.take(kind, taken.content(), taken.attribute("host"));
+        mark.taken.back().gone = taken.attribute("gone") == "yes";
       }
     }
   }

@@ -19,8 +19,9 @@ inline constexpr const char* metadata_prefix = "ferry";
 /// A device that was taken away, or is about to be.
 struct TakenDevice {
   DeviceKind kind = DeviceKind::virtual_function;
-  std::string xml;   ///< as it was plugged in before
-  std::string host;  ///< where: its name in the scenario; empty: on the mark's source
+  std::string xml;    ///< as it was plugged in before
+  std::string host;   ///< where: its name in the scenario; empty: on the mark's source
+  bool gone = false;  ///< it has gone, and is about to be plugged in again
 };
 
 struct DomainMark {
@@ -36,9 +37,9 @@ struct DomainMark {
   void take(DeviceKind kind, std::string xml, std::string host);
   void give_back(DeviceKind kind);
   /// For a domain that runs on `host` and has the device although it was taken: may the guest still
-  /// be about to let it go? Not on another host than the one where it was asked to, and not once a
-  /// migration was asked for, which devices must be gone for: then it was plugged in again, and the
-  /// controller ended before it could note that.
+  /// be about to let it go? Not on another host than the one where it was asked to, not if it was
+  /// seen to be gone, and not once a migration was asked for, which devices must be gone for: then
+  /// it was plugged in again, and the controller ended before it could note that.
   [[nodiscard]] bool may_still_unplug(DeviceKind kind, std::string_view host) const;
 };
 

@@ -288,7 +288,8 @@ Result<> LibvirtHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline)
     target.unplugging = false;
     target.plugging = true;
   }
-  Result<> done = plug_in(vm, kind, *place, deadline);
+  Result<> done = note_gone(vm, kind, place->host, deadline);
+  if (done) done = plug_in(vm, kind, *place, deadline);
   {
     const Lock lock(*mutex_);
     device(vm, kind).plugging = false;
@@ -299,6 +300,19 @@ Result<> LibvirtHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline)
     if (mark) mark->give_back(kind);
   });
   return {};
+}
+
+/// On the host where a device was taken away: else a controller that finds it there could not tell
+/// whether it has come back or has yet to go.
+Result<> LibvirtHypervisor::note_gone(VmId vm, DeviceKind kind, HostId host, TimePoint deadline) {
+  {
+    const Lock lock(*mutex_);
+    const std::optional<DomainMark>& known = at(vm).mark;
+    if (!known || !known->may_still_unplug(kind, link_.name(host))) return {};
+  }
+  return mark(vm, host, deadline, [&](std::optional<DomainMark>& mark) {
+    for (TakenDevice& taken : mark->taken) taken.gone = taken.gone || taken.kind == kind;
+  });
 }
 
 Result<> LibvirtHypervisor::plug_in(VmId vm, DeviceKind kind, const VmPlace& place,

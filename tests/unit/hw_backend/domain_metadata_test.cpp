@@ -11,6 +11,7 @@ TEST(DomainMetadata, a_mark_is_read_as_it_was_written) {
   DomainMark mark{"run <1> & 'two'", Phase::detach_vf, "host0", "host1", {}};
   mark.take(DeviceKind::virtual_function, nic_xml, "host <0>");
   mark.take(DeviceKind::ivshmem, shmem_xml, "");
+  mark.taken[1].gone = true;
   const auto read = read_mark(to_xml(mark));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->run, mark.run);
@@ -23,6 +24,8 @@ TEST(DomainMetadata, a_mark_is_read_as_it_was_written) {
   EXPECT_EQ(read->find(DeviceKind::ivshmem)->xml, shmem_xml);
   EXPECT_EQ(read->find(DeviceKind::virtual_function)->host, "host <0>");
   EXPECT_EQ(read->find(DeviceKind::ivshmem)->host, "");
+  EXPECT_FALSE(read->find(DeviceKind::virtual_function)->gone);
+  EXPECT_TRUE(read->find(DeviceKind::ivshmem)->gone);
 }
 
 TEST(DomainMetadata, libvirt_may_return_it_in_its_namespace) {
@@ -75,6 +78,8 @@ TEST(DomainMetadata, a_device_may_still_go_only_where_it_was_asked_to_and_before
     EXPECT_EQ(mark.may_still_unplug(DeviceKind::virtual_function, each.runs_on), each.may)
         << to_name(each.phase) << ", taken on '" << each.taken_on << "', runs on " << each.runs_on;
     EXPECT_FALSE(mark.may_still_unplug(DeviceKind::ivshmem, each.runs_on));  // was not taken
+    mark.taken[0].gone = true;
+    EXPECT_FALSE(mark.may_still_unplug(DeviceKind::virtual_function, each.runs_on));
   }
 }
 

@@ -34,15 +34,15 @@ class LeftVm : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  /// The VM runs on host `on` with that mark and its NIC; both hosts are there.
-  void left(std::uint32_t on, const DomainMark& mark) {
+  /// The VM runs on host `on` with that mark and its NIC, or without one; both hosts are there.
+  void left(std::uint32_t on, const DomainMark& mark, const std::string& nic = driver_nic_xml) {
     std::string element = to_xml(mark);
     const std::string name = "<move";
     element.replace(element.find(name), name.size(),
                     std::string(name) + " xmlns='" + metadata_namespace + "'");
     std::ofstream(folder_ / "domain.xml")
         << "<domain type='test' id='1'><name>hpc-07</name><memory unit='MiB'>160</memory><metadata>"
-        << element << "</metadata><os><type>hvm</type></os><devices>" << driver_nic_xml
+        << element << "</metadata><os><type>hvm</type></os><devices>" << nic
         << "</devices></domain>";
     for (std::uint32_t i = 0; i < 2; ++i) {
       const std::string host = "host" + std::to_string(i);
@@ -67,7 +67,7 @@ class LeftVm : public testing::Test {
     return mark;
   }
   /// The world's clock runs so many times as fast as a real one.
-  void run(const std::function<void(World&)>& body, double speed = 1) const {
+  void run(const std::function<void(World&, ClusterLink&)>& body, double speed = 1) const {
     const ThreadClock clock(speed);
     ThreadExecutor executor(clock);
     ThreadSleeper sleeper(clock);
@@ -75,7 +75,7 @@ class LeftVm : public testing::Test {
     LibvirtHypervisor hypervisor(link, instance_, "leave-004");
     ThreadFabric fabric(executor);
     World world{sleeper, executor, hypervisor, hypervisor, fabric};
-    executor.adopt([&] { body(world); });
+    executor.adopt([&] { body(world, link); });
     executor.wait_for_tasks();
   }
   static TimePoint later(const World& world) { return world.clock.now() + Duration::seconds(60); }
@@ -87,7 +87,7 @@ class LeftVm : public testing::Test {
 
 TEST_F(LeftVm, whose_device_was_asked_to_go_where_it_runs_may_yet_lose_it) {
   left(0, mark_of(Phase::detach_vf, "host0"));
-  run([&](World& world) {
+  run([&](World& world, ClusterLink& /*link*/) {
     const Result<> attached = world.hypervisor.attach(vm0, vf, later(world));
     ASSERT_FALSE(attached);
     EXPECT_EQ(attached.error().kind, FailureKind::refused);
@@ -96,9 +96,21 @@ TEST_F(LeftVm, whose_device_was_asked_to_go_where_it_runs_may_yet_lose_it) {
   });
 }
 
+TEST_F(LeftVm, whose_device_comes_back_where_it_was_taken_is_marked_so_before_it_does) {
+  left(0, mark_of(Phase::detach_vf, "host0"), "");
+  run([&](World& world, ClusterLink& link) {
+    EXPECT_FALSE(world.hypervisor.attach(vm0, vf, later(world)));  // the host has no function
+    const auto seen =
+        link.ask<DomainState>(vm0, HostId{0}, "looking", later(world),
+                              [](HostConnections& host) { return look_at(host, "hpc-07"); });
+    ASSERT_TRUE(seen && seen->mark && seen->mark->find(vf) != nullptr);
+    EXPECT_TRUE(seen->mark->find(vf)->gone);
+  });
+}
+
 TEST_F(LeftVm, does_not_move_while_a_device_may_yet_go) {
   left(0, mark_of(Phase::detach_vf, "host0"));
-  run([&](World& world) {
+  run([&](World& world, ClusterLink& /*link*/) {
     class : public TransferObserver {
       void round_done(VmId /*vm*/, const RoundReport& /*round*/) override {}
     } nobody;
@@ -116,7 +128,7 @@ class WholeVm : public LeftVm,
 TEST_P(WholeVm, has_its_device_back_although_its_mark_says_that_it_was_taken) {
   const auto [host, phase] = GetParam();
   left(host, mark_of(phase, "host0"));
-  run([&](World& world) {
+  run([&](World& world, ClusterLink& /*link*/) {
     const Result<> attached = world.hypervisor.attach(vm0, vf, later(world));
     EXPECT_TRUE(attached) << attached.error().reason;
     const Result<> awaited = world.hypervisor.await_detached(vm0, vf, later(world));
@@ -137,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(Rest, WholeVm,
 TEST_F(LeftVm, is_at_rest_when_a_device_that_may_go_has_not_gone_for_a_while) {
   left(0, mark_of(Phase::detach_vf, "host0"));
   run(
-      [&](World& world) {
+      [&](World& world, ClusterLink& /*link*/) {
         EXPECT_TRUE(world.hypervisor.await_settled(vm0, later(world)));
         EXPECT_TRUE(world.hypervisor.attach(vm0, vf, later(world)));
       },
