@@ -14,7 +14,9 @@ from ferry_lab.lab import in_parallel
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios" / "lab" / "two_vms.yaml"
-SLOW = ["--set", "migrations.*.memory.bandwidth_limit=40MB/s"]  # the 100 MB of a guest then take some seconds
+# The 90 MB of a guest then take some seconds.
+SLOW = ["--set", "migrations.*.memory.bandwidth_limit=40MB/s"]
+LESS_SLOW = ["--set", "migrations.*.memory.bandwidth_limit=80MB/s"]
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +170,7 @@ def wait_until(holds, what):
     end = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < end, what
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def test_ctrl_c_twice_rolls_back(ferry):
@@ -204,12 +206,12 @@ def test_an_interrupted_sweep_finishes_its_cell_and_goes_on_later(ferry):
 
 
 def test_a_sweep_whose_controller_was_killed_goes_on_when_the_cell_is_at_rest(ferry):
-    process = ferry.start("sweep", "--yes", "--repeat", "1", "--out", "study", "--no-plots", *SLOW)
+    process = ferry.start("sweep", "--yes", "--repeat", "1", "--out", "study", "--no-plots", *LESS_SLOW)
     journal = ferry.folder / "study/cells/cell-0000/journal"
     wait_until(lambda: journal.exists() and "migration" in journal.read_text(), "a migration begins")
     process.kill()
     process.communicate()
-    sweep = ["sweep", "--repeat", "1", "--out", "study", "--no-plots", "--resume", *SLOW]
+    sweep = ["sweep", "--repeat", "1", "--out", "study", "--no-plots", "--resume", *LESS_SLOW]
     refused = ferry(*sweep)
     assert refused.returncode == 2
     assert refused.stderr.endswith("ferry resume study/cells/cell-0000 would be right, and then the sweep can go on\n")
