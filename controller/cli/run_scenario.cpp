@@ -76,9 +76,9 @@ class Execution {
   }
 
   void run_in_cluster() {
-    auto times = run_on_hardware(
-        outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
-        [this](World& world) { run_with_watcher(world, watch_interval); });
+    auto times =
+        run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
+                        [this](World& world) { run_with_watcher(world, watch_interval); });
     // What earlier controllers waited for is not known, and their moves are among the records.
     if (options_.history == nullptr) outcome_.hypervisor_times = std::move(times);
   }
@@ -146,7 +146,7 @@ class Execution {
   void run_through_downs(World& world, const Around& around) {
     std::vector<ControllerDown> downs;
     for (const ControllerDownSpec& down : outcome_.instance.controller_downs) {
-      downs.push_back({{down.record, ControllerDeath::When::torn}, down.away});
+      downs.push_back({{down.record, when_of(down.last_record)}, down.away});
     }
     SessionOptions session_options;
     session_options.on_progress = options_.on_progress;
@@ -205,6 +205,12 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
         "the hw world is a cluster's");
   auto outcome = std::make_unique<RunOutcome>();
   outcome->instance = expand(loaded.scenario);
+  if (options.world == WorldKind::hw && !outcome->instance.cluster_faults.empty()) {
+    return tl::unexpected(RunError{
+        ExitStatus::bad_input,
+        "faults: host_down, link_down, slow_link and late_libvirt are for --on sim and --on "
+        "threads; take them out for a real world"});
+  }
   if (options.world == WorldKind::hw && !outcome->instance.controller_downs.empty()) {
     return tl::unexpected(RunError{
         ExitStatus::bad_input,

@@ -31,10 +31,10 @@ void prepare(SessionCase& session, Phase phase, FaultKind kind) {
   if (kind == FaultKind::times_out) {
     // Well above what the phase takes by itself, well below the stall.
     timeout_of(move.timeouts, phase) = Duration::seconds(3);
-    session.fault(vm0, phase, PhaseFault::Fail::no, Duration::seconds(4));
+    session.fault(vm0, phase, Fault::Fail::no, Duration::seconds(4));
   } else {
     session.fault(vm0, phase,
-                  kind == FaultKind::fails_once ? PhaseFault::Fail::once : PhaseFault::Fail::always);
+                  kind == FaultKind::fails_once ? Fault::Fail::once : Fault::Fail::always);
   }
 }
 
@@ -61,7 +61,7 @@ TEST_P(FaultTableInWorlds, without_another_virtual_function_a_failed_attach_lead
   SessionCase session;
   session.cluster.instance.hosts[3].virtual_functions = 1;
   session.move(vm0, host3);
-  session.fault(vm0, Phase::attach_vf, PhaseFault::Fail::once);
+  session.fault(vm0, Phase::attach_vf, Fault::Fail::once);
   GetParam()->run(session.cluster.instance, session.cluster.platform, [&](World& world) {
     const SessionEnd end = run_session(world, session);
     EXPECT_EQ(end.only_move().outcome, Outcome::rolled_back);
@@ -75,7 +75,7 @@ TEST_P(FaultTableInWorlds, without_another_virtual_function_a_failed_attach_lead
 TEST_P(FaultTableInWorlds, a_failed_move_is_tried_again_as_often_as_asked) {
   SessionCase session;
   session.move(vm0, host3).retry = {.attempts = 1, .wait = Duration::milliseconds(20)};
-  session.fault(vm0, Phase::migration, PhaseFault::Fail::once);
+  session.fault(vm0, Phase::migration, Fault::Fail::once);
   GetParam()->run(session.cluster.instance, session.cluster.platform, [&](World& world) {
     const SessionEnd end = run_session(world, session);
     EXPECT_EQ(end.only_move().outcome, Outcome::completed);
