@@ -10,6 +10,7 @@
 #include "core/ports/randomness.hpp"
 #include "core/scenario/document.hpp"
 #include "core/scenario/writer.hpp"
+#include "core/topology/inventory.hpp"
 #include "tests/contract/small_cluster.hpp"
 #include "tests/swarm/phases.hpp"
 
@@ -204,7 +205,12 @@ void draw_phase_faults(Dice& dice, const AllowedEnds& target, const Instance& in
                        Scenario& scenario) {
   const auto add = [&](Phase phase, Kind kind) {
     const VmSpec& vm = instance.vms[instance.moves[dice.below(instance.moves.size())].vm.index];
-    if (comes_to(vm, phase)) scenario.faults.push_back(phase_fault(dice, phase, kind, vm.name));
+    const bool another = std::any_of(
+        scenario.faults.begin(), scenario.faults.end(),
+        [&](const Fault& fault) { return fault.phase == phase && fault.vm.text == vm.name; });
+    if (comes_to(vm, phase) && !another) {
+      scenario.faults.push_back(phase_fault(dice, phase, kind, vm.name));
+    }
   };
   if (is_of_phase(target.fault)) add(target.phase, target.fault);
   if (!dice.one_in(3)) return;
@@ -226,6 +232,22 @@ std::optional<Drawn> read(const Scenario& scenario) {
   if (!plan) return std::nullopt;
   drawn.plan = std::move(*plan);
   return drawn;
+}
+
+/// Whether each wave finds all of its places at once when those before it have moved.
+bool waves_fit(const Drawn& drawn) {
+  Inventory inventory(drawn.instance);
+  for (const PlannedWave& wave : drawn.plan.waves) {
+    for (const std::size_t move : wave.moves) {
+      const VmId vm = drawn.instance.moves[move].vm;
+      if (!inventory.fits(vm, drawn.plan.moves[move].to)) return false;
+      inventory.reserve(vm, drawn.plan.moves[move].to);
+    }
+    for (const std::size_t move : wave.moves) {
+      inventory.release(drawn.instance.moves[move].vm, drawn.plan.moves[move].from);
+    }
+  }
+  return true;
 }
 
 /// Faults of hosts and links, and of the controller.
@@ -333,7 +355,7 @@ Drawn draw_calm(std::uint64_t seed) {
     Dice dice(seed, fmt::format("swarm {}", attempt));
     Scenario scenario = draw_cluster(dice, seed);
     const std::optional<Drawn> cluster = read(scenario);
-    if (!cluster) continue;
+    if (!cluster || !waves_fit(*cluster)) continue;
     draw_phase_faults(dice, target_of(seed), cluster->instance, scenario);
     if (std::optional<Drawn> drawn = read(scenario)) return std::move(*drawn);
   }

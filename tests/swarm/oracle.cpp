@@ -104,6 +104,9 @@ class Oracle {
     }
     for (std::size_t i = 0; i < wave.moves.size(); ++i) {
       const MoveHistory& move = wave.moves[i];
+      if (const auto death = death_of(move.vm); death && *death < wave.opened) {
+        hit(wave_index, i, {Phase::set_pre_migration, Kind::host_down}, false);
+      }
       for (const SpanRecord& span : spans_in(wave, move.vm)) {
         phase_faults(wave_index, i, span);
         cluster_faults(wave_index, i, span);
@@ -216,16 +219,18 @@ class Oracle {
       wrong(fmt::format("{} moves ended, of {}", aftermath_.records->moves().size(),
                         instance_.moves.size()));
     }
-    const auto& moves = aftermath_.records->moves();
-    const bool trouble = std::any_of(moves.begin(), moves.end(), [](const MoveRecord& move) {
-      return move.outcome != Outcome::completed && move.outcome != Outcome::not_started;
-    });
-    for (const MoveRecord& move : moves) {
+    // Who did not leave, and functions that failed and stay out of use, take places of others.
+    const bool trouble =
+        std::any_of(cells_.begin(), cells_.end(), [](const auto& wave) { return !wave.empty(); });
+    for (const MoveRecord& move : aftermath_.records->moves()) {
       if (move.outcome != Outcome::completed && move.reason.empty()) {
         wrong(fmt::format("the move of {} gives no reason", name(move.vm)));
       }
       if (move.outcome == Outcome::not_started) {
-        if (!trouble) wrong(fmt::format("{} was not moved although nobody failed", name(move.vm)));
+        if (!trouble) {
+          wrong(fmt::format("{} was not moved ({}) although nobody failed", name(move.vm),
+                            move.reason));
+        }
         continue;
       }
       if (move.outcome == Outcome::lost) {
