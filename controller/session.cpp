@@ -141,7 +141,12 @@ class Session::Impl {
   [[nodiscard]] std::optional<VmId> still_to_come(const PlannedWave& wave) const;
   void give_up_followers();
   void give_up(std::size_t index, const std::string& reason);
-  void give_up_pending(const std::function<std::string(const WaveState&)>& reason);
+  /// Those that `which` names; false: there was none.
+  bool give_up_pending(
+      const std::function<std::string(const WaveState&)>& reason,
+      const std::function<bool(const WaveState&)>& which = [](const WaveState&) { return true; });
+  /// Whether a host that one of its moves would go to is out of use.
+  [[nodiscard]] bool is_bound_for_down(const WaveState& wave) const;
   [[nodiscard]] std::string why_stuck(const WaveState& wave) const;
   [[nodiscard]] TimePoint next_time() const;
   void report();
@@ -334,7 +339,11 @@ void Session::Impl::run() {
       if (running_ == 0 && (pending_ == 0 || !unsettled_.empty())) break;
       const TimePoint next = next_time();
       if (running_ == 0 && next == TimePoint::never()) {
-        give_up_pending([this](const WaveState& wave) { return why_stuck(wave); });
+        // Who has nowhere to go stands in the way of nobody.
+        const bool some =
+            give_up_pending([this](const WaveState& wave) { return why_stuck(wave); },
+                            [this](const WaveState& wave) { return is_bound_for_down(wave); });
+        if (!some) give_up_pending([this](const WaveState& wave) { return why_stuck(wave); });
         continue;
       }
       if (changed_->wait_until(*mutex_, next) == Wake::cancelled) {
@@ -719,7 +728,9 @@ void Session::Impl::give_up(std::size_t index, const std::string& reason) {
 }
 
 /// A VM's later moves are given up after its earlier ones, which end in order.
-void Session::Impl::give_up_pending(const std::function<std::string(const WaveState&)>& reason) {
+bool Session::Impl::give_up_pending(const std::function<std::string(const WaveState&)>& reason,
+                                    const std::function<bool(const WaveState&)>& which) {
+  bool some = false;
   bool progress = true;
   while (progress) {
     progress = false;
@@ -729,12 +740,20 @@ void Session::Impl::give_up_pending(const std::function<std::string(const WaveSt
       const bool its_turn =
           std::all_of(wave.planned.moves.begin(), wave.planned.moves.end(),
                       [&](std::size_t move) { return queue_of(move).front() == move; });
-      if (!its_turn) continue;
+      if (!its_turn || !which(wave)) continue;
       give_up(i, reason(wave));
-      progress = true;
+      if (offered_ == i) offered_.reset();
+      some = progress = true;
     }
   }
   report();
+  return some;
+}
+
+bool Session::Impl::is_bound_for_down(const WaveState& wave) const {
+  return std::any_of(wave.planned.moves.begin(), wave.planned.moves.end(), [&](std::size_t move) {
+    return std::find(down_.begin(), down_.end(), destinations_[move]) != down_.end();
+  });
 }
 
 std::string Session::Impl::why_stuck(const WaveState& wave) const {

@@ -101,11 +101,12 @@ struct ControllerDownSpec {
 struct ClusterFaultSpec {
   enum class Kind { host_down, link_down, slow_link, late_libvirt } kind = Kind::host_down;
   HostId host;
-  std::optional<std::uint32_t> network;  ///< index in `networks`, of a link; none: all of them
+  /// Index in `networks`, of a link; none: all of them.
+  std::optional<std::uint32_t> network = std::nullopt;
   TimePoint from;
   TimePoint until = TimePoint::never();
-  Ratio factor;    ///< of a slow link, above 0
-  Duration delay;  ///< of late answers; zero: no answer before `until`
+  Ratio factor = Ratio(0);           ///< of a slow link, above 0
+  Duration delay = Duration::zero();  ///< of late answers; zero: no answer before `until`
 };
 
 /// A constraint with its VMs, each once.

@@ -19,14 +19,18 @@ namespace {
 
 using Kind = FaultKind;
 
-Duration ms(std::uint64_t count) { return Duration::milliseconds(static_cast<std::int64_t>(count)); }
+Duration ms(std::uint64_t count) {
+  return Duration::milliseconds(static_cast<std::int64_t>(count));
+}
 
 class Dice {
  public:
   Dice(std::uint64_t seed, std::string_view name) : stream_(seed, name) {}
   std::uint64_t below(std::uint64_t bound) { return stream_.next_below(bound); }
   /// Both included.
-  std::uint64_t between(std::uint64_t low, std::uint64_t high) { return low + below(high - low + 1); }
+  std::uint64_t between(std::uint64_t low, std::uint64_t high) {
+    return low + below(high - low + 1);
+  }
   bool one_in(std::uint64_t many) { return below(many) == 0; }
   template <class T>
   T of(std::initializer_list<T> values) {
@@ -68,7 +72,8 @@ void draw_platform(Dice& dice, Platform& platform) {
 }
 
 void draw_memory(Dice& dice, Migration& migration) {
-  migration.transport = dice.of({Transport::tcp, Transport::tcp, Transport::ipoib, Transport::rdma});
+  migration.transport =
+      dice.of({Transport::tcp, Transport::tcp, Transport::ipoib, Transport::rdma});
   MemoryOptions& memory = migration.memory;
   memory.pin_all = dice.one_in(2);
   if (migration.transport == Transport::rdma) {
@@ -127,13 +132,14 @@ Scenario draw_cluster(Dice& dice, std::uint64_t seed) {
   scenario.seed = seed;
   draw_platform(dice, scenario.platform);
   const auto hosts = static_cast<std::uint32_t>(dice.between(4, 7));
-  scenario.cluster.hosts.push_back({.name = "host",
-                                    .count = hosts,
-                                    .numbered = true,
-                                    .cores = 32,
-                                    .memory = Bytes::gibi(8),
-                                    .virtual_functions = static_cast<std::uint32_t>(dice.of({4U, 8U})),
-                                    .ivshmem = Bytes::gibi(1)});
+  scenario.cluster.hosts.push_back(
+      {.name = "host",
+       .count = hosts,
+       .numbered = true,
+       .cores = 32,
+       .memory = Bytes::gibi(8),
+       .virtual_functions = static_cast<std::uint32_t>(dice.of({4U, 8U})),
+       .ivshmem = Bytes::gibi(1)});
   const auto vms = static_cast<std::uint32_t>(dice.between(1, 5));
   VmGroup group;
   group.name = "vm";
@@ -284,8 +290,8 @@ class Trouble {
     fault.journal = records.empty() ? static_cast<std::uint32_t>(dice_.between(1, journal_.size()))
                                     : dice_.of(records);
     fault.controller_down = ms(dice_.below(400));
-    fault.last_record = dice_.of(
-        {Fault::LastRecord::torn, Fault::LastRecord::whole, Fault::LastRecord::missing});
+    fault.last_record =
+        dice_.of({Fault::LastRecord::torn, Fault::LastRecord::whole, Fault::LastRecord::missing});
     // With `whole` it goes down after the record, which may end the phase.
     if (!records.empty() && fault.last_record == Fault::LastRecord::whole) fault.journal -= 1;
     scenario.faults.push_back(fault);
@@ -306,8 +312,11 @@ class Trouble {
     const HostId either = dice_.one_in(2) ? span.host : other;
     const Duration keepalive = calm_.scenario.platform.hypervisor.keepalive;
     const bool passes = dice_.one_in(2);
-    if (passes) fault.lasts = ms(1) + keepalive * (0.02 * static_cast<double>(dice_.between(1, 150)));
-    const auto named = [&](HostId host) { return Reference{calm_.instance.hosts[host.index].name}; };
+    if (passes)
+      fault.lasts = ms(1) + keepalive * (0.02 * static_cast<double>(dice_.between(1, 150)));
+    const auto named = [&](HostId host) {
+      return Reference{calm_.instance.hosts[host.index].name};
+    };
     switch (kind) {
       case Kind::host_down: fault.host_down = named(span.host); break;
       case Kind::other_host_down: fault.host_down = named(other); break;

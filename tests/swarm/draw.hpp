@@ -22,8 +22,8 @@ struct Drawn {
 /// The cell of the fault table that this seed is meant to hit; neighbouring seeds take all in turn.
 const AllowedEnds& target_of(std::uint64_t seed);
 
-/// The scenario of the seed with those of its faults that are of phases. Never fails: what could not
-/// be planned is drawn anew.
+/// The scenario of the seed with those of its faults that are of phases. Never fails: what could
+/// not be planned is drawn anew.
 Drawn draw_calm(std::uint64_t seed);
 /// Whether the seed has faults of the cluster or the controller besides.
 bool has_more(std::uint64_t seed);

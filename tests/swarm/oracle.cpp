@@ -137,7 +137,8 @@ class Oracle {
       const auto kind = [&] {
         switch (fault.kind) {
           case ClusterFaultSpec::Kind::host_down:
-            return seen_at_fault(i, span.vm) == fault.host ? Kind::host_down : Kind::other_host_down;
+            return seen_at_fault(i, span.vm) == fault.host ? Kind::host_down
+                                                           : Kind::other_host_down;
           case ClusterFaultSpec::Kind::link_down: return Kind::link_down;
           case ClusterFaultSpec::Kind::slow_link: return Kind::slow_link;
           case ClusterFaultSpec::Kind::late_libvirt: return Kind::late_libvirt;
@@ -155,8 +156,7 @@ class Oracle {
       const std::string& text = aftermath_.journal[record];
       if (!text.starts_with("controller ") || text.starts_with("controller ends")) continue;
       if (++begun == 1) continue;
-      const auto before =
-          read_history(std::span(aftermath_.journal).first(record), instance_);
+      const auto before = read_history(std::span(aftermath_.journal).first(record), instance_);
       for (std::size_t wave = 0; wave < before->waves.size(); ++wave) {
         if (before->waves[wave].closed) continue;
         for (std::size_t i = 0; i < before->waves[wave].moves.size(); ++i) {
@@ -207,7 +207,8 @@ class Oracle {
                    kind == Kind::late_libvirt;
     }
     if (allowed.cells.empty() || allowed.waves > 1) allowed.outcomes.insert(Outcome::completed);
-    // A device that comes back only at a second attempt, or on the way back, meets the next trouble.
+    // A device that comes back only at a second attempt, or on the way back, meets the next
+    // trouble.
     if (of_devices && allowed.cells.size() > 1) {
       allowed.outcomes.insert({Outcome::degraded, Outcome::rolled_back, Outcome::completed});
     }
@@ -286,7 +287,8 @@ class Oracle {
       if (found.moving) wrong(name(vm) + " is still being moved");
       const HostId told = last == nullptr ? instance_.vms[i].host : last->to;
       if (found.host != told) {
-        wrong(fmt::format("{} runs on {}, not on {}", name(vm), instance_.hosts[found.host.index].name,
+        wrong(fmt::format("{} runs on {}, not on {}", name(vm),
+                          instance_.hosts[found.host.index].name,
                           instance_.hosts[told.index].name));
       }
       const VmSpec& spec = instance_.vms[i];

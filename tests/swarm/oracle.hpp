@@ -14,7 +14,7 @@ namespace ferry {
 
 /// Where a VM was when something went wrong in the cluster.
 struct Sighting {
-  std::size_t fault = 0;  ///< index in `Instance::cluster_faults`
+  std::size_t fault = 0;      ///< index in `Instance::cluster_faults`
   std::vector<HostId> hosts;  ///< by VM
 };
 

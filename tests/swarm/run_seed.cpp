@@ -56,8 +56,8 @@ Aftermath run_in_world(World& world, const Drawn& drawn, RunRecords& records) {
   for (const ControllerDownSpec& down : drawn.instance.controller_downs) {
     downs.push_back({{down.record, when_of(down.last_record)}, down.away});
   }
-  const std::unique_ptr<Task> watcher = world.executor.spawn(
-      "watcher", [&] { watch(world, drawn.instance, aftermath.sightings); });
+  const std::unique_ptr<Task> watcher =
+      world.executor.spawn("watcher", [&] { watch(world, drawn.instance, aftermath.sightings); });
   const SurvivingRun run = run_through_downs(
       world, drawn.scenario, drawn.instance, drawn.plan, downs, {}, {}, records,
       [&](Session& session, const std::function<void()>& go) {
@@ -150,11 +150,10 @@ SeedRun run_seed(const Drawn& drawn) {
   }
   SeedRun run;
   if (WIFSIGNALED(status)) {
-    run.judgement.wrong.push_back(
-        WTERMSIG(status) == SIGALRM
-            ? fmt::format("it had not ended after {} s", patience)
-            : fmt::format("it was killed by signal {} ({})", WTERMSIG(status),
-                          strsignal(WTERMSIG(status))));
+    run.judgement.wrong.push_back(WTERMSIG(status) == SIGALRM
+                                      ? fmt::format("it had not ended after {} s", patience)
+                                      : fmt::format("it was killed by signal {} ({})",
+                                                    WTERMSIG(status), strsignal(WTERMSIG(status))));
     return run;
   }
   const Json told = Json::parse(text, nullptr, false);
@@ -169,7 +168,8 @@ SeedRun run_seed(const Drawn& drawn) {
   for (const std::string& record : run.journal) run.bytes += record + "\n";
   run.controllers = told.at("controllers").get<std::size_t>();
   for (const Json& hit : told.at("hits")) {
-    const Cell cell{static_cast<Phase>(hit[0].get<int>()), static_cast<FaultKind>(hit[1].get<int>())};
+    const Cell cell{static_cast<Phase>(hit[0].get<int>()),
+                    static_cast<FaultKind>(hit[1].get<int>())};
     run.judgement.hits[cell] = hit[2].get<int>();
   }
   return run;

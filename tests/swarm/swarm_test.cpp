@@ -1,5 +1,5 @@
-// A thousand seeds, each a small cluster in which something goes wrong; the fault table says what may
-// come of it. FERRY_SWARM_SEEDS=17 or 1-2000 takes others.
+// A thousand seeds, each a small cluster in which something goes wrong; the fault table says what
+// may come of it. FERRY_SWARM_SEEDS=17 or 1-2000 takes others.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -126,7 +126,7 @@ std::string fingerprint(const Scenario& scenario) {
   for (const ClusterFaultSpec& fault : instance.cluster_faults) {
     std::ostringstream line;
     line << "cluster fault " << static_cast<int>(fault.kind) << ' '
-         << instance.hosts[fault.host.index].name << ' ' << fault.network.value_or(99) << ' '
+         << instance.hosts[fault.host.index].name << ' ' << (fault.network ? instance.networks[*fault.network].name : "-") << ' '
          << to_text(fault.from.since_start()) << ' ' << fault.until.to_seconds() << ' '
          << to_text(fault.factor) << ' ' << to_text(fault.delay);
     lines.push_back(line.str());
