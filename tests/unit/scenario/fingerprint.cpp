@@ -13,8 +13,9 @@ void add_platform(std::ostream& out, const Platform& platform) {
   const HypervisorCosts& h = platform.hypervisor;
   for (const Duration cost :
        {h.prepare, h.finish, h.clean_up, h.set_status, h.detach_vf, h.attach_vf.fixed,
-        h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, h.postcopy_switch, h.keepalive, platform.mpi.notice,
-        platform.mpi.drain_channel, platform.mpi.reconnect_channel, platform.mpi.reactivate}) {
+        h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, h.postcopy_switch,
+        h.keepalive, platform.mpi.notice, platform.mpi.drain_channel,
+        platform.mpi.reconnect_channel, platform.mpi.reactivate}) {
     out << to_text(cost) << ' ';
   }
   out << to_text(h.serial) << ' ' << h.devices_at_once << ' '
@@ -126,7 +127,8 @@ std::string fingerprint(const Scenario& scenario) {
   for (const ClusterFaultSpec& fault : instance.cluster_faults) {
     std::ostringstream line;
     line << "cluster fault " << static_cast<int>(fault.kind) << ' '
-         << instance.hosts[fault.host.index].name << ' ' << (fault.network ? instance.networks[*fault.network].name : "-") << ' '
+         << instance.hosts[fault.host.index].name << ' '
+         << (fault.network ? instance.networks[*fault.network].name : "-") << ' '
          << to_text(fault.from.since_start()) << ' ' << fault.until.to_seconds() << ' '
          << to_text(fault.factor) << ' ' << to_text(fault.delay);
     lines.push_back(line.str());
