@@ -27,7 +27,6 @@ constexpr WaitingTime::Kind port = WaitingTime::Kind::port;
 
 LibvirtHypervisor::LibvirtHypervisor(ClusterLink& link, const Instance& instance, std::string run)
     : link_(link),
-      instance_(instance),
       run_(std::move(run)),
       whereabouts_(std::make_unique<Whereabouts>(link, instance)),
       mutex_(link.executor().make_mutex()),

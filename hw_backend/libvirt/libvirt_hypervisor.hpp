@@ -83,7 +83,6 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
   Result<> await_usable(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
 
   ClusterLink& link_;
-  const Instance& instance_;
   std::string run_;
   std::unique_ptr<Whereabouts> whereabouts_;
   std::unique_ptr<Mutex> mutex_;  ///< of the VMs
