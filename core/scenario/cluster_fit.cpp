@@ -38,6 +38,7 @@ class Fit {
     devices();
     ways();
     jobs();
+    faults();
     return std::move(found_);
   }
 
@@ -175,6 +176,18 @@ class Fit {
                                 "job out if no program in the VM uses the function",
                                 job.name, vm.name));
       }
+    }
+  }
+
+  void faults() {
+    for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
+      const Fault& fault = scenario_.faults[i];
+      if (fault.journal == 0 && !fault.of_cluster()) continue;
+      in_scenario(Problem::pretended_fault, {{"faults"}, {{}, i}},
+                  fmt::format("{} for --on sim and --on threads; leave it out for a real world{}",
+                              fault.journal > 0 ? "a controller that goes down is"
+                                                : "faults of hosts and links are",
+                              fault.journal > 0 ? ", where its process can be killed" : ""));
     }
   }
 

@@ -280,6 +280,7 @@ class Oracle {
       }
       if (!found.running) {
         if (!lost && !death_of(vm)) wrong(name(vm) + " runs nowhere, and nothing happened to it");
+        if (lost && !aftermath_.held[i].empty()) wrong(name(vm) + " is lost and holds a host");
         continue;
       }
       if (lost) wrong(name(vm) + " runs, although it is called lost");
