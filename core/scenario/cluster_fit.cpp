@@ -215,7 +215,9 @@ class Fit {
       const YamlNode* next = nullptr;
       if (const YamlEntry* entry = node->find(step.key)) next = &entry->value;
       for (std::size_t i = 0; next == nullptr && i < node->items.size(); ++i) {
-        if (item_step(node->items[i], i).key == step.key) next = &node->items[i];
+        const PathStep called = item_step(node->items[i], i);
+        const bool counted = step.key.empty();
+        if (called.key == step.key && (!counted || i == step.index)) next = &node->items[i];
       }
       if (next == nullptr) break;
       node = next;

@@ -252,6 +252,10 @@ TEST_P(FaultTableInWorlds, a_link_that_is_slow_or_down_for_a_time_costs_just_tha
       .kind = ClusterKind::link_down, .host = host0, .from = from, .until = from + ms(700)};
   migration({}, ms(2000));
   migration({fault}, ms(2700));
+  // Both ends at once are down no longer.
+  ClusterFaultSpec same = fault;
+  same.host = host3;
+  migration({fault, same}, ms(2700));
   fault.kind = ClusterKind::slow_link;
   fault.factor = Ratio(0.25);
   fault.host = host3;
