@@ -15,7 +15,9 @@
 
 #include "core/faults/cluster_faults.hpp"
 #include "core/ports/world_error.hpp"
+#include "core/topology/link_map.hpp"
 #include "core/units/check.hpp"
+#include "sim_backend/link_meter.hpp"
 #include "sim_backend/networks.hpp"
 
 namespace ferry {
@@ -84,6 +86,14 @@ struct Flows::Implementation {
     Bytes left;                          // of the present part, when the link went down
     SimTask* waiter = nullptr;
     std::function<void()> on_end;
+    LinkMap::Route route;  // where links are metered
+    Bytes unmetered;       // of the present part, what no link has been charged for
+  };
+
+  /// Where links are metered: their names, and what they carried.
+  struct Metering {
+    LinkMap links;
+    LinkMeter meter;
   };
 
   /// The engine asks its models for their next event, then moves its clock to the first of them.
@@ -129,6 +139,7 @@ struct Flows::Implementation {
         scheduler.schedule(*link_events.back(), at);
       }
     }
+    if (settings.link_usage) metering.emplace(Metering{LinkMap(instance), {}});
   }
   ~Implementation() {
     for (const auto& event : link_events) {
@@ -148,6 +159,7 @@ struct Flows::Implementation {
   /// Gives the engine's links of these hosts what is left of their bandwidth, or turns them off:
   /// then the engine fails what goes over them.
   void change_links() {
+    if (!to_change.empty()) meter_until(scheduler.now());
     for (const HostId host : std::exchange(to_change, {})) {
       for (std::uint32_t i = 0; i < instance.networks.size(); ++i) {
         const double share = faults.link_share(i, host, scheduler.now()).value();
@@ -175,6 +187,7 @@ struct Flows::Implementation {
       if (path.from != host && path.to != host) continue;
       flow->left = Bytes(static_cast<std::uint64_t>(
           std::llround(std::max(0.0, flow->communication->get_remaining()))));
+      meter(*flow, flow->left);
     }
   }
 
@@ -196,6 +209,9 @@ struct Flows::Implementation {
       free_slots.pop_back();
     }
     flows[slot]->path = path;
+    if (metering) {
+      flows[slot]->route = metering->links.route_in(path.network.index, path.from, path.to);
+    }
     ++out[path.network.index][path.from.index];
     ++in[path.network.index][path.to.index];
     return slot;
@@ -213,6 +229,7 @@ struct Flows::Implementation {
 
   void send(Flow& flow, Bytes bytes) {
     flow.bytes = bytes;
+    flow.unmetered = bytes;
     ++started;
     if (flow.state == State::ended) {
       extend(flow);
@@ -274,6 +291,8 @@ struct Flows::Implementation {
       const double since = flow.action->get_rate() * std::max(0.0, ahead);
       left = Bytes(static_cast<std::uint64_t>(
           std::llround(std::max(0.0, flow.communication->get_remaining() - since))));
+      meter_until(scheduler.now());
+      meter(flow, left);
       --live;
       by_action.erase(flow.action);
       flow.action = nullptr;
@@ -323,9 +342,43 @@ struct Flows::Implementation {
         continue;
       }
       flow.rate = action.get_rate();
+      meter(flow, Bytes());
       flow.state = State::ended;
       ended.push_back(&flow);
     }
+  }
+
+  // --- Metering ---
+
+  /// Charges the links with what the flow has sent since it was last asked; `left` of its present
+  /// part is still to come.
+  void meter(Flow& flow, Bytes left) {
+    if (!metering || left >= flow.unmetered) return;
+    metering->meter.add(flow.route, flow.unmetered - left);
+    flow.unmetered = left;
+  }
+
+  /// Ends every interval up to `now`, with what each flow sent in it. Asks the engine without
+  /// changing it: a run with meters is the run without.
+  void meter_until(TimePoint now) {
+    if (!metering) return;
+    for (TimePoint end = metering->meter.boundary(); end <= now; end = metering->meter.boundary()) {
+      for (const auto& flow : flows) {
+        if (flow->state == State::under_way) meter(*flow, left_at(*flow, end.to_seconds()));
+      }
+      metering->meter.begin_next_interval();
+    }
+  }
+
+  /// What is left of the present part at a time between the engine's last event and its present
+  /// one, or its next: rates do not change in between.
+  [[nodiscard]] static Bytes left_at(const Flow& flow, double time) {
+    const resource::Action& action = *flow.action;
+    const double left = action.get_state() == resource::Action::State::FINISHED
+                            ? action.get_rate() * (s4u::Engine::get_clock() - time)
+                            : action.get_remains_no_update() -
+                                  action.get_last_value() * (time - action.get_last_update());
+    return Bytes(static_cast<std::uint64_t>(std::llround(std::max(0.0, left))));
   }
 
   // --- Time ---
@@ -335,6 +388,7 @@ struct Flows::Implementation {
   void engine_advanced() {
     if (stopped) return;
     follow_engine();
+    meter_until(scheduler.now());
     take_ended(*network_model->get_finished_action_set(), false);
     take_ended(*network_model->get_failed_action_set(), true);
     if (ended.empty()) return;
@@ -440,6 +494,7 @@ struct Flows::Implementation {
   std::vector<std::vector<std::uint32_t>> out;
   std::vector<std::vector<std::uint32_t>> in;
 
+  std::optional<Metering> metering;
   std::uint64_t live = 0;
   std::uint64_t started = 0;
   std::uint64_t engine_changes = 0;  // flows begun and extended
@@ -527,5 +582,10 @@ void Flows::run() {
 
 std::uint64_t Flows::flows_started() const { return implementation_->started; }
 std::uint64_t Flows::engine_steps() const { return implementation_->engine_steps; }
+
+LinkUsage Flows::link_usage() const {
+  const auto& metering = implementation_->metering;
+  return metering ? metering->meter.usage(metering->links, implementation_->instance) : LinkUsage();
+}
 
 }  // namespace ferry

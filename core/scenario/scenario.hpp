@@ -202,6 +202,7 @@ struct Fault {
 
 struct Outputs {
   bool trace = true;
+  bool links = true;
 };
 
 struct Scenario {

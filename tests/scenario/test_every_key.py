@@ -232,6 +232,7 @@ CHANGES = {
     "faults.for": (a_link_down, put("faults.0.for", "7s")),
     "faults.stall": (None, put("faults.1.stall", "1s")),
     "outputs.trace": (None, put("outputs.trace", False)),
+    "outputs.links": (None, put("outputs.links", False)),
     "platform.hypervisor.prepare": (None, override("hypervisor", "prepare", "2s")),
     "platform.hypervisor.finish": (None, override("hypervisor", "finish", "70ms")),
     "platform.hypervisor.clean_up": (None, override("hypervisor", "clean_up", "700ms")),

@@ -58,7 +58,8 @@ std::string fingerprint(const Scenario& scenario) {
   out << "schedule " << static_cast<int>(schedule.order) << static_cast<int>(schedule.batch) << ' '
       << limit(schedule.limits.cluster) << ' ' << limit(schedule.limits.host_out) << ' '
       << limit(schedule.limits.host_in) << ' ' << limit(schedule.limits.link) << ' '
-      << to_text(schedule.stagger) << " trace " << scenario.outputs.trace << '\n';
+      << to_text(schedule.stagger) << " trace " << scenario.outputs.trace << " links "
+      << scenario.outputs.links << '\n';
   std::vector<std::string> lines;
   for (const HostSpec& host : instance.hosts) {
     std::ostringstream line;
