@@ -520,6 +520,11 @@ VmInspection LibvirtHypervisor::inspect(VmId vm) const {
   return seen;
 }
 
+bool LibvirtHypervisor::reachable(HostId host) const {
+  const Uncancellable to_the_answer(link_.executor());
+  return link_.reachable(host, link_.clock().now() + patience).has_value();
+}
+
 Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
   const Port scope(link_.times(), vm, port);
   const std::shared_ptr<DomainInbox> inbox = link_.subscribe(vm);

@@ -32,6 +32,7 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
                                  TransferObserver& observer, TimePoint deadline) override;
   [[nodiscard]] bool devices_at_once() const override { return true; }
   [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  [[nodiscard]] bool reachable(HostId host) const override;
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
   void set_ranks_running(VmId /*vm*/, bool /*running*/) override {}
