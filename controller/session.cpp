@@ -32,7 +32,7 @@ class Session::Impl {
         options_(std::move(options)),
         world_(world),
         inventory_(instance),
-        limiter_(instance, plan.limits, plan.links, plan.link_slots),
+        limiter_(instance, plan.limits, plan.links, plan.link_slots, plan.link_refill),
         admission_(instance, limiter_, inventory_,
                    [this](std::size_t wave) { return needs_of(wave); }),
         mutex_(world.executor.make_mutex()),

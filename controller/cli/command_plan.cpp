@@ -42,7 +42,11 @@ std::string plan_text(const LoadedScenario& loaded, const Instance& instance, co
                     rows) +
          "\nA predicted total is that of the move alone on an idle network.\n" +
          (plan.order == Order::planned
-              ? fmt::format("At least {:.3f} s, {}.\n", plan.least_makespan.to_seconds(),
+              ? fmt::format("Expected {:.3f} s, mean downtime {:.2f} ms: {} ({} schedules compared).\n"
+                            "At least {:.3f} s, {}.\n",
+                            plan.predicted_makespan.to_seconds(),
+                            1000 * plan.predicted_downtime.to_seconds(), plan.schedule,
+                            plan.schedules_compared, plan.least_makespan.to_seconds(),
                             plan.bounded_by)
               : "");
 }

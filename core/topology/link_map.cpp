@@ -87,6 +87,10 @@ Bandwidth LinkMap::bandwidth(LinkId link) const {
   return networks_[links_[link.index].network].link.bandwidth;
 }
 
+Duration LinkMap::latency(LinkId link) const {
+  return networks_[links_[link.index].network].link.latency;
+}
+
 std::string LinkMap::name(LinkId id, const Instance& instance) const {
   const Link& link = links_[id.index];
   const std::string& network = networks_[link.network].name;

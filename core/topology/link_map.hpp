@@ -53,6 +53,7 @@ class LinkMap {
   /// Links that some route has used so far.
   [[nodiscard]] std::size_t link_count() const { return links_.size(); }
   [[nodiscard]] Bandwidth bandwidth(LinkId link) const;
+  [[nodiscard]] Duration latency(LinkId link) const;
   /// "host3 out (ethernet)", "leaf 2 to spine 0 (infiniband)".
   [[nodiscard]] std::string name(LinkId link, const Instance& instance) const;
 
