@@ -39,7 +39,7 @@ class FairShares {
     double share = 0;
     double next = 0;  ///< the share in the making
     bool fixed = false;
-    std::uint32_t place = 0;                  ///< in `active_`
+    std::uint32_t place = 0;                 ///< in `active_`
     std::array<std::uint32_t, 8> on_link{};  ///< for each link of the route: place in its `users`
   };
   struct Link {

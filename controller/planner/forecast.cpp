@@ -109,7 +109,8 @@ class ForecastRun {
     memory_goes,  // first byte of a move
     part_ends,    // of a move's memory
     switched,     // to post-copy
-    memory_gone,  // the guest runs on the destination and the call has returned
+    guest_runs,   // on the destination
+    memory_gone,  // and the call has returned
     attached,     // one device of a move
     status_back,  // of a move, at its end
     wave_ends,
@@ -240,9 +241,7 @@ class ForecastRun {
     switch (event.kind) {
       case Kind::look: open_what_can_open(); return;
       case Kind::status_set: status_set(i); return;
-      case Kind::suspended:
-        for (const std::size_t move : plan_.waves[i].moves) release_devices(move);
-        return;
+      case Kind::suspended: suspended(i); return;
       case Kind::ranks_stop:
         if (moves_[i].memory) {
           moves_[i].memory->set_rate(instance_.vms[spec(i).vm.index].idle_dirty_rate, now_);
@@ -258,6 +257,7 @@ class ForecastRun {
         result_.moves[i].downtime = now_ - *moves_[i].memory->paused();
         go_on_sending(i);
         return;
+      case Kind::guest_runs: guest_runs(i); return;
       case Kind::memory_gone: memory_gone(i); return;
       case Kind::attached: device_back(i); return;
       case Kind::status_back:
@@ -279,12 +279,17 @@ class ForecastRun {
       suspend = std::max(suspend, f_.fixed_[other].costs.suspend);
       check_in_time(other, now_ + suspend, wave.opened + spec(other).timeouts.suspend);
     }
-    const TimePoint asked = now_;
-    at(asked + suspend, Kind::suspended, moves_[move].wave);
     for (const std::size_t other : plan_.waves[moves_[move].wave].moves) {
       const Duration longest = f_.fixed_[other].longest_call;
-      moves_[other].ranks_wait = asked + std::max(suspend, longest);
+      moves_[other].ranks_wait = now_ + std::max(suspend, longest);
     }
+    // Nobody waits for nobody: that would come after what others ask for at this moment.
+    if (suspend == Duration::zero()) return suspended(moves_[move].wave);
+    at(now_ + suspend, Kind::suspended, moves_[move].wave);
+  }
+
+  void suspended(std::size_t wave) {
+    for (const std::size_t move : plan_.waves[wave].moves) release_devices(move);
   }
 
   void release_devices(std::size_t move) {
@@ -325,8 +330,8 @@ class ForecastRun {
     const VmSpec& vm = instance_.vms[spec(move).vm.index];
     std::size_t sharing = 1;
     if (fixed.route.size() > 0) {
-      sharing += std::max(shares_.users(*fixed.route.begin()),
-                          shares_.users(*(fixed.route.end() - 1)));
+      sharing +=
+          std::max(shares_.users(*fixed.route.begin()), shares_.users(*(fixed.route.end() - 1)));
     }
     const Bandwidth expected = std::min(fixed.limit, fixed.link / static_cast<double>(sharing));
     const bool quiet = fixed.ranks_stop && state.ranks_wait <= now_;
@@ -344,7 +349,7 @@ class ForecastRun {
     const TimePoint deadline = state.migration_began + spec(move).timeouts.migration;
     if (now_ > deadline && !state.memory->post_copy()) state.failed = true;
     if (state.memory->state() == MemoryTransfer::State::failed) state.failed = true;
-    if (state.failed) return stop_sending(move, now_);
+    if (state.failed) return stop_sending(move, Kind::memory_gone, now_);
     switch (state.memory->state()) {
       case MemoryTransfer::State::sending: break;
       case MemoryTransfer::State::switching:
@@ -356,7 +361,7 @@ class ForecastRun {
           runs = now_ + fixed.latency + costs_.finish;
           result_.moves[move].downtime = runs - *state.memory->paused();
         }
-        stop_sending(move, runs + costs_.clean_up);
+        stop_sending(move, Kind::guest_runs, runs);
         return;
       }
       case MemoryTransfer::State::failed: return;
@@ -381,7 +386,7 @@ class ForecastRun {
     }
   }
 
-  void stop_sending(std::size_t move, TimePoint then) {
+  void stop_sending(std::size_t move, Kind then, TimePoint when) {
     MoveState& state = moves_[move];
     if (std::exchange(state.flows, false)) {
       shares_.remove(state.slot);
@@ -389,7 +394,7 @@ class ForecastRun {
     }
     state.memory.reset();
     ++state.version;
-    at(then, Kind::memory_gone, move);
+    at(when, then, move);
   }
 
   void schedule_end(std::size_t move) {
@@ -424,23 +429,28 @@ class ForecastRun {
     }
   }
 
+  void guest_runs(std::size_t move) {
+    if (costs_.clean_up == Duration::zero()) return memory_gone(move);
+    at(now_ + costs_.clean_up, Kind::memory_gone, move);
+  }
+
   void memory_gone(std::size_t move) {
     MoveState& state = moves_[move];
+    const VmSpec& vm = instance_.vms[spec(move).vm.index];
+    state.devices = (vm.virtual_function ? 1 : 0) + (vm.ivshmem > Bytes(0) ? 1 : 0);
+    if (vm.virtual_function) attach(move, true);
+    if (vm.ivshmem > Bytes(0) && (costs_.devices_at_once || !vm.virtual_function)) {
+      attach(move, false);
+    }
     if (state.failed) {
       result_.moves[move].downtime = Duration::zero();
     } else if (!plan_.link_slots.empty()) {
       state.off_links = true;
       limiter_.give_slots(spec(move), state.from, state.to);
       admission_.links_left(spec(move), state.from, state.to);
-      open_what_can_open();
     }
-    const VmSpec& vm = instance_.vms[spec(move).vm.index];
-    state.devices = (vm.virtual_function ? 1 : 0) + (vm.ivshmem > Bytes(0) ? 1 : 0);
-    if (state.devices == 0) return at_rest(move);
-    if (vm.virtual_function) attach(move, true);
-    if (vm.ivshmem > Bytes(0) && (costs_.devices_at_once || !vm.virtual_function)) {
-      attach(move, false);
-    }
+    if (state.devices == 0) at_rest(move);
+    if (state.off_links) open_what_can_open();
   }
 
   [[nodiscard]] HostId present_host(std::size_t move) const {
@@ -448,9 +458,8 @@ class ForecastRun {
   }
 
   void attach(std::size_t move, bool function) {
-    const TimePoint done =
-        control_done(present_host(move),
-                     function ? f_.fixed_[move].costs.attach_vf : costs_.add_ivshmem);
+    const TimePoint done = control_done(
+        present_host(move), function ? f_.fixed_[move].costs.attach_vf : costs_.add_ivshmem);
     if (done > now_ + (function ? spec(move).timeouts.attach : spec(move).timeouts.ivshmem)) {
       late_.push_back(move);
     }
@@ -475,6 +484,7 @@ class ForecastRun {
     for (const std::size_t move : plan_.waves[index].moves) {
       longest = std::max(longest, f_.fixed_[move].costs.reactivate);
     }
+    if (longest == Duration::zero()) return wave_ends(index);
     at(now_ + longest, Kind::wave_ends, index);
   }
 
@@ -549,8 +559,8 @@ class ForecastRun {
   std::vector<std::vector<std::size_t>> queues_;  ///< by VM: its moves to come
   std::vector<HostId> hosts_;                     ///< by VM
   std::vector<TimePoint> control_free_;           ///< by host
-  std::vector<std::uint32_t> slot_owner_;  ///< by slot of `shares_`: the move
-  std::vector<std::size_t> late_;          ///< moves whose devices came after their timeout
+  std::vector<std::uint32_t> slot_owner_;         ///< by slot of `shares_`: the move
+  std::vector<std::size_t> late_;                 ///< moves whose devices came after their timeout
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::optional<TimePoint> solve_at_;
   std::optional<TimePoint> solved_;

@@ -11,6 +11,8 @@ namespace ferry {
 struct LinkSlotOptions {
   double factor = 1;       ///< of what keeps the link busy
   std::uint32_t more = 1;  ///< moves besides
+  /// A link that all its moves at once would leave by then, endings included, has no limit.
+  Duration finished_by;
 };
 
 /// For each link the number of moves that may use it at once.

@@ -162,8 +162,7 @@ class Placement {
       load.second += part;
     };
     const MoveSpec& move = instance_.moves[unit.front()];
-    const LinkMap::Route route =
-        links_.route(move.transfer.transport, where_[move.vm.index], to);
+    const LinkMap::Route route = links_.route(move.transfer.transport, where_[move.vm.index], to);
     for (const LinkId& link : route) {
       // The way out of the source is the same to every destination.
       if (options_.by_destination && &link == route.begin()) continue;
@@ -185,8 +184,8 @@ class Placement {
         loads_[link.index] += load.bytes / links_.bandwidth(link);
       }
       const HypervisorCosts& costs = platform_.hypervisor;
-      control_[to.index] +=
-          (load.costs.prepare + load.costs.attach_vf + load.costs.add_ivshmem) * costs.serial.value();
+      control_[to.index] += (load.costs.prepare + load.costs.attach_vf + load.costs.add_ivshmem) *
+                            costs.serial.value();
       control_[from.index] +=
           (load.costs.detach_vf + load.costs.remove_ivshmem) * costs.serial.value();
     }

@@ -1,142 +1,81 @@
 #include "controller/planner/portfolio.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <map>
-#include <memory>
 #include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "controller/planner/forecast.hpp"
-#include "controller/planner/link_slots.hpp"
-#include "controller/planner/lower_bound.hpp"
-#include "controller/planner/ordering.hpp"
-#include "controller/planner/path_bandwidth.hpp"
-#include "controller/planner/placement.hpp"
-#include "controller/planner/precedence.hpp"
-#include "controller/planner/waves.hpp"
+#include "controller/planner/schedules.hpp"
+#include "core/ports/randomness.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry {
 namespace {
 
 constexpr std::array<std::uint32_t, 4> uniform_caps = {1, 2, 4, 8};
-/// Of the places that keep a link busy; none: no limit.
-constexpr std::array<std::optional<double>, 7> factors = {1.0, 0.5, 1.5, 2.0, 3.0, 5.0,
-                                                          std::nullopt};
+constexpr std::array<std::optional<double>, 9> factors = {1.0, 0.5, 0.75, 1.5,         2.0,
+                                                          3.0, 5.0, 8.0,  std::nullopt};
 constexpr std::array<double, 3> refills = {1.0, 0.5, 0.25};
 
-/// All forecasts of one plan together: looks at links and events, of about 10 ns each.
+/// All forecasts of one plan together: looks at links and events, of some 15 ns each.
 constexpr std::uint64_t most_work = 100'000'000;
+/// Of these at most for changes of the best schedule.
+constexpr std::uint64_t improving_work = 30'000'000;
 /// Up to here shares are exact; beyond, computed at most so many times in the lower bound.
 constexpr std::size_t exact_moves = 2'000;
 constexpr double shares_in_bound = 1'000;
 
-/// One placement with what follows from it alone.
-struct Placed {
-  std::vector<PlacedMove> moves;
-  std::vector<MoveSpec> detours;
-  std::vector<PlannedMove> planned;
-  std::vector<std::size_t> order;  ///< of the placement
-  std::vector<MoveLoad> loads;
-  LowerBound bound;
-  mutable std::optional<Forecaster> forecaster;  ///< once needed
-};
-
-/// How a schedule is made.
-struct Rule {
-  const Placed* placed = nullptr;
-  std::optional<OrderRule> order;  ///< none: by name
-  std::optional<double> factor;    ///< of places on links; none: no limit
-  double refill = 1;
-  std::optional<std::uint32_t> cap;
-
-  [[nodiscard]] std::string text() const {
-    std::string text = !order                                    ? "by name"
-                       : *order == OrderRule::most_loaded_link ? "the most loaded links first"
-                                                                 : "the longest endings first";
-    if (cap) text += fmt::format(", {} out of and into a host", *cap);
-    if (factor) text += fmt::format(", {:g} times what keeps a link busy", *factor);
-    if (refill < 1) text += fmt::format(", refilled at {:g} %", 100 * refill);
-    return text;
-  }
-};
+/// How much better than the references a schedule is to be. Events at one time may happen in
+/// another order than in the forecast; then a few moves pause longer or shorter by up to half of
+/// their time (seen on drawn clusters).
+constexpr double makespan_margin = 0.001;
+double downtime_margin(std::size_t moves) { return 0.005 + 0.2 / static_cast<double>(moves); }
+/// No further changes are tried once a schedule takes no more than this over the bound.
+constexpr double good_enough = 1.005;
 
 struct Judged {
-  Rule rule;
+  ScheduleDraft schedule;
   Forecast forecast;
+  bool is_reference = false;
 };
-
-/// A wave of several moves needs their places all at once.
-void widen_slots(Plan& plan, const Instance& instance) {
-  for (const PlannedWave& wave : plan.waves) {
-    if (wave.moves.size() == 1) continue;
-    std::map<LinkId, std::uint32_t> users;
-    for (const std::size_t move : wave.moves) {
-      for (const LinkId link : plan.links->route(instance.moves[move].transfer.transport,
-                                                 plan.moves[move].from, plan.moves[move].to)) {
-        std::uint32_t& slots = plan.link_slots[link.index];
-        slots = std::max(slots, ++users[link]);
-      }
-    }
-  }
-}
-
-void lower(std::optional<std::uint32_t>& limit, std::uint32_t cap) {
-  limit = std::min(limit.value_or(cap), cap);
-}
 
 class Portfolio {
  public:
   Portfolio(const Scenario& scenario, Instance& instance)
-      : scenario_(scenario),
-        instance_(instance),
-        asked_(instance.moves.size()),
-        links_(std::make_shared<LinkMap>(instance)) {}
+      : instance_(instance), schedules_(scenario, instance) {}
 
   tl::expected<Plan, std::string> choose() {
-    Placed by_path;
-    if (auto placed = place(by_path, {.planned = true}); !placed) {
-      return tl::unexpected(placed.error());
-    }
-    const Rule base{&by_path, OrderRule::most_loaded_link, factors.front(), refills.front(), {}};
-    use(by_path);
-    auto plan = make(base);
+    auto by_path = schedules_.place({.planned = true, .by_destination = false});
+    if (!by_path) return tl::unexpected(by_path.error());
+    const ScheduleDraft base = schedules_.by_rule(
+        *by_path, {OrderRule::most_loaded_link, factors.front(), false, refills.front(), {}});
+    auto plan = schedules_.make(base);
     if (!plan) return plan;
-    judge(base, *plan);
-
+    judge(base, *plan, false);
     // Where only a planned placement finds room for all, the references have it too.
-    Placed as_asked;
-    const bool has_own = place(as_asked, {}).has_value();
-    compare_references(has_own ? as_asked : by_path);
-    Placed by_destination;
-    const bool other = place(by_destination, {.planned = true, .by_destination = true}).has_value();
-    for (const double refill : refills) {
-      for (const std::optional<double>& factor : factors) {
-        if (!factor && refill < 1) continue;
-        for (const OrderRule order : {OrderRule::most_loaded_link, OrderRule::longest_ending}) {
-          try_rule({&by_path, order, factor, refill, {}});
-          if (other) try_rule({&by_destination, order, factor, refill, {}});
-        }
-      }
-    }
-    const Rule taken = chosen_ ? judged_[*chosen_].rule : base;
-    use(*taken.placed);
-    plan = make(taken);
+    const auto as_asked = schedules_.place({});
+    compare_references(as_asked ? *as_asked : *by_path);
+    const auto by_destination = schedules_.place({.planned = true, .by_destination = true});
+    try_rules(*by_path, by_destination ? &*by_destination : nullptr);
+    improve();
+
+    const ScheduleDraft taken = chosen_ ? judged_[*chosen_].schedule : base;
+    plan = schedules_.make(taken);
     check(plan.has_value(), "a schedule that was forecast can be made again");
-    if (chosen_) write(judged_[*chosen_].forecast, *plan);
-    plan->schedule = taken.text();
+    if (chosen_) note_forecast(judged_[*chosen_].forecast, *plan);
+    plan->schedule = taken.text;
     plan->schedules_compared = compared_;
     plan->least_makespan = taken.placed->bound.time;
-    plan->bounded_by = bounded_by(taken.placed->bound);
+    plan->bounded_by = schedules_.bounded_by(taken.placed->bound);
     return plan;
   }
 
-  static void write(const Forecast& forecast, Plan& plan) {
+ private:
+  static void note_forecast(const Forecast& forecast, Plan& plan) {
     for (PlannedMove& move : plan.moves) {
       move.predicted_start = forecast.moves[move.move].start;
       move.predicted_end = forecast.moves[move.move].end;
@@ -145,175 +84,229 @@ class Portfolio {
     plan.predicted_downtime = forecast.mean_downtime;
   }
 
- private:
-  /// Gives the instance the moves of this placement.
-  void use(const Placed& placed) {
-    instance_.moves.erase(instance_.moves.begin() + static_cast<std::ptrdiff_t>(asked_),
-                          instance_.moves.end());
-    instance_.moves.insert(instance_.moves.end(), placed.detours.begin(), placed.detours.end());
-  }
-
-  tl::expected<void, std::string> place(Placed& placed, const PlacementOptions& options) {
-    use(placed);
-    std::vector<std::size_t> order = order_of_moves(instance_);
-    if (options.by_destination) {
-      // The largest find the emptiest hosts. Those that are dealt out in their order keep it.
-      std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-        const MoveSpec& first = instance_.moves[a];
-        const MoveSpec& second = instance_.moves[b];
-        if (first.at.at != second.at.at) return first.at.at < second.at.at;
-        const bool keep = first.place == Place::in_order || second.place == Place::in_order;
-        if (keep) return first.place == Place::in_order && second.place != Place::in_order;
-        return instance_.vms[first.vm.index].memory > instance_.vms[second.vm.index].memory;
-      });
-    }
-    auto moves = place_moves(instance_, scenario_.platform, *links_, order, options);
-    if (!moves) return tl::unexpected(moves.error());
-    placed.moves = std::move(*moves);
-    placed.detours.assign(instance_.moves.begin() + static_cast<std::ptrdiff_t>(asked_),
-                          instance_.moves.end());
-    placed.planned.resize(instance_.moves.size());
-    placed.loads.resize(instance_.moves.size());
-    for (const PlacedMove& move : placed.moves) {
-      const MoveSpec& spec = instance_.moves[move.move];
-      placed.order.push_back(move.move);
-      placed.planned[move.move] = {
-          .move = move.move,
-          .from = move.from,
-          .to = move.to,
-          .predicted_total = predict_total(instance_, scenario_.platform, spec),
-          .predicted_start = {},
-          .predicted_end = {}};
-      placed.loads[move.move] =
-          load_of(instance_, scenario_.platform, *links_, spec, move.from, move.to);
-    }
-    placed.bound = lower_bound(*links_, placed.loads);
-    return {};
-  }
-
-  [[nodiscard]] std::string bounded_by(const LowerBound& bound) const {
-    return bound.link ? fmt::format("which {} takes", links_->name(*bound.link, instance_))
-                      : "which its longest move takes";
-  }
-
-  /// `use` was called for its placement.
-  tl::expected<Plan, std::string> make(const Rule& rule) {
-    Plan plan;
-    plan.order = scenario_.schedule.order;
-    plan.limits = scenario_.schedule.limits;
-    plan.stagger = scenario_.schedule.stagger;
-    plan.links = links_;
-    plan.moves = rule.placed->planned;
-    if (rule.cap) {
-      lower(plan.limits.host_out, *rule.cap);
-      lower(plan.limits.host_in, *rule.cap);
-    }
-    std::vector<std::size_t> order = rule.placed->order;
-    if (rule.order) {
-      order = *rule.order == OrderRule::most_loaded_link
-                  ? order_by_load(*links_, rule.placed->loads, order)
-                  : order_by_ending(rule.placed->loads, order);
-      // Starts are kept; within one VM and time, so is the order of its moves.
-      keep_turns(instance_, rule.placed->moves, order);
-    }
-    plan.waves = form_waves(scenario_.schedule.batch, instance_, order);
-    if (rule.factor) {
-      plan.link_slots = link_slots(*links_, rule.placed->loads, {.factor = *rule.factor});
-      plan.link_refill = Ratio(rule.refill);
-      widen_slots(plan, instance_);
-    }
-    if (auto kept = keep_precedence(instance_, rule.placed->moves, true, plan.waves); !kept) {
-      return tl::unexpected(kept.error());
-    }
-    return plan;
-  }
-
-  /// Adds the forecast of a schedule to `judged_`, unless it was given up.
-  void judge(const Rule& rule, const Plan& plan) {
-    if (work_ >= most_work) return;
-    std::optional<Forecaster>& forecaster = rule.placed->forecaster;
-    if (!forecaster) {
-      forecaster.emplace(instance_, scenario_.platform, *links_, rule.placed->planned);
+  /// Adds the forecast of a schedule to `judged_`; false if it was given up, or no work is left.
+  bool judge(const ScheduleDraft& schedule, const Plan& plan, bool is_reference) {
+    if (work_ >= most_work) return false;
+    auto found = forecasters_.find(schedule.placed);
+    if (found == forecasters_.end()) {
+      found = forecasters_.emplace(schedule.placed, schedules_.forecaster(*schedule.placed)).first;
     }
     ForecastOptions options{.resolution = {}, .most = longest_, .most_work = most_work - work_};
     if (instance_.moves.size() > exact_moves) {
-      options.resolution = rule.placed->bound.time * (1 / shares_in_bound);
+      options.resolution = schedule.placed->bound.time * (1 / shares_in_bound);
     }
-    Forecast forecast = forecaster->run(plan, options);
+    Forecast forecast = found->second.run(plan, options);
     work_ += forecast.work;
     ++compared_;
-    if (forecast.complete) judged_.push_back({rule, std::move(forecast)});
+    if (!forecast.complete) return false;
+    judged_.push_back({schedule, std::move(forecast), is_reference});
+    return true;
   }
 
-  void try_rule(const Rule& rule) {
+  void try_schedule(const ScheduleDraft& schedule) {
     if (work_ >= most_work) return;
-    use(*rule.placed);
-    if (const auto plan = make(rule)) {
-      judge(rule, *plan);
-      choose_again();
+    if (const auto plan = schedules_.make(schedule)) judge(schedule, *plan, false);
+    choose_again();
+  }
+
+  void try_rules(const PlacedMoves& by_path, const PlacedMoves* by_destination) {
+    for (const double refill : refills) {
+      for (const std::optional<double>& factor : factors) {
+        for (const bool crowded_only : {false, true}) {
+          if (!factor && (refill < 1 || crowded_only)) continue;
+          for (const OrderRule order : {OrderRule::most_loaded_link, OrderRule::longest_ending}) {
+            if (work_ >= most_work - improving_work) return;
+            const ScheduleRule rule{order, factor, crowded_only, refill, {}};
+            try_schedule(schedules_.by_rule(by_path, rule));
+            if (by_destination) try_schedule(schedules_.by_rule(*by_destination, rule));
+          }
+        }
+      }
     }
   }
 
   /// What the scenario's limits, and each uniform cap, would do by themselves.
-  void compare_references(const Placed& placed) {
-    const std::size_t first = judged_.size();
+  void compare_references(const PlacedMoves& placed) {
     const auto add = [&](std::optional<std::uint32_t> cap) {
-      const Rule rule{&placed, std::nullopt, std::nullopt, 1, cap};
-      use(placed);
-      if (const auto plan = make(rule)) judge(rule, *plan);
+      const ScheduleDraft schedule = schedules_.by_rule(placed, {{}, {}, false, 1, cap});
+      if (const auto plan = schedules_.make(schedule)) judge(schedule, *plan, true);
     };
     add(std::nullopt);
     for (const std::uint32_t cap : uniform_caps) add(cap);
     std::size_t fewest = instance_.moves.size();
     for (const Judged& judged : judged_) fewest = std::min(fewest, judged.forecast.failed);
-    std::optional<std::size_t> best_cap;
-    for (std::size_t i = first; i < judged_.size(); ++i) {
-      const Judged& judged = judged_[i];
-      if (judged.forecast.failed > fewest) continue;  // it does not do the same work
-      if (!judged.rule.cap) {
-        shortest_ = std::min(shortest_, judged.forecast.makespan);
-        least_downtime_ = std::min(least_downtime_, judged.forecast.mean_downtime);
-      } else if (!best_cap || judged.forecast.makespan < judged_[*best_cap].forecast.makespan) {
-        best_cap = i;
+    const Forecast* best_cap = nullptr;
+    for (const Judged& judged : judged_) {
+      // One in which more moves fail does not do the same work.
+      if (!judged.is_reference || judged.forecast.failed > fewest) continue;
+      if (!judged.schedule.cap) {
+        keep_up_with(judged.forecast);
+      } else if (best_cap == nullptr || judged.forecast.makespan < best_cap->makespan) {
+        best_cap = &judged.forecast;
       }
     }
-    if (best_cap) {
-      shortest_ = std::min(shortest_, judged_[*best_cap].forecast.makespan);
-      least_downtime_ = std::min(least_downtime_, judged_[*best_cap].forecast.mean_downtime);
-    }
+    if (best_cap != nullptr) keep_up_with(*best_cap);
     choose_again();
   }
 
-  /// How far a forecast is from what the references do: moves that fail, then makespan and downtime
-  /// that are longer than theirs.
-  [[nodiscard]] auto rank(const Forecast& forecast) const {
-    const bool late = forecast.makespan > shortest_;
-    const bool pauses_longer = forecast.mean_downtime > least_downtime_;
-    return std::tuple(forecast.failed, late, late ? forecast.makespan : Duration::zero(),
-                      pauses_longer, pauses_longer ? forecast.mean_downtime : Duration::zero(),
-                      forecast.makespan, forecast.mean_downtime);
+  void keep_up_with(const Forecast& reference) {
+    shortest_ = std::min(shortest_, reference.makespan);
+    least_downtime_ = std::min(least_downtime_, reference.mean_downtime);
+  }
+
+  /// The smaller the better: moves that fail, then makespan and downtime that are longer than the
+  /// references', then both as they are.
+  [[nodiscard]] auto rank(const Judged& judged) const {
+    const Forecast& forecast = judged.forecast;
+    const double makespan = judged.is_reference ? 0 : makespan_margin;
+    const double downtime = judged.is_reference ? 0 : downtime_margin(instance_.moves.size());
+    const bool late = forecast.makespan * (1 + makespan) > shortest_;
+    const bool pauses = forecast.mean_downtime * (1 + downtime) > least_downtime_;
+    return std::tuple(forecast.failed, late, late ? forecast.makespan : Duration::zero(), pauses,
+                      pauses ? forecast.mean_downtime : Duration::zero(), forecast.makespan,
+                      forecast.mean_downtime);
   }
 
   void choose_again() {
-    for (std::size_t i = chosen_ ? *chosen_ + 1 : 0; i < judged_.size(); ++i) {
-      if (!chosen_ || rank(judged_[i].forecast) < rank(judged_[*chosen_].forecast)) chosen_ = i;
+    for (std::size_t i = looked_at_; i < judged_.size(); ++i) {
+      if (!chosen_ || rank(judged_[i]) < rank(judged_[*chosen_])) chosen_ = i;
     }
+    looked_at_ = judged_.size();
     if (!chosen_) return;
-    const Forecast& best = judged_[*chosen_].forecast;
-    if (best.failed > 0) return;
-    const bool good = best.makespan <= shortest_ && best.mean_downtime <= least_downtime_;
-    longest_ = good || shortest_ == Duration::max() ? best.makespan : shortest_;
+    const auto [failed, late, by, pauses, by_pause, makespan, downtime] = rank(judged_[*chosen_]);
+    // Whatever takes longer than this cannot be better.
+    if (failed == 0) longest_ = late || pauses ? std::max(shortest_, makespan) : makespan;
   }
 
-  const Scenario& scenario_;
+  /// Small changes of a schedule, as long as work is left: a move that ends last or pauses longest,
+  /// or any, goes elsewhere in the order; a link gets a place more or less. Begins once with the
+  /// best of the rules, once with the best of all: a reference may be good in both respects, and
+  /// yet have no better neighbours.
+  void improve() {
+    if (!chosen_) return;
+    std::optional<std::size_t> best;
+    for (std::size_t i = 0; i < judged_.size(); ++i) {
+      if (judged_[i].is_reference) continue;
+      if (!best || score(judged_[i]) < score(judged_[*best])) best = i;
+    }
+    const std::uint64_t half = std::min(most_work - std::min(work_, most_work), improving_work) / 2;
+    if (best) climb(*best, work_ + half);
+    climb(*chosen_, work_ + half);
+  }
+
+  /// For the way to a good schedule, which may lead over some that are not taken: the makespan in
+  /// the references', and what exceeds theirs, weighted.
+  [[nodiscard]] double score(const Judged& judged) const {
+    constexpr double weight = 3;
+    const Forecast& forecast = judged.forecast;
+    double score = forecast.makespan / shortest_;
+    const double pause =
+        forecast.mean_downtime / least_downtime_ * (1 + downtime_margin(instance_.moves.size()));
+    score += weight * (std::max(0.0, pause - 1) + std::max(0.0, score - 1));
+    return score + 100.0 * static_cast<double>(forecast.failed);
+  }
+
+  void climb(std::size_t from, std::uint64_t until_work) {
+    RandomStream draw(1, "planner");
+    while (work_ < until_work) {
+      const Judged& best = judged_[from];
+      const auto [failed, late, by, pauses, by_pause, makespan, downtime] = rank(best);
+      if (failed == 0 && !late && !pauses &&
+          makespan <= best.schedule.placed->bound.time * good_enough) {
+        return;
+      }
+      ScheduleDraft changed = best.schedule;
+      if (!change(changed, best.forecast, draw)) return;
+      const std::uint64_t before = work_;
+      const std::size_t tried = judged_.size();
+      try_schedule(changed);
+      if (work_ == before) return;
+      if (judged_.size() > tried && score(judged_[tried]) < score(judged_[from])) from = tried;
+    }
+  }
+
+  bool change(ScheduleDraft& schedule, const Forecast& forecast, RandomStream& draw) const {
+    const auto below = [&draw](std::size_t n) { return static_cast<std::size_t>(draw.next() % n); };
+    const std::size_t moves = schedule.order.size();
+    if (moves < 2) return false;
+    if (schedule.text.find(improved) == std::string::npos) schedule.text += improved;
+    const std::size_t times = 1 + below(3);
+    for (std::size_t i = 0; i < times; ++i) {
+      const std::size_t kind = below(4);
+      if (kind == 0) {
+        change_slots(schedule, draw);
+        continue;
+      }
+      const std::size_t move = kind == 1   ? last_to_end(forecast, below(3))
+                               : kind == 2 ? longest_pause(forecast, below(3))
+                                           : below(moves);
+      const auto place = std::find(schedule.order.begin(), schedule.order.end(), move);
+      const auto from = static_cast<std::size_t>(place - schedule.order.begin());
+      const std::size_t to = below(2) == 0 ? below(from + 1) : below(moves);
+      if (to < from) {
+        std::rotate(schedule.order.begin() + static_cast<std::ptrdiff_t>(to), place, place + 1);
+      } else {
+        std::rotate(place, place + 1, schedule.order.begin() + static_cast<std::ptrdiff_t>(to) + 1);
+      }
+    }
+    schedules_.keep_turns_of(schedule);
+    return true;
+  }
+
+  void change_slots(ScheduleDraft& schedule, RandomStream& draw) const {
+    const std::vector<MoveLoad>& loads = schedule.placed->loads;
+    std::vector<std::uint32_t> users(schedules_.links().link_count(), 0);
+    for (const MoveLoad& load : loads) {
+      for (const LinkId link : load.route) users[link.index] += 1;
+    }
+    if (schedule.link_slots.empty()) schedule.link_slots = users;
+    schedule.link_slots.resize(users.size(), 1);
+    const MoveLoad& load = loads[draw.next() % loads.size()];
+    if (load.route.size() == 0) return;
+    const LinkId link = *(load.route.begin() + draw.next() % load.route.size());
+    std::uint32_t& slots = schedule.link_slots[link.index];
+    slots = std::min(slots, users[link.index]);
+    switch (draw.next() % 3) {
+      case 0: slots += 1; break;
+      case 1: slots = std::max(slots, 2U) - 1; break;
+      default: slots = 1 + static_cast<std::uint32_t>(draw.next() % users[link.index]); break;
+    }
+  }
+
+  [[nodiscard]] static std::size_t last_to_end(const Forecast& forecast, std::size_t nth) {
+    return nth_by(forecast, nth,
+                  [](const MoveForecast& a, const MoveForecast& b) { return a.end > b.end; });
+  }
+  [[nodiscard]] static std::size_t longest_pause(const Forecast& forecast, std::size_t nth) {
+    return nth_by(forecast, nth, [](const MoveForecast& a, const MoveForecast& b) {
+      return a.downtime > b.downtime;
+    });
+  }
+  template <class Before>
+  [[nodiscard]] static std::size_t nth_by(const Forecast& forecast, std::size_t nth,
+                                          Before before) {
+    std::vector<std::size_t> order(forecast.moves.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    nth = std::min(nth, order.size() - 1);
+    const auto place = order.begin() + static_cast<std::ptrdiff_t>(nth);
+    std::nth_element(order.begin(), place, order.end(), [&](std::size_t a, std::size_t b) {
+      if (before(forecast.moves[a], forecast.moves[b])) return true;
+      return !before(forecast.moves[b], forecast.moves[a]) && a < b;
+    });
+    return *place;
+  }
+
+  static constexpr const char* improved = ", then changed move by move";
+
   Instance& instance_;
-  std::size_t asked_;  ///< moves without detours
-  std::shared_ptr<LinkMap> links_;
+  Schedules schedules_;
+  std::map<const PlacedMoves*, Forecaster> forecasters_;  ///< for look-ups only
   std::vector<Judged> judged_;
-  std::optional<std::size_t> chosen_;  ///< in `judged_`
-  Duration shortest_ = Duration::max();        ///< of the references
+  std::optional<std::size_t> chosen_;          ///< in `judged_`
+  std::size_t looked_at_ = 0;                  ///< of `judged_`, by `choose_again`
+  Duration shortest_ = Duration::max();        ///< makespan of the references
   Duration least_downtime_ = Duration::max();  ///< of the references
-  Duration longest_ = Duration::max();         ///< longer ones are given up
+  Duration longest_ = Duration::max();         ///< forecasts of a longer makespan are given up
   std::uint64_t work_ = 0;
   std::size_t compared_ = 0;
 };
@@ -322,17 +315,6 @@ class Portfolio {
 
 tl::expected<Plan, std::string> plan_by_forecast(const Scenario& scenario, Instance& instance) {
   return Portfolio(scenario, instance).choose();
-}
-
-void predict(const Scenario& scenario, const Instance& instance, Plan& plan) {
-  const Forecaster forecaster(instance, scenario.platform, *plan.links, plan.moves);
-  ForecastOptions options;
-  if (instance.moves.size() > exact_moves) {
-    Duration longest;
-    for (const PlannedMove& move : plan.moves) longest = std::max(longest, move.predicted_total);
-    options.resolution = longest * (1 / shares_in_bound);
-  }
-  Portfolio::write(forecaster.run(plan, options), plan);
 }
 
 }  // namespace ferry

@@ -18,24 +18,24 @@ namespace ferry {
 ///
 /// - *references*: what `order: parallel` does, under the scenario's limits as they are, and under
 ///   uniform caps of 1, 2, 4 and 8 moves out of and into a host.
-/// - *candidates*: every combination of two placements (by the most loaded link of the path; the
+/// - *rules*: every combination of two placements (by the most loaded link of the path; the
 ///   largest VMs first, by what differs between destinations), two orders (`OrderRule`), places on
-///   links (what keeps each busy times a factor, plus one; or no limit) and how far a full link
-///   empties before others follow.
+///   links (what keeps each busy times a factor, plus one; or no limit; or a limit only where all
+///   at once would take longer than the bound) and how far a full link empties before others
+///   follow.
+/// - *changes* of the best so far, drawn from a random stream: a move that ends last or pauses
+///   longest goes elsewhere in the order, a link gets a place more or less.
 ///
 /// Taken is: of those in which fewest moves fail, the one with the shortest makespan among those
 /// whose makespan and mean downtime are not longer than those of the best uniform cap and of all at
-/// once; if none is so in its downtime, the one of not longer makespan with the shortest downtime.
-/// Of equals the earliest in the order of this text.
+/// once (with a small margin for what a forecast does not see); if none is so in its downtime, the
+/// one of not longer makespan with the shortest downtime. Of equals the earliest.
 ///
-/// The work of all forecasts is bounded (counted, so that every machine takes the same plan): with
-/// thousands of moves shares are computed less often, and the schedules that come last are not
-/// looked at.
+/// The work of all forecasts is bounded (counted, not timed, so that every machine takes the same
+/// plan): with thousands of moves shares are computed less often, and the schedules that come last
+/// are not looked at.
 ///
 /// Error: as `make_plan`.
 tl::expected<Plan, std::string> plan_by_forecast(const Scenario& scenario, Instance& instance);
-
-/// The course of any plan, written into its predicted times.
-void predict(const Scenario& scenario, const Instance& instance, Plan& plan);
 
 }  // namespace ferry
