@@ -216,6 +216,12 @@ class ForecastRun {
     }
   }
 
+  /// A session that is woken up looks when all that happens at this moment has happened.
+  void look_soon() {
+    if (std::exchange(looks_soon_, true)) return;
+    at(now_, Kind::look, 0);
+  }
+
   void open(std::size_t index) {
     WaveState& wave = waves_[index];
     wave.running = true;
@@ -239,7 +245,10 @@ class ForecastRun {
   void handle(const Event& event) {
     const std::size_t i = event.index;
     switch (event.kind) {
-      case Kind::look: open_what_can_open(); return;
+      case Kind::look:
+        looks_soon_ = false;
+        open_what_can_open();
+        return;
       case Kind::status_set: status_set(i); return;
       case Kind::suspended: suspended(i); return;
       case Kind::ranks_stop:
@@ -450,7 +459,7 @@ class ForecastRun {
       admission_.links_left(spec(move), state.from, state.to);
     }
     if (state.devices == 0) at_rest(move);
-    if (state.off_links) open_what_can_open();
+    if (state.off_links) look_soon();
   }
 
   [[nodiscard]] HostId present_host(std::size_t move) const {
@@ -510,7 +519,7 @@ class ForecastRun {
       end_move(move);
       admission_.move_ended(spec(move), state.from, state.to);
     }
-    open_what_can_open();
+    look_soon();
   }
 
   void end_move(std::size_t move) {
@@ -566,6 +575,7 @@ class ForecastRun {
   std::optional<TimePoint> solved_;
   std::optional<TimePoint> last_opened_;
   TimePoint looks_at_ = TimePoint::never();
+  bool looks_soon_ = false;
   std::size_t running_ = 0;
   std::size_t next_offer_ = 0;  ///< of a sequential plan
   bool offered_ = false;        ///< and whether its next wave is in `admission_`

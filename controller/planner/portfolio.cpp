@@ -18,14 +18,15 @@ namespace ferry {
 namespace {
 
 constexpr std::array<std::uint32_t, 4> uniform_caps = {1, 2, 4, 8};
-constexpr std::array<std::optional<double>, 9> factors = {1.0, 0.5, 0.75, 1.5,         2.0,
-                                                          3.0, 5.0, 8.0,  std::nullopt};
-constexpr std::array<double, 3> refills = {1.0, 0.5, 0.25};
+// The most different first, for when not all can be looked at.
+constexpr std::array<std::optional<double>, 9> factors = {1.0, 2.0,          0.5, 5.0, 1.5,
+                                                          3.0, std::nullopt, 8.0, 0.75};
+constexpr std::array<double, 3> refills = {1.0, 0.25, 0.5};
 
 /// All forecasts of one plan together: looks at links and events, of some 15 ns each.
-constexpr std::uint64_t most_work = 100'000'000;
+constexpr std::uint64_t most_work = 150'000'000;
 /// Of these at most for changes.
-constexpr std::uint64_t changing_work = 40'000'000;
+constexpr std::uint64_t changing_work = 50'000'000;
 /// And at most so many changes for each move, in each walk.
 constexpr std::size_t changes_per_move = 100;
 constexpr std::size_t walks = 4;
@@ -167,9 +168,9 @@ class Portfolio {
       if (!plan) return;
       if (auto judged = judge(schedule, *plan, longest_)) consider(std::move(*judged));
     };
-    for (const double refill : refills) {
+    for (const bool crowded_only : {false, true}) {
       for (const std::optional<double>& factor : factors) {
-        for (const bool crowded_only : {false, true}) {
+        for (const double refill : refills) {
           if (!factor && (refill < 1 || crowded_only)) continue;
           for (const OrderRule order : {OrderRule::most_loaded_link, OrderRule::longest_ending}) {
             const ScheduleRule rule{order, factor, crowded_only, refill, {}};
@@ -224,9 +225,9 @@ class Portfolio {
     }
   }
 
-  /// The smaller the better: moves that fail, then makespan and downtime that are longer than the
-  /// references', then both as they are.
-  [[nodiscard]] std::tuple<std::size_t, bool, Duration, bool, Duration, Duration, Duration> rank(
+  /// The smaller the better: moves that fail, then a makespan that is longer than the references',
+  /// then a downtime that is (weighed against the makespan), then both as they are.
+  [[nodiscard]] std::tuple<std::size_t, bool, Duration, bool, double, Duration, Duration> rank(
       const Judged& judged) const {
     const Forecast& forecast = judged.forecast;
     const double makespan = judged.is_reference ? 0 : makespan_margin;
@@ -237,7 +238,7 @@ class Portfolio {
             late,
             late ? forecast.makespan : Duration::zero(),
             pauses,
-            pauses ? forecast.mean_downtime : Duration::zero(),
+            pauses ? score(judged) : 0,
             forecast.makespan,
             forecast.mean_downtime};
   }
