@@ -1,5 +1,6 @@
 #include "tests/bench/side_by_side.hpp"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,7 +39,9 @@ Measured in_child(const std::function<Measured()>& work) {
   const bool complete = read(ends[0], &measured, sizeof measured) == sizeof measured;
   close(ends[0]);
   int status = 0;
-  waitpid(child, &status, 0);
+  struct rusage usage {};
+  wait4(child, &status, 0, &usage);
+  measured.mebibytes = static_cast<double>(usage.ru_maxrss) / 1024;
   if (!complete || status != 0) {
     std::fprintf(stderr, "a measured child failed (status %d)\n", status);
     std::exit(1);

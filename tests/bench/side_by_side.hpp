@@ -13,6 +13,7 @@ struct Measured {
   double seconds = 0;
   double figure = 0;  ///< such as the simulated seconds at the end, to see that both did the same
   double count = 0;   ///< such as events or messages
+  double mebibytes = 0;  ///< peak memory of the child; `in_child` fills it in
 };
 
 /// Runs `work` in a forked child and returns what it measured. Ends this program with a message if
