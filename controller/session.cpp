@@ -612,6 +612,9 @@ void Session::Impl::give_up_pending(const std::function<std::string(const WaveSt
 }
 
 std::string Session::Impl::why_stuck(const WaveState& wave) const {
+  for (const auto& [index, reason] : given_up_) {  // with one that it must follow
+    if (&waves_[index] == &wave) return reason;
+  }
   if (const std::optional<VmId> first = still_to_come(wave.planned)) {
     return fmt::format("{} had to move before it, and could not", instance_.vms[first->index].name);
   }
