@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/ports/types.hpp"
+#include "core/record/link_usage.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/units/units.hpp"
 #include "sim_backend/scheduler.hpp"
@@ -24,7 +25,7 @@ struct Path {
   Bandwidth limit = Bandwidth::unlimited();  ///< a flow on it never gets more
 };
 
-enum class FlowOutcome { done, timed_out, cancelled, failed };
+enum class FlowOutcome { done, timed_out, cancelled };
 
 struct FlowEnd {
   FlowOutcome outcome = FlowOutcome::done;
@@ -33,7 +34,8 @@ struct FlowEnd {
       rate;  ///< the flow's share when it ended; it is constant between changes of other flows
 };
 
-/// Networks and flows of one simulation. Latencies are not in here: a caller that pays one sleeps
+/// Networks and flows of one simulation. While a link of its path is down a flow stands still.
+/// Latencies are not in here: a caller that pays one sleeps
 /// `latency`, so that the successive parts of one stream do not pay it again.
 class Flows {
  public:
@@ -94,6 +96,8 @@ class Flows {
 
   [[nodiscard]] std::uint64_t flows_started() const;  ///< parts of streams count
   [[nodiscard]] std::uint64_t engine_steps() const;
+  /// Empty unless `SimOptions::link_usage`.
+  [[nodiscard]] LinkUsage link_usage() const;
 
  private:
   struct Implementation;

@@ -57,6 +57,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       flows_(flows),
       instance_(instance),
       platform_(platform),
+      faults_(instance),
       control_free_(instance.hosts.size()),
       places_(instance.hosts.size()) {
   guests_.reserve(instance.vms.size());
@@ -75,6 +76,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
                        .moving = false,
                        .mover = nullptr,
                        .aborted = false,
+                       .lost = false,
                        .dirty = DirtyMeter(working_set, rate, scheduler.now()),
                        .busy_rate = rate,
                        .idle_rate = vm.idle_dirty_rate,
@@ -89,7 +91,19 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       use_place(id, kind, true);
     }
   }
+  for (const ClusterFaultSpec& fault : instance.cluster_faults) {
+    if (fault.kind != ClusterFaultSpec::Kind::host_down || fault.until <= fault.from) continue;
+    deaths_.push_back(
+        std::make_unique<CallbackEvent>([this, host = fault.host] { lose_guests_of(host); }));
+    scheduler.schedule(*deaths_.back(), fault.from);
+  }
   make_pools();
+}
+
+SimHypervisor::~SimHypervisor() {
+  for (const auto& death : deaths_) {
+    if (death->scheduled()) scheduler_.unschedule(*death);
+  }
 }
 
 // --- Control operations ---
@@ -98,7 +112,7 @@ TimePoint SimHypervisor::control_done(HostId host, Duration cost) {
   const Duration serial = cost * platform_.hypervisor.serial.value();
   TimePoint& free = control_free_[host.index];
   free = std::max(free, scheduler_.now()) + serial;
-  return free + (cost - serial);
+  return faults_.answered(host, scheduler_.now(), free + (cost - serial));
 }
 
 Failure SimHypervisor::interrupted(FailureKind kind, VmId vm, const char* what) const {
@@ -108,18 +122,53 @@ Failure SimHypervisor::interrupted(FailureKind kind, VmId vm, const char* what) 
                       kind == FailureKind::cancelled ? "was cancelled" : "did not end in time")};
 }
 
-Result<> SimHypervisor::sleep(TimePoint until, VmId vm, const char* what, TimePoint deadline) {
-  const Wake wake = scheduler_.block(what, std::min(until, deadline), Cancellable::yes);
+Failure SimHypervisor::went_down(HostId host, VmId vm, const char* what) const {
+  return {guests_[vm.index].lost ? FailureKind::lost : FailureKind::failed,
+          fmt::format("{} does not answer: {} of {} has not ended",
+                      instance_.hosts[host.index].name, what, name(vm))};
+}
+
+Result<> SimHypervisor::sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm,
+                              const char* what, TimePoint deadline, Cancellable cancellable) {
+  const ClusterFaults::Wait wait = faults_.wait_for({hosts.begin(), hosts.size()}, scheduler_.now(),
+                                                    until, platform_.hypervisor.keepalive);
+  const Wake wake = scheduler_.block(what, std::min(wait.until, deadline), cancellable);
   if (wake == Wake::cancelled) {
     return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));
   }
-  if (until > deadline) return tl::unexpected(interrupted(FailureKind::timed_out, vm, what));
+  if (wait.until > deadline) return tl::unexpected(interrupted(FailureKind::timed_out, vm, what));
+  if (guests_[vm.index].lost) return tl::unexpected(went_down(guests_[vm.index].host, vm, what));
+  if (wait.silent) return tl::unexpected(went_down(*wait.silent, vm, what));
   return {};
 }
 
 Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration cost,
                                 TimePoint deadline) {
-  return sleep(control_done(host, cost), vm, what, deadline);
+  return sleep({host}, control_done(host, cost), vm, what, deadline);
+}
+
+Result<> SimHypervisor::not_lost(VmId vm) const {
+  const Guest& guest = guests_[vm.index];
+  if (!guest.lost) return {};
+  return failure(FailureKind::lost, fmt::format("{} runs nowhere; it was last on {}", name(vm),
+                                                instance_.hosts[guest.host.index].name));
+}
+
+void SimHypervisor::lose(Guest& guest, VmId vm) {
+  guest.lost = true;
+  pause(vm);
+  for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
+    if (settle(vm, kind) == DeviceState::absent) continue;
+    device(vm, kind).state = DeviceState::absent;
+    use_place(vm, kind, false);
+  }
+  note_settled(vm);
+}
+
+void SimHypervisor::lose_guests_of(HostId host) {
+  for (std::uint32_t i = 0; i < guests_.size(); ++i) {
+    if (guests_[i].host == host && !guests_[i].lost) lose(guests_[i], VmId{i});
+  }
 }
 
 SimHypervisor::Device& SimHypervisor::device(VmId vm, DeviceKind kind) {
@@ -150,12 +199,14 @@ void SimHypervisor::use_place(VmId vm, DeviceKind kind, bool used) {
 }
 
 Result<> SimHypervisor::set_status(VmId vm, Phase phase, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   const char* const what =
       phase == Phase::set_pre_migration ? "set_pre_migration" : "set_post_migration";
   return control(guests_[vm.index].host, vm, what, platform_.hypervisor.set_status, deadline);
 }
 
 Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   const DeviceState state = settle(vm, kind);
   if (state == DeviceState::absent) return {};
   if (state == DeviceState::coming) {
@@ -174,6 +225,7 @@ Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
 }
 
 Result<> SimHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   const DeviceState state = settle(vm, kind);
   if (state == DeviceState::absent) return {};
   if (state != DeviceState::leaving) {
@@ -181,12 +233,13 @@ Result<> SimHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadl
                    fmt::format("no detach of {} of {} is under way", to_name(kind), name(vm)));
   }
   const char* const what = kind == DeviceKind::virtual_function ? "detach_vf" : "remove_ivshmem";
-  Result<> waited = sleep(device(vm, kind).gone_at, vm, what, deadline);
+  Result<> waited = sleep({guests_[vm.index].host}, device(vm, kind).gone_at, vm, what, deadline);
   if (waited) settle(vm, kind);
   return waited;
 }
 
 Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   if (settle(vm, kind) == DeviceState::attached) return {};
   if (Result<> allowed = check_attach(vm, kind); !allowed) return allowed;
   const HypervisorCosts& costs = platform_.hypervisor;
@@ -198,6 +251,7 @@ Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
   device(vm, kind).state = DeviceState::coming;
   use_place(vm, kind, true);
   Result<> done = control(guests_[vm.index].host, vm, what, cost, deadline);
+  if (guests_[vm.index].lost) return done;
   device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
   if (!done) use_place(vm, kind, false);
   if (done && kind == DeviceKind::virtual_function) {
@@ -216,7 +270,7 @@ Result<Ratio> SimHypervisor::await_traffic(VmId vm, TimePoint deadline) {
   }
   const bool on_standby = settle(vm, DeviceKind::virtual_function) == DeviceState::absent;
   if (guest.traffic_flows_at > scheduler_.now()) {
-    if (Result<> flows = sleep(guest.traffic_flows_at, vm, "the redirection of traffic", deadline);
+    if (Result<> flows = sleep({guest.host}, guest.traffic_flows_at, vm, "the redirection of traffic", deadline);
         !flows) {
       return tl::unexpected(std::move(flows.error()));
     }
@@ -325,6 +379,7 @@ void SimHypervisor::pause(VmId vm) {
 }
 
 void SimHypervisor::resume(VmId vm) {
+  if (guests_[vm.index].lost) return;
   guests_[vm.index].running = true;
   use_cores(vm);
   set_dirty_rate(guests_[vm.index]);
@@ -483,6 +538,7 @@ Result<> SimHypervisor::check_function(VmId vm, HostId destination,
 }
 
 Result<> SimHypervisor::check_move(VmId vm, HostId destination, const TransferOptions& options) {
+  if (Result<> there = not_lost(vm); !there) return there;
   const Guest& guest = guests_[vm.index];
   if (guest.moving) {
     return failure(FailureKind::refused, fmt::format("{} is being moved already", name(vm)));
@@ -548,19 +604,22 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
     places_[destination.index].virtual_functions_used += 1;
     prepared = prepared + platform_.hypervisor.attach_vf.per_gib * spec.memory.to_gibi();
   }
-  Result<> ready = sleep(prepared + transfer.latency, vm, "migration", deadline);
+  Result<> ready =
+      sleep({source, destination}, prepared + transfer.latency, vm, "migration", deadline);
   Result<TransferReport> moved =
       ready ? send_memory(transfer) : Result<TransferReport>(tl::unexpected(ready.error()));
   close_stream(transfer);
   if (moves_function(vm, options)) {
-    places_[(moved ? source : destination).index].virtual_functions_used -= 1;
+    const HostId left = guest.host == destination ? source : destination;
+    places_[left.index].virtual_functions_used -= 1;
   }
   guest.moving = false;
   guest.mover = nullptr;
   guest.throttle = Ratio(0);
-  if (moved || moved.error().kind != FailureKind::lost) resume(vm);
+  if (!moved && moved.error().kind == FailureKind::lost && !guest.lost) lose(guest, vm);
+  resume(vm);
   note_settled(vm);
-  if (!moved && guest.aborted) {
+  if (!moved && guest.aborted && !guest.lost) {
     return failure(FailureKind::failed,
                    fmt::format("the migration of {} was cancelled from elsewhere", name(vm)));
   }
@@ -607,15 +666,20 @@ Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) 
 }
 
 Result<> SimHypervisor::send_on_network(Transfer& transfer, Bytes bytes, Bandwidth* share) {
-  const FlowEnd end = send_part(transfer, bytes, transfer.deadline, Cancellable::yes);
+  const TimePoint breaks = breaks_from_now(transfer);
+  const FlowEnd end =
+      send_part(transfer, bytes, std::min(transfer.deadline, breaks), Cancellable::yes);
   transfer.sent += end.bytes;
   switch (end.outcome) {
     case FlowOutcome::done: break;
     case FlowOutcome::timed_out:
+      if (breaks <= transfer.deadline) {
+        return tl::unexpected(network_failed(
+            transfer.guest.lost ? FailureKind::lost : FailureKind::failed, transfer));
+      }
       return tl::unexpected(interrupted(FailureKind::timed_out, transfer.vm, "migration"));
     case FlowOutcome::cancelled:
       return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
-    case FlowOutcome::failed: return tl::unexpected(network_failed(FailureKind::failed, transfer));
   }
   if (share != nullptr) *share = end.rate;
   return {};
@@ -702,8 +766,8 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
   const TimePoint paused = scheduler_.now();
   const Bytes sent_before = transfer.sent;
   if (transfer.device.save > Duration::zero()) {
-    Result<> saved = sleep(paused + transfer.device.save, transfer.vm, "migration",
-                           transfer.deadline);
+    Result<> saved = sleep({transfer.path.from}, paused + transfer.device.save, transfer.vm,
+                           "migration", transfer.deadline);
     if (!saved) return tl::unexpected(std::move(saved.error()));
   }
   const TimePoint began = scheduler_.now();
@@ -720,10 +784,13 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
   }
   // The destination has all of it: there is no way back.
   transfer.guest.mover = nullptr;
-  scheduler_.block("the switch-over",
-                   scheduler_.now() + transfer.latency + transfer.device.load +
-                       platform_.hypervisor.finish,
-                   Cancellable::no);
+  // The destination starts the guest when it is told to finish: if either host goes down before,
+  // the source, if it is there, goes on with it (libvirt's protocol of version 3).
+  const Result<> finished = sleep({transfer.path.from, transfer.path.to},
+                                  scheduler_.now() + transfer.latency + transfer.device.load +
+                                      platform_.hypervisor.finish,
+                                  transfer.vm, "migration", TimePoint::never(), Cancellable::no);
+  if (!finished) return tl::unexpected(finished.error());
   transfer.guest.host = transfer.path.to;
   transfer.guest.throttle = Ratio(0);
   resume(transfer.vm);
@@ -731,7 +798,7 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
                               .bytes = transfer.sent,
                               .rounds = round,
                               .note = transfer.stalls.note()};
-  clean_up();
+  if (Result<> cleaned = clean_up(transfer); !cleaned) return tl::unexpected(cleaned.error());
   return report;
 }
 
@@ -743,19 +810,22 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
   transfer.guest.mover = nullptr;
   const TimePoint paused = scheduler_.now();
   pause(transfer.vm);
-  scheduler_.block("the switch to post-copy",
-                   scheduler_.now() + transfer.latency + platform_.hypervisor.postcopy_switch,
-                   Cancellable::no);
+  if (const Result<> switched =
+          sleep({transfer.path.from, transfer.path.to},
+                scheduler_.now() + transfer.latency + platform_.hypervisor.postcopy_switch,
+                transfer.vm, "migration", TimePoint::never(), Cancellable::no);
+      !switched) {
+    return failure(FailureKind::lost, switched.error().reason);
+  }
   transfer.guest.host = transfer.path.to;
   transfer.guest.throttle = Ratio(0);
   resume(transfer.vm);
   const TimePoint began = scheduler_.now();
   transfer.compressor.stop();
   open_stream(transfer);
-  const FlowEnd end = send_part(transfer, rest, TimePoint::never(), Cancellable::no);
+  const FlowEnd end = send_part(transfer, rest, breaks_from_now(transfer), Cancellable::no);
   transfer.sent += end.bytes;
   if (end.outcome != FlowOutcome::done) {
-    pause(transfer.vm);
     return tl::unexpected(network_failed(FailureKind::lost, transfer));
   }
   transfer.observer.round_done(
@@ -766,14 +836,21 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
                               .bytes = transfer.sent,
                               .rounds = round,
                               .note = transfer.stalls.note()};
-  clean_up();
+  if (Result<> cleaned = clean_up(transfer); !cleaned) return tl::unexpected(cleaned.error());
   return report;
 }
 
-void SimHypervisor::clean_up() {
-  if (platform_.hypervisor.clean_up == Duration::zero()) return;
-  scheduler_.block("the clean-up after a migration",
-                   scheduler_.now() + platform_.hypervisor.clean_up, Cancellable::no);
+/// The source's part no longer matters to the guest.
+Result<> SimHypervisor::clean_up(const Transfer& transfer) {
+  if (platform_.hypervisor.clean_up == Duration::zero()) return {};
+  return sleep({transfer.path.to}, scheduler_.now() + platform_.hypervisor.clean_up, transfer.vm,
+               "the clean-up after the migration", TimePoint::never(), Cancellable::no);
+}
+
+TimePoint SimHypervisor::breaks_from_now(const Transfer& transfer) const {
+  const Path& path = transfer.path;
+  return faults_.breaks({path.network.index, path.from, path.to}, scheduler_.now(),
+                        platform_.hypervisor.keepalive);
 }
 
 }  // namespace ferry

@@ -57,14 +57,17 @@ class Execution {
       : loaded_(loaded), options_(options), outcome_(outcome) {}
 
   void simulate() {
-    run_in_simulation(
-        outcome_.instance, loaded_.scenario.platform, loaded_.scenario.seed,
-        [this] {
-          if (relay_ != nullptr) relay_->look();
-        },
-        [this](World& world) {
+    SimulationOptions simulation;
+    simulation.seed = loaded_.scenario.seed;
+    simulation.link_usage = loaded_.scenario.outputs.links;
+    simulation.between_steps = [this] {
+      if (relay_ != nullptr) relay_->look();
+    };
+    LinkUsage links = run_in_simulation(
+        outcome_.instance, loaded_.scenario.platform, simulation, [this](World& world) {
           run(world, [](InterruptionRelay&, const std::function<void()>& go) { go(); });
         });
+    if (simulation.link_usage) outcome_.links = std::move(links);
   }
 
   void run_on_threads() {
@@ -76,9 +79,9 @@ class Execution {
   }
 
   void run_in_cluster() {
-    auto times = run_on_hardware(
-        outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
-        [this](World& world) { run_with_watcher(world, watch_interval); });
+    auto times =
+        run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
+                        [this](World& world) { run_with_watcher(world, watch_interval); });
     // What earlier controllers waited for is not known, and their moves are among the records.
     if (options_.history == nullptr) outcome_.hypervisor_times = std::move(times);
   }
@@ -146,7 +149,7 @@ class Execution {
   void run_through_downs(World& world, const Around& around) {
     std::vector<ControllerDown> downs;
     for (const ControllerDownSpec& down : outcome_.instance.controller_downs) {
-      downs.push_back({{down.record, ControllerDeath::When::torn}, down.away});
+      downs.push_back({{down.record, when_of(down.last_record)}, down.away});
     }
     SessionOptions session_options;
     session_options.on_progress = options_.on_progress;
@@ -205,6 +208,12 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
         "the hw world is a cluster's");
   auto outcome = std::make_unique<RunOutcome>();
   outcome->instance = expand(loaded.scenario);
+  if (options.world == WorldKind::hw && !outcome->instance.cluster_faults.empty()) {
+    return tl::unexpected(RunError{
+        ExitStatus::bad_input,
+        "faults: host_down, link_down, slow_link and late_libvirt are for --on sim and --on "
+        "threads; take them out for a real world"});
+  }
   if (options.world == WorldKind::hw && !outcome->instance.controller_downs.empty()) {
     return tl::unexpected(RunError{
         ExitStatus::bad_input,

@@ -66,6 +66,8 @@ void describe(Visitor& v, HypervisorCosts& costs) {
              "Needed if a migration says device: failover.");
   v.present_if(costs.vfio.state > Bytes());
   v.optional("vfio", costs.vfio, Mapping{}, "Needed if a migration says device: vfio.");
+  v.optional("keepalive", costs.keepalive, any_time,
+             "How long a host or link is silent before libvirt gives its connections up.");
 }
 
 template <class Visitor>
@@ -130,9 +132,10 @@ void describe(Visitor& v, RdmaStream& stream) {
   v.required("bandwidth", stream.bandwidth, moving_speed,
              "The most that one stream reaches on an idle path, with pin_all.");
   v.present_if(stream.unpinned_bandwidth > Bandwidth());
-  v.optional("unpinned_bandwidth", stream.unpinned_bandwidth, moving_speed,
-             "The same without pin_all, where memory is registered chunk by chunk; default: as with "
-             "it.");
+  v.optional(
+      "unpinned_bandwidth", stream.unpinned_bandwidth, moving_speed,
+      "The same without pin_all, where memory is registered chunk by chunk; default: as with "
+      "it.");
   describe_stream_work(v, stream.cpu);
 }
 

@@ -34,6 +34,7 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
                                  TransferObserver& observer, TimePoint deadline) override;
   [[nodiscard]] bool devices_at_once() const override { return true; }
   [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  [[nodiscard]] bool reachable(HostId host) const override;
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
   void set_ranks_running(VmId /*vm*/, bool /*running*/) override {}
@@ -80,6 +81,7 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
   Result<TransferReport> move(VmId vm, const VmPlace& from, HostId destination,
                               const TransferOptions& options, TransferObserver& observer,
                               TimePoint deadline);
+  Result<> note_gone(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
   Result<> plug_in(VmId vm, DeviceKind kind, const VmPlace& place, TimePoint deadline);
   Result<> await_usable(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
 

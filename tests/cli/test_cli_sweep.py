@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import shutil
 import signal
 import time
@@ -193,6 +194,37 @@ def test_a_killed_sweep_leaves_no_process_and_can_be_resumed(ferry):
     assert not list((ferry.folder / "out" / "cells").glob("*.partial"))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_and_resumed_it_gives_the_tables_of_an_undisturbed_sweep(ferry, seed):
+    # Faults among it, so that cells have more to tell than that all went well.
+    change(ferry, "four.yaml", faults=[{"at": "100ms", "slow_link": "host0", "factor": "50%"},
+                                       {"journal": 9, "controller_down": "1s", "last_record": "torn"}])
+    change(ferry, "study.yaml", repeat=3)
+    command = ["sweep", "study.yaml", "--quiet", "--no-plots", "--jobs", "2"]
+    begun = time.monotonic()
+    undisturbed = ferry(*command, "--out", "undisturbed")
+    took = time.monotonic() - begun
+    assert undisturbed.returncode in (0, 1), undisturbed.stderr
+    expected = tables(ferry.folder / "undisturbed")
+    moments = random.Random(seed)
+    for _ in range(3):
+        process = ferry.start(*command, "--out", "out", "--resume")
+        time.sleep(moments.uniform(0, took))
+        if moments.random() < 0.5:
+            process.kill()  # its workers find out
+        else:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it had ended
+        process.communicate()
+        wait_until(lambda: group_is_gone(process))
+    result = ferry(*command, "--out", "out", "--resume")
+    assert result.returncode == undisturbed.returncode, result.stderr
+    assert tables(ferry.folder / "out") == expected
+    assert not list((ferry.folder / "out").rglob("*.partial"))
+
+
 def test_after_the_first_interrupt_running_cells_finish(ferry):
     command = slow_study(ferry, 20)
     process = ferry.start(*command)
@@ -278,6 +310,57 @@ def test_plots_of_the_study_are_drawn(ferry):
     result = ferry("sweep", "study.yaml", "--out", "out", "--quiet", "--no-sensitivity")
     assert result.returncode == 0, result.stderr
     assert (ferry.folder / "out" / "plots" / "breakdown.png").exists()
+
+
+def test_sensitivity_has_each_claim_as_it_is_and_at_half_and_double_of_each_constant(ferry):
+    result = ferry("sweep", "study.yaml", "--out", "out", "--quiet", "--no-plots")
+    assert result.returncode == 0, result.stderr
+    table = rows(ferry.folder / "out" / "sensitivity.csv")
+    assert list(table[0]) == ["claim", "quantity", "constant", "factor", "low", "high", "least",
+                              "greatest", "holds", "reason"]
+    cells = rows(ferry.folder / "out" / "cells.csv")
+    first = table[0]
+    assert (first["claim"], first["constant"], first["factor"]) == ("T1", "", "1")
+    assert float(first["high"]) == pytest.approx(max(float(c["total_seconds"]) for c in cells))
+    assert (first["least"], first["greatest"]) == ("", "60")
+    rest = [row for row in table if row["claim"] == "T1"][1:]
+    assert {row["factor"] for row in rest} == {"0.5", "2"}
+    finish = {row["factor"]: float(row["high"]) for row in rest
+              if row["constant"] == "platform.hypervisor.finish"}
+    assert finish["0.5"] < float(first["high"]) < finish["2"]
+    assert all(row["reason"] for row in table if row["holds"] == "")
+
+
+def test_without_sensitivity_there_is_no_such_table(ferry):
+    assert ferry("sweep", "study.yaml", *OPTIONS).returncode == 0
+    assert not (ferry.folder / "out" / "sensitivity.csv").exists()
+
+
+def test_curves_sensitivity_and_the_page_of_a_study_are_drawn(ferry):
+    change(ferry, "study.yaml", plots=["curve", "sensitivity", "report"])
+    result = ferry("sweep", "study.yaml", "--out", "out", "--quiet")
+    assert result.returncode == 0, result.stderr
+    plots = ferry.folder / "out" / "plots"
+    assert {path.name for path in plots.iterdir()} == {
+        "curve.png", "curve.svg", "sensitivity.png", "sensitivity.svg", "report.html"}
+    page = (plots / "report.html").read_text()
+    assert "small-study" in page and "sensitivity of the claims" in page
+    result = ferry("plot", "out", "--kind", "curve", "--x", "vms.vm.count", "--y", "bytes", "--by",
+                   "transport", "--data", "--out", "elsewhere")
+    assert result.returncode == 0, result.stderr
+    drawn = rows(ferry.folder / "elsewhere" / "curve.csv")
+    assert [(row["migrations.leave.transport"], row["x"]) for row in drawn] == [
+        ("tcp", "1.0"), ("tcp", "2.0"), ("rdma", "1.0"), ("rdma", "2.0")]
+    assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in drawn)
+
+
+def test_a_run_has_a_page_that_knows_its_links(ferry):
+    assert ferry("run", "four.yaml", "--out", "run", "--quiet").returncode == 0
+    result = ferry("plot", "run", "--kind", "report,links")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "run/plots/report.html"
+    page = (ferry.folder / "run/plots/report.html").read_text()
+    assert "host0 out (infiniband)" in page and "not drawn" not in page
 
 
 def test_without_python_a_sweep_still_ends_well(ferry):

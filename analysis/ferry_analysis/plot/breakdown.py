@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from ..assignments import Axis, axes_of, display_name, sort_key
+from ..assignments import Axis, axes_of, display_name, sort_key, without_lock_step
 from ..load import PHASES, Folder, InputError, Run, Study, succeeded
 from ..palette import FAINT_INK, INK, phase_colour
 from ..quantities import plain_seconds_text
@@ -20,6 +20,8 @@ from .picture import Margins, Picture
 _TABLE_BARS = 20  # up to here each bar's values stand below it, beyond they are in the legend
 _ROW_HEIGHT = 0.19  # inches, of the table
 _BAR_WIDTH = 0.72  # of a column
+_SMALLEST = 6.5  # points, of a label; a longer one is cut
+_LONGEST_LABEL = 3.2  # inches, of a label that stands upright
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _study_bars(study: Study) -> Bars:
             f"{study.path / 'cells.csv'}: has no cell with a migration that succeeded; "
             "breakdown needs at least one"
         )
-    axes = axes_of(done, study.paths)
+    axes = without_lock_step(axes_of(done, study.paths), done)
     keys = [axis.path for axis in axes]
     rows = []
     for key, group in _groups(done, keys):
@@ -204,7 +206,7 @@ def _column_width(bars: Bars, has_table: bool) -> float:
         default=0.5,
     )
     roomy = 1.0 if len(bars.data) <= 5 else 0.52
-    return min(max(roomy, longest + 0.1), 1.6 if len(bars.data) <= 8 else 0.9)
+    return min(max(roomy, longest + 0.1), 1.6 if len(bars.data) <= 10 else 0.9)
 
 
 def _margins(bars: Bars, has_table: bool) -> Margins:
@@ -215,7 +217,7 @@ def _margins(bars: Bars, has_table: bool) -> Margins:
         rows = len(bars.axes) + len(PHASES)
         return Margins(max(1.75, header + 0.3), 0.3, 0.42 + rows * _ROW_HEIGHT, 0.75)
     longest = max(pictures.text_width(text, 8) for text in _one_line_labels(bars))
-    return Margins(0.75, 3.1, 0.5 + min(longest, 3.0), 0.75)
+    return Margins(0.75, 3.1, 0.5 + longest, 0.75)
 
 
 def _subtitle(folder: Folder, bars: Bars) -> str:
@@ -320,24 +322,28 @@ def _draw_label_row(
         size=8.5, color=FAINT_INK,
     )
     keys = list(zip(*(data[outer.path] for outer in axes)))
-    start = 0
+    spans, start = [], 0  # label, its middle and its room in inches
     for index in range(1, len(keys) + 1):
         if index < len(keys) and keys[index] == keys[start]:
             continue
-        label = axis.label(keys[start][-1])
         room = (left[index - 1] - left[start] + 0.96) * column
-        size = min(9.0, 9.0 * room / max(pictures.text_width(label, 9.0), 1e-9))
-        table.text(
-            (left[start] + left[index - 1]) / 2, y, label, ha="center", va="center", size=size
-        )
+        spans.append((axis.label(keys[start][-1]), (left[start] + left[index - 1]) / 2, room))
         start = index
+    fitting = min(
+        9.0 * room / max(pictures.text_width(label, 9.0), 1e-9) for label, _, room in spans
+    )
+    size = min(9.0, max(fitting, _SMALLEST))
+    for label, middle, room in spans:
+        label = pictures.cut(label, size, room)
+        table.text(middle, y, label, ha="center", va="center", size=size)
 
 
 def _one_line_labels(bars: Bars) -> list[str]:
-    return [
+    labels = (
         ", ".join(axis.label(row[axis.path]) for axis in bars.axes)
         for row in bars.data.to_dict("records")
-    ]
+    )
+    return [pictures.cut(label, 8, _LONGEST_LABEL) for label in labels]
 
 
 def _draw_labels(axes: Axes, bars: Bars, left: Sequence[float], column: float) -> None:
