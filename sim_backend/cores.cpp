@@ -12,9 +12,8 @@ std::vector<double> share_cores(double cores, std::span<const CoreUse> uses) {
   const auto of_a_thread = [&](std::size_t i) {
     return uses[i].threads > 0 ? uses[i].demand / uses[i].threads : 0.0;
   };
-  std::stable_sort(by_thread.begin(), by_thread.end(), [&](std::size_t a, std::size_t b) {
-    return of_a_thread(a) < of_a_thread(b);
-  });
+  std::stable_sort(by_thread.begin(), by_thread.end(),
+                   [&](std::size_t a, std::size_t b) { return of_a_thread(a) < of_a_thread(b); });
   double threads = 0;
   for (const CoreUse& use : uses) threads += use.threads;
   std::vector<double> parts(uses.size(), 0);

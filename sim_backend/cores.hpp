@@ -15,9 +15,10 @@ struct CoreUse {
   double demand = 0;   ///< cores that they keep busy if nobody else wants any; at most `threads`
 };
 
-/// Cores that each of `uses` gets of `cores`: what it demands, if that is enough for all; else every
-/// thread gets the same, less those that want less (max-min fairness over threads, which is what the
-/// fair scheduler of an operating system comes to with equal weights). Sums to at most `cores`.
+/// Cores that each of `uses` gets of `cores`: what it demands, if that is enough for all; else
+/// every thread gets the same, less those that want less (max-min fairness over threads, which is
+/// what the fair scheduler of an operating system comes to with equal weights). Sums to at most
+/// `cores`.
 std::vector<double> share_cores(double cores, std::span<const CoreUse> uses);
 
 /// Cores that many users share. Users are told when their part changes.

@@ -181,8 +181,7 @@ SimHypervisor::DeviceState SimHypervisor::settle(VmId vm, DeviceKind kind) {
     settled.state = DeviceState::absent;
     use_place(vm, kind, false);
     if (kind == DeviceKind::virtual_function) {
-      guests_[vm.index].traffic_flows_at =
-          settled.gone_at + platform_.hypervisor.failover.redirect;
+      guests_[vm.index].traffic_flows_at = settled.gone_at + platform_.hypervisor.failover.redirect;
     }
   }
   return settled.state;
@@ -255,8 +254,7 @@ Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
   device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
   if (!done) use_place(vm, kind, false);
   if (done && kind == DeviceKind::virtual_function) {
-    guests_[vm.index].traffic_flows_at =
-        scheduler_.now() + platform_.hypervisor.failover.redirect;
+    guests_[vm.index].traffic_flows_at = scheduler_.now() + platform_.hypervisor.failover.redirect;
   }
   note_settled(vm);
   return done;
@@ -270,7 +268,8 @@ Result<Ratio> SimHypervisor::await_traffic(VmId vm, TimePoint deadline) {
   }
   const bool on_standby = settle(vm, DeviceKind::virtual_function) == DeviceState::absent;
   if (guest.traffic_flows_at > scheduler_.now()) {
-    if (Result<> flows = sleep({guest.host}, guest.traffic_flows_at, vm, "the redirection of traffic", deadline);
+    if (Result<> flows =
+            sleep({guest.host}, guest.traffic_flows_at, vm, "the redirection of traffic", deadline);
         !flows) {
       return tl::unexpected(std::move(flows.error()));
     }
@@ -413,8 +412,7 @@ void SimHypervisor::make_pools() {
   const Processors& processors = platform_.processors;
   const std::size_t count = processors.shared ? 1 : instance_.hosts.size();
   for (std::size_t i = 0; i < count; ++i) {
-    const std::uint32_t cores =
-        processors.cores > 0 ? processors.cores : instance_.hosts[i].cores;
+    const std::uint32_t cores = processors.cores > 0 ? processors.cores : instance_.hosts[i].cores;
     pools_.push_back(std::make_unique<CorePool>(cores));
   }
   for (std::uint32_t i = 0; i < guests_.size(); ++i) resume(VmId{i});
@@ -433,7 +431,9 @@ void SimHypervisor::use_cores(VmId vm) {
   if (guest.demand <= 0) return;
   guest.cores = std::make_unique<CorePool::User>(
       pool_of(guest.host),
-      [&guest, busy] { return CoreUse{static_cast<double>(busy), guest.demand}; },
+      [&guest, busy] {
+        return CoreUse{static_cast<double>(busy), guest.demand};
+      },
       [this, &guest] { set_dirty_rate(guest); });
 }
 
@@ -455,14 +455,18 @@ double SimHypervisor::receiving_work(const Transfer& transfer) const {
          static_cast<double>(Bytes::gibi(1).count());
 }
 
-CoreUse SimHypervisor::use_of(const Transfer& transfer, double work) const {
+double SimHypervisor::cores_wanted(const Transfer& transfer, double work) const {
   const Path& path = transfer.path;
   const std::uint32_t sharing = std::max(
       {1U, flows_.flows_out(path.network, path.from), flows_.flows_in(path.network, path.to)});
-  const Bandwidth rate = std::min({transfer.limit, transfer.compressor.most(),
-                                   flows_.link_bandwidth(path.network) / sharing});
+  const Bandwidth rate = std::min(
+      {transfer.limit, transfer.compressor.most(), flows_.link_bandwidth(path.network) / sharing});
+  return work * rate.to_bytes_per_second();
+}
+
+CoreUse SimHypervisor::use_of(const Transfer& transfer, double work) const {
   const auto threads = static_cast<double>(transfer.options.streams);
-  return {threads, std::min(threads, work * rate.to_bytes_per_second())};
+  return {threads, std::min(threads, cores_wanted(transfer, work))};
 }
 
 void SimHypervisor::use_cores(Transfer& transfer) {
@@ -484,7 +488,7 @@ void SimHypervisor::use_cores(Transfer& transfer) {
 Bandwidth SimHypervisor::least_limit(const Transfer& transfer) const {
   Bandwidth limit = std::min(transfer.limit, transfer.compressor.most());
   const auto by_cores = [&](const std::optional<CorePool::User>& user, double work) {
-    if (!user || work <= 0 || user->cores() >= use_of(transfer, work).demand) return;
+    if (!user || work <= 0 || user->cores() >= cores_wanted(transfer, work)) return;
     limit = std::min(limit, Bandwidth::bytes_per_second(user->cores() / work));
   };
   by_cores(transfer.sending, sending_work(transfer));
@@ -786,10 +790,10 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
   transfer.guest.mover = nullptr;
   // The destination starts the guest when it is told to finish: if either host goes down before,
   // the source, if it is there, goes on with it (libvirt's protocol of version 3).
-  const Result<> finished = sleep({transfer.path.from, transfer.path.to},
-                                  scheduler_.now() + transfer.latency + transfer.device.load +
-                                      platform_.hypervisor.finish,
-                                  transfer.vm, "migration", TimePoint::never(), Cancellable::no);
+  const Result<> finished = sleep(
+      {transfer.path.from, transfer.path.to},
+      scheduler_.now() + transfer.latency + transfer.device.load + platform_.hypervisor.finish,
+      transfer.vm, "migration", TimePoint::never(), Cancellable::no);
   if (!finished) return tl::unexpected(finished.error());
   transfer.guest.host = transfer.path.to;
   transfer.guest.throttle = Ratio(0);

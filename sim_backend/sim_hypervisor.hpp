@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "core/faults/cluster_faults.hpp"
+#include "core/memory/precopy.hpp"
 #include "core/ports/hypervisor.hpp"
 #include "core/ports/processor.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
 #include "sim_backend/cores.hpp"
 #include "sim_backend/flows.hpp"
-#include "core/memory/precopy.hpp"
 #include "sim_backend/scheduler.hpp"
 
 namespace ferry {
@@ -31,17 +31,18 @@ namespace ferry {
 /// after the last byte. Until that last byte a deadline or cancellation leaves the guest running on
 /// its source; from then on the move completes, whatever the deadline says.
 ///
-/// `device: failover`: the guest redirects its traffic as soon as its virtual function has gone or has
-/// come, which takes `failover.redirect`. `device: vfio`: the destination's QEMU holds a function from
-/// when it is prepared, pins guest memory for it (`attach_vf.per_gib`), and the paused guest also waits
-/// until the function's state was saved, sent and loaded.
+/// `device: failover`: the guest redirects its traffic as soon as its virtual function has gone or
+/// has come, which takes `failover.redirect`. `device: vfio`: the destination's QEMU holds a
+/// function from when it is prepared, pins guest memory for it (`attach_vf.per_gib`), and the
+/// paused guest also waits until the function's state was saved, sent and loaded.
 ///
-/// Where `streams` have `cpu`, migrations and guests compete for their hosts' cores (`CorePool`). Each
-/// rank keeps a vCPU busy while it runs; a guest that gets less than it demands dirties that much less.
-/// A stream keeps its threads (one, or one for each of `streams`) at either end busy for `cpu`, and for
-/// what compresses, per byte on the network; with less than that it is slower by as much. What it
-/// demands is reckoned for its limit and an equal share of its first and last link. Not modelled:
-/// processors that control operations take, and a job that takes longer because its guest is slower.
+/// Where `streams` have `cpu`, migrations and guests compete for their hosts' cores (`CorePool`).
+/// Each rank keeps a vCPU busy while it runs; a guest that gets less than it demands dirties that
+/// much less. A stream keeps its threads (one, or one for each of `streams`) at either end busy for
+/// `cpu`, and for what compresses, per byte on the network; with less than that it is slower by as
+/// much. What it demands is reckoned for its limit and an equal share of its first and last link.
+/// Not modelled: processors that control operations take, and a job that takes longer because its
+/// guest is slower.
 ///
 /// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
 /// the latency, while its device state crosses; then it runs on the destination, and all that was
@@ -142,6 +143,8 @@ class SimHypervisor final : public Hypervisor, public Processor {
   [[nodiscard]] double sending_work(const Transfer& transfer) const;
   [[nodiscard]] double receiving_work(const Transfer& transfer) const;
   [[nodiscard]] Bandwidth least_limit(const Transfer& transfer) const;
+  /// For all that it could send, however many threads it has.
+  [[nodiscard]] double cores_wanted(const Transfer& transfer, double work) const;
   [[nodiscard]] CoreUse use_of(const Transfer& transfer, double work) const;
   /// Ends a part that is under way, to go on with what the cores now allow.
   void cores_changed(Transfer& transfer);

@@ -157,21 +157,26 @@ std::optional<std::string> refused_strategy(DeviceStrategy strategy) {
   switch (strategy) {
     case DeviceStrategy::detach: break;
     case DeviceStrategy::failover:
-      return "device: failover is simulated only: libvirt unplugs and plugs the function by itself if "
+      return "device: failover is simulated only: libvirt unplugs and plugs the function by itself "
+             "if "
              "the domain has a virtio interface with <teaming type='persistent'/> and the function "
-             "as an interface with <teaming type='transient' persistent='ALIAS'/>, for Ethernet, and "
+             "as an interface with <teaming type='transient' persistent='ALIAS'/>, for Ethernet, "
+             "and "
              "Ferry neither makes such a pair nor sees its phases; write device: detach";
     case DeviceStrategy::vfio:
-      return "device: vfio is simulated only: it needs a function whose host driver saves its state "
-             "(mlx5_vfio_pci has that in Ethernet mode only) and tracks what it writes, and Ferry has "
+      return "device: vfio is simulated only: it needs a function whose host driver saves its "
+             "state "
+             "(mlx5_vfio_pci has that in Ethernet mode only) and tracks what it writes, and Ferry "
+             "has "
              "been tried with none; write device: detach";
   }
   return std::nullopt;
 }
 
 std::optional<std::string> why_refused(const TransferOptions& options, const MoveFacts& facts) {
-  for (Refusal refusal : {refused_strategy(options.device), refused_by_devices(facts), refused_by_disks(facts),
-                          refused_by_uri(options, facts), refused_by_options(options, facts)}) {
+  for (Refusal refusal :
+       {refused_strategy(options.device), refused_by_devices(facts), refused_by_disks(facts),
+        refused_by_uri(options, facts), refused_by_options(options, facts)}) {
     if (refusal) return refusal;
   }
   return std::nullopt;

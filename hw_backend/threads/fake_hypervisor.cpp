@@ -96,9 +96,8 @@ struct FakeHypervisor::Move {
   }
   /// Not if the device's state alone takes longer than the guest may be paused.
   [[nodiscard]] bool may_pause(Bytes pending, Ratio share) const {
-    const bool device_fits =
-        device.state == Bytes() ||
-        bandwidth() * share.value() * options.downtime_limit > device.state;
+    const bool device_fits = device.state == Bytes() ||
+                             bandwidth() * share.value() * options.downtime_limit > device.state;
     return device_fits && pending <= threshold(share);
   }
   [[nodiscard]] LinkPair links() const { return {network, source, destination}; }
@@ -428,7 +427,8 @@ Result<TransferReport> FakeHypervisor::transfer(Move& move) {
   }
   if (move.device.state > Bytes()) {  // guest memory is pinned for the function that waits there
     const Duration cost = costs.attach_vf.per_gib * vm.memory.to_gibi();
-    if (Result<> done = pass_moving(move, cost); !done) return tl::unexpected(done.error());
+    if (Result<> done = pass_moving(move, clock_.now() + cost); !done)
+      return tl::unexpected(done.error());
   }
   // Zero pages cost nothing, except pinned ones: RDMA sends what it has registered.
   Bytes pending = move.pins_all() ? vm.memory : vm.memory * (1.0 - vm.zero.value());

@@ -62,8 +62,8 @@ class FakeHypervisor final : public Hypervisor, public Processor {
     bool lost = false;                     ///< it runs nowhere, and never will again
     TimePoint since = TimePoint::start();  ///< it runs on `host`
     std::array<Device, 2> devices;         ///< by DeviceKind
-    bool has_standby = false;         ///< a paravirtual NIC beside its virtual function
-    TimePoint traffic_flows_at = {};  ///< over the one or the other
+    bool has_standby = false;              ///< a paravirtual NIC beside its virtual function
+    TimePoint traffic_flows_at = {};       ///< over the one or the other
     DirtyLog dirty_log;
     /// A device's state, the end of a move or the wish for it, or how fast pages are dirtied.
     std::unique_ptr<Condition> changed;

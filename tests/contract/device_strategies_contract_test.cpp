@@ -35,7 +35,8 @@ class DeviceStrategiesContract : public Contract {
 };
 FERRY_FOR_EVERY_WORLD(DeviceStrategiesContract);
 
-TEST_P(DeviceStrategiesContract, traffic_falls_back_when_the_function_has_gone_and_returns_with_it) {
+TEST_P(DeviceStrategiesContract,
+       traffic_falls_back_when_the_function_has_gone_and_returns_with_it) {
   falls_back();
   run([&](World& world) {
     ASSERT_TRUE(succeeded(world.hypervisor.detach(vm0, vf, never)));
@@ -142,8 +143,8 @@ TEST_P(DeviceStrategiesContract, a_state_that_does_not_fit_the_downtime_limit_ne
     // Nothing is left behind on the destination.
     with_function.downtime_limit = ms(300);
     for (int i = 0; i < 4; ++i) {
-      ASSERT_TRUE(succeeded(world.hypervisor.migrate(vm0, i % 2 == 0 ? host3 : host0, with_function,
-                                                     log, never)));
+      ASSERT_TRUE(succeeded(
+          world.hypervisor.migrate(vm0, i % 2 == 0 ? host3 : host0, with_function, log, never)));
     }
   });
 }

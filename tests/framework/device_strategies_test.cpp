@@ -1,5 +1,5 @@
-// The other ways of a virtual function, on every world: what becomes of the jobs, the phases and the
-// accounts, and what a controller that went down leaves of it.
+// The other ways of a virtual function, on every world: what becomes of the jobs, the phases and
+// the accounts, and what a controller that went down leaves of it.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -73,8 +73,8 @@ TEST_P(DeviceStrategiesInWorlds, a_function_that_moves_leaves_three_phases_and_t
     const MoveRecord& record = end.only_move();
     EXPECT_EQ(record.outcome, Outcome::completed) << record.reason;
     EXPECT_THAT(end.ranks, testing::IsEmpty());
-    EXPECT_EQ(phases_of(end), (std::set{Phase::set_pre_migration, Phase::migration,
-                                        Phase::set_post_migration}));
+    EXPECT_EQ(phases_of(end),
+              (std::set{Phase::set_pre_migration, Phase::migration, Phase::set_post_migration}));
     EXPECT_GE(record.transfer.downtime, costs.vfio.save + costs.vfio.load);
     EXPECT_EQ(record.outage, record.transfer.downtime);
     EXPECT_EQ(record.lost_traffic, record.transfer.downtime);
@@ -87,8 +87,7 @@ TEST_P(DeviceStrategiesInWorlds, in_the_usual_way_all_is_lost_from_the_drained_c
   run_case([&](World& world) {
     const SessionEnd end = run_session(world, session);
     const MoveRecord& record = end.only_move();
-    EXPECT_EQ(record.lost_traffic,
-              record.end - end.span(vm0, Phase::set_pre_migration).end);
+    EXPECT_EQ(record.lost_traffic, record.end - end.span(vm0, Phase::set_pre_migration).end);
     EXPECT_EQ(record.outage, record.end - end.span(vm0, Phase::detach_vf).end);
     expect_invariant(world, session, end);
   });
@@ -96,7 +95,7 @@ TEST_P(DeviceStrategiesInWorlds, in_the_usual_way_all_is_lost_from_the_drained_c
 
 TEST_P(DeviceStrategiesInWorlds, a_function_that_does_not_come_back_leads_to_the_source) {
   move(DeviceStrategy::failover);
-  session.fault(vm0, Phase::attach_vf, PhaseFault::Fail::once);
+  session.fault(vm0, Phase::attach_vf, Fault::Fail::once);
   session.cluster.instance.hosts[3].virtual_functions = 1;  // no other one to try
   run_case([&](World& world) {
     const SessionEnd end = run_session(world, session);

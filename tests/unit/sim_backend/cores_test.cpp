@@ -1,7 +1,8 @@
 // Closed forms of migrations and guests that compete for their hosts' cores.
+#include "sim_backend/cores.hpp"
+
 #include <gmock/gmock.h>
 
-#include "sim_backend/cores.hpp"
 #include "tests/unit/sim_backend/one_move.hpp"
 
 namespace ferry {
@@ -17,9 +18,9 @@ TEST(ShareCoresTest, each_thread_gets_the_same_less_those_that_want_less) {
     std::vector<double> parts;
   };
   const std::vector<Case> cases = {
-      {4, {{1, 1}, {2, 2}}, {1, 2}},                // enough for all
-      {1, {{1, 1}, {1, 1}}, {0.5, 0.5}},            // one core, two that want it
-      {2, {{1, 1}, {3, 3}}, {0.5, 1.5}},            // by threads, not by users
+      {4, {{1, 1}, {2, 2}}, {1, 2}},      // enough for all
+      {1, {{1, 1}, {1, 1}}, {0.5, 0.5}},  // one core, two that want it
+      {2, {{1, 1}, {3, 3}}, {0.5, 1.5}},  // by threads, not by users
       {1, {{1, 0.2}, {1, 1}, {1, 1}}, {0.2, 0.4, 0.4}},
       {1, {{1, 1}, {1, 1}, {1, 0.2}}, {0.4, 0.4, 0.2}},
       {2, {}, {}},
@@ -33,11 +34,21 @@ TEST(ShareCoresTest, each_thread_gets_the_same_less_those_that_want_less) {
 TEST(CorePoolTest, users_hear_of_parts_that_change_and_only_of_those) {
   CorePool pool(1);
   int heard = 0;
-  CorePool::User first(pool, [] { return CoreUse{1, 1}; }, [&] { ++heard; });
+  CorePool::User first(
+      pool,
+      [] {
+        return CoreUse{1, 1};
+      },
+      [&] { ++heard; });
   EXPECT_EQ(first.cores(), 1);
   EXPECT_EQ(heard, 1);
   {
-    const CorePool::User second(pool, [] { return CoreUse{1, 0.75}; }, [] {});
+    const CorePool::User second(
+        pool,
+        [] {
+          return CoreUse{1, 0.75};
+        },
+        [] {});
     EXPECT_EQ(first.cores(), 0.5);
     EXPECT_EQ(second.cores(), 0.5);
     EXPECT_EQ(heard, 2);
@@ -50,8 +61,8 @@ TEST(CorePoolTest, users_hear_of_parts_that_change_and_only_of_those) {
 
 constexpr double dirtying = 1e8;  // bytes a second
 
-/// Hosts of `cores`; a core is just enough to send, and to receive, at the speed of a link. VMs of one
-/// vCPU on host0, each with a busy rank of its own.
+/// Hosts of `cores`; a core is just enough to send, and to receive, at the speed of a link. VMs of
+/// one vCPU on host0, each with a busy rank of its own.
 struct BusyHosts : PlainWorld {
   BusyHosts(std::uint32_t cores, std::uint32_t guests) : PlainWorld(2) {
     for (HostSpec& host : instance.hosts) host.cores = cores;
@@ -149,8 +160,7 @@ TEST(CoreContentionTest, two_streams_of_one_core_share_it_and_the_first_to_end_l
   for (VmSpec& spec : plain.instance.vms) spec.dirty_rate = Bandwidth();
   in_world(plain, [](World& world) {
     Moved other;
-    const auto task =
-        world.executor.spawn("other", [&] { other = move(world, vm(1), host(1)); });
+    const auto task = world.executor.spawn("other", [&] { other = move(world, vm(1), host(1)); });
     const Moved moved = move(world, vm(0), host(1));
     task->join();
     EXPECT_NEAR(moved.seconds, 2 * gib / link, 1e-5);
@@ -174,7 +184,8 @@ TEST(CoreContentionTest, more_streams_are_more_threads) {
   BusyHosts plain(1, 1);
   in_world(plain, [](World& world) {
     const Moved moved = move(world, vm(0), host(1), {.streams = 3});
-    EXPECT_NEAR(moved.reports[0].time.to_seconds(), (gib - left(0.75 * link)) / (0.75 * link), 1e-5);
+    EXPECT_NEAR(moved.reports[0].time.to_seconds(), (gib - left(0.75 * link)) / (0.75 * link),
+                1e-5);
   });
 }
 
