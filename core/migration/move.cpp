@@ -178,8 +178,7 @@ void Move::end_open_phases(const MoveHistory& before, const VmInspection& found)
         default: return false;
       }
     }();
-    if (phase == Phase::detach_vf && happened &&
-        spec_.transfer.device == DeviceStrategy::detach) {
+    if (phase == Phase::detach_vf && happened && spec_.transfer.device == DeviceStrategy::detach) {
       end_.vf_gone = now;
     }
     if (phase == Phase::migration && happened) {
@@ -250,8 +249,7 @@ void Move::go_back(const std::string& reason) {
 
 Move::DeviceResults Move::both(const std::function<Result<>(DeviceKind)>& step) {
   DeviceResults results;
-  const bool has_function =
-      vm_.virtual_function && spec_.transfer.device != DeviceStrategy::vfio;
+  const bool has_function = vm_.virtual_function && spec_.transfer.device != DeviceStrategy::vfio;
   const bool has_ivshmem = vm_.ivshmem != Bytes{};
   auto function_step = [&] { results.virtual_function = step(DeviceKind::virtual_function); };
   auto ivshmem_step = [&] { results.ivshmem = step(DeviceKind::ivshmem); };
@@ -297,15 +295,13 @@ Result<> Move::detach(DeviceKind kind) {
     const VmInspection then = context_.world.hypervisor.inspect(spec_.vm);
     return !(is_function ? then.virtual_function : then.ivshmem);
   }();
-  if (is_function && is_gone) {
-    if (spec_.transfer.device == DeviceStrategy::failover) {
-      const Result<> flows = await_traffic(spec_.timeouts.detach);
-      if (gone && !flows) gone = flows;
-    } else {
-      end_.vf_gone = context_.world.clock.now();
-    }
+  const bool falls_back = spec_.transfer.device == DeviceStrategy::failover;
+  if (is_function && is_gone && falls_back) {
+    const Result<> flows = await_traffic(spec_.timeouts.detach);
+    if (gone && !flows) gone = flows;
   }
   const TimePoint end = context_.world.clock.now();
+  if (is_function && is_gone && !falls_back) end_.vf_gone = end;
   record(phase, now.host, start, end,
          gone      ? records::PhaseEnd::done
          : is_gone ? records::PhaseEnd::late
@@ -321,8 +317,7 @@ void Move::note_traffic() {
 Result<> Move::await_traffic(Duration patience) {
   const TimePoint start = context_.world.clock.now();
   end_.lost_traffic += (start - flows_since_) * (1 - throughput_.value());
-  const Result<Ratio> flows =
-      context_.world.hypervisor.await_traffic(spec_.vm, start + patience);
+  const Result<Ratio> flows = context_.world.hypervisor.await_traffic(spec_.vm, start + patience);
   const TimePoint end = context_.world.clock.now();
   end_.redirected += end - start;
   end_.lost_traffic += end - start;
