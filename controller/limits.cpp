@@ -1,5 +1,7 @@
 #include "controller/limits.hpp"
 
+#include <algorithm>
+
 #include "core/units/check.hpp"
 
 namespace ferry {
@@ -12,7 +14,7 @@ constexpr std::size_t in(std::size_t first, std::size_t index) { return first + 
 }  // namespace
 
 Limiter::Limiter(const Instance& instance, const Limits& limits, std::shared_ptr<LinkMap> links,
-                 const std::vector<std::uint32_t>& slots)
+                 const std::vector<std::uint32_t>& slots, Ratio refill)
     : cluster_limited_(limits.cluster.has_value()),
       out_limited_(limits.host_out.has_value()),
       in_limited_(limits.host_in.has_value()),
@@ -42,7 +44,13 @@ Limiter::Limiter(const Instance& instance, const Limits& limits, std::shared_ptr
     networks_.push_back(places);
   }
   first_slot_ = places_.size();
-  for (const std::uint32_t slot : slots) places_.push_back({0, slot});
+  for (const std::uint32_t slot : slots) {
+    places_.push_back({0, slot});
+    if (refill < Ratio(1)) {
+      places_.back().refill_at =
+          std::min(static_cast<std::uint64_t>(slot * refill.value()), std::uint64_t{slot} - 1);
+    }
+  }
 }
 
 std::size_t Limiter::add_pairs(std::size_t count, std::uint64_t limit) {
@@ -89,7 +97,11 @@ std::optional<std::size_t> Limiter::full_place(const MoveSpec& move, HostId from
 }
 
 void Limiter::take(const MoveSpec& move, HostId from, HostId to) {
-  for (const std::size_t place : places_of(move, from, to)) places_[place].used += 1;
+  for (const std::size_t index : places_of(move, from, to)) {
+    Place& place = places_[index];
+    place.used += 1;
+    place.draining = place.used >= place.limit && place.refill_at < place.limit;
+  }
 }
 
 void Limiter::give(const MoveSpec& move, HostId from, HostId to) {
@@ -109,6 +121,7 @@ void Limiter::give_rest(const MoveSpec& move, HostId from, HostId to) {
 void Limiter::give_back(std::size_t place) {
   check(places_[place].used > 0, "a place is given back only after it was taken");
   places_[place].used -= 1;
+  if (places_[place].used <= places_[place].refill_at) places_[place].draining = false;
 }
 
 }  // namespace ferry

@@ -23,9 +23,10 @@ class Limiter {
  public:
   Limiter(const Instance& instance, const Limits& limits)
       : Limiter(instance, limits, nullptr, {}) {}
-  /// `slots`: limits by `LinkId` in `links`, for those links that have one.
+  /// `slots`: limits by `LinkId` in `links`, for those links that have one. A link that was full
+  /// takes nobody until no more than `refill` of its slots are used (and at least one is free).
   Limiter(const Instance& instance, const Limits& limits, std::shared_ptr<LinkMap> links,
-          const std::vector<std::uint32_t>& slots);
+          const std::vector<std::uint32_t>& slots, Ratio refill = Ratio(1));
 
   /// The limited places that one move takes: those that have a limit.
   class Places {
@@ -44,7 +45,7 @@ class Limiter {
   [[nodiscard]] std::size_t place_count() const { return places_.size(); }
   /// Whether no further move may take the place.
   [[nodiscard]] bool full(std::size_t place) const {
-    return places_[place].used >= places_[place].limit;
+    return places_[place].draining || places_[place].used >= places_[place].limit;
   }
 
   /// The first place of the move that is full; none: the move is admitted.
@@ -66,6 +67,8 @@ class Limiter {
   struct Place {
     std::uint64_t used = 0;
     std::uint64_t limit = 0;
+    std::uint64_t refill_at = ~std::uint64_t{0};  ///< of one that was full: open again at so many
+    bool draining = false;                        ///< it was full, and has not come down to there
   };
   /// Where the places of a network begin.
   struct NetworkPlaces {

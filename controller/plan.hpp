@@ -31,6 +31,9 @@ struct PlannedMove {
   HostId from;
   HostId to;
   Duration predicted_total;  ///< alone on an idle network
+  /// In the course of the plan; of a planned order.
+  TimePoint predicted_start;
+  TimePoint predicted_end;
 };
 
 struct Plan {
@@ -47,11 +50,19 @@ struct Plan {
   Duration least_makespan;
   std::string bounded_by;
   std::vector<std::uint32_t> link_slots;
+  /// A link that was full takes nobody until no more than this share of its slots are used.
+  Ratio link_refill = Ratio(1);
+  /// Of a planned order: what was chosen among how many schedules, and how it would go.
+  std::string schedule;
+  std::size_t schedules_compared = 0;
+  Duration predicted_makespan;
+  Duration predicted_downtime;  ///< mean
 };
 
-/// For `planned`, moves through a spare place are appended to `instance.moves`, and the waves stand
-/// in the order of their load; other orders offer them by start, migration and VM name. In each,
-/// `before` comes first.
+/// For `planned`, moves through a spare place are appended to `instance.moves`, and of several
+/// schedules the one with the best forecast is taken (`planner/portfolio.hpp`), whose `limits` are
+/// never wider than the scenario's; other orders offer the waves by start, migration and VM name.
+/// In each, `before` comes first.
 ///
 /// Places every move (`place`) so that memory, cores, VFs and IVShmem suffice at each step of a
 /// sequential execution, and forms the waves. Error: a sentence that names the first VM that fits

@@ -33,7 +33,7 @@ class Session::Impl {
         options_(std::move(options)),
         world_(world),
         inventory_(instance),
-        limiter_(instance, plan.limits, plan.links, plan.link_slots),
+        limiter_(instance, plan.limits, plan.links, plan.link_slots, plan.link_refill),
         admission_(instance, limiter_, inventory_,
                    [this](std::size_t wave) { return needs_of(wave); }),
         mutex_(world.executor.make_mutex()),
@@ -757,6 +757,9 @@ bool Session::Impl::is_bound_for_down(const WaveState& wave) const {
 }
 
 std::string Session::Impl::why_stuck(const WaveState& wave) const {
+  for (const auto& [index, reason] : given_up_) {  // with one that it must follow
+    if (&waves_[index] == &wave) return reason;
+  }
   if (const std::optional<VmId> first = still_to_come(wave.planned)) {
     return fmt::format("{} had to move before it, and could not", instance_.vms[first->index].name);
   }

@@ -63,6 +63,10 @@ std::unique_ptr<s4u::Engine> make_engine(bool crosstraffic) {
   return std::make_unique<s4u::Engine>(&count, arguments.data());
 }
 
+/// With no more than so many communications under way, forgetting one costs the engine less than
+/// starting it did.
+constexpr std::uint64_t few_flows = 2'000;
+
 std::int64_t engine_nanoseconds() { return std::llround(s4u::Engine::get_clock() * 1e9); }
 
 }  // namespace
@@ -251,7 +255,7 @@ struct Flows::Implementation {
     flow.communication = s4u::Comm::sendto_init(networks->host(path.network, path.from),
                                                 networks->host(path.network, path.to));
     flow.communication->set_payload_size(flow.bytes.count());
-    flow.communication->start();
+    flow.communication->detach();  // and start
     flow.action = &network_model->get_started_action_set()->back();
     check(flow.action->get_activity() == flow.communication->get_impl(),
           "the engine's newest action is the communication's that just started");
@@ -322,9 +326,19 @@ struct Flows::Implementation {
   /// Leaves a communication that has ended to the engine, which speaks to it once more.
   void retire(Flow& flow) {
     by_action.erase(flow.action);
+    if (live + parked > few_flows) park(*flow.action);
     flow.action = nullptr;
     forgotten.push_back(std::move(flow.communication));
     flow.state = State::idle;
+  }
+
+  /// Keeps the engine from dealing with a communication that has ended: to forget one it goes over
+  /// the list of all (measured: 8 ns for each, five sixths of the time with 25,000). What is left of
+  /// it shares nothing, and is freed with the engine.
+  void park(resource::Action& action) {
+    ++parked;
+    action.set_activity(nullptr);
+    action.suspend();
   }
 
   void take_ended(resource::Action::StateSet& actions, bool failed) {
@@ -496,6 +510,7 @@ struct Flows::Implementation {
 
   std::optional<Metering> metering;
   std::uint64_t live = 0;
+  std::uint64_t parked = 0;  ///< ended, and still in the engine's list
   std::uint64_t started = 0;
   std::uint64_t engine_changes = 0;  // flows begun and extended
   std::uint64_t engine_steps = 0;

@@ -15,7 +15,7 @@
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
 #include "sim_backend/flows.hpp"
-#include "sim_backend/precopy.hpp"
+#include "core/memory/precopy.hpp"
 #include "sim_backend/scheduler.hpp"
 
 namespace ferry {

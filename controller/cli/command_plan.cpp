@@ -12,17 +12,23 @@ namespace ferry {
 namespace {
 
 std::string plan_text(const LoadedScenario& loaded, const Instance& instance, const Plan& plan) {
+  const bool forecast = plan.schedules_compared > 0;
   std::vector<std::vector<std::string>> rows;
   for (std::size_t wave = 0; wave < plan.waves.size(); ++wave) {
     for (const std::size_t move : plan.waves[wave].moves) {
       const PlannedMove& planned = plan.moves[move];
       const MoveSpec& spec = instance.moves[move];
-      rows.push_back({fmt::to_string(wave + 1), instance.vms[spec.vm.index].name,
-                      instance.hosts[planned.from.index].name,
-                      instance.hosts[planned.to.index].name,
-                      std::string(to_name(spec.transfer.transport)),
-                      fmt::format("{:.3f}", plan.waves[wave].not_before.to_seconds()),
-                      fmt::format("{:.3f}", planned.predicted_total.to_seconds())});
+      std::vector<std::string>& row = rows.emplace_back();
+      row = {fmt::to_string(wave + 1),
+             instance.vms[spec.vm.index].name,
+             instance.hosts[planned.from.index].name,
+             instance.hosts[planned.to.index].name,
+             std::string(to_name(spec.transfer.transport)),
+             fmt::format("{:.3f}", plan.waves[wave].not_before.to_seconds()),
+             fmt::format("{:.3f}", planned.predicted_total.to_seconds())};
+      if (!forecast) continue;
+      row.push_back(fmt::format("{:.3f}", planned.predicted_start.to_seconds()));
+      row.push_back(fmt::format("{:.3f}", planned.predicted_end.to_seconds()));
     }
   }
   const char* order = plan.order == Order::sequential ? "one after the other"
@@ -31,20 +37,26 @@ std::string plan_text(const LoadedScenario& loaded, const Instance& instance, co
   std::string text = fmt::format("{}: {} moves in {} waves, {}\n", loaded.scenario.name,
                                  plan.moves.size(), plan.waves.size(), order);
   if (rows.empty()) return text;
-  return text + "\n" +
-         text_table({{"wave", Align::right},
-                     {"vm"},
-                     {"from"},
-                     {"to"},
-                     {"transport"},
-                     {"not before (s)", Align::right},
-                     {"predicted total (s)", Align::right}},
-                    rows) +
-         "\nA predicted total is that of the move alone on an idle network.\n" +
-         (plan.order == Order::planned
-              ? fmt::format("At least {:.3f} s, {}.\n", plan.least_makespan.to_seconds(),
-                            plan.bounded_by)
-              : "");
+  std::vector<TextColumn> columns = {{"wave", Align::right},
+                                 {"vm"},
+                                 {"from"},
+                                 {"to"},
+                                 {"transport"},
+                                 {"not before (s)", Align::right},
+                                 {"predicted total (s)", Align::right}};
+  if (forecast) {
+    columns.push_back({"expected start (s)", Align::right});
+    columns.push_back({"expected end (s)", Align::right});
+  }
+  text += "\n" + text_table(columns, rows) +
+          "\nA predicted total is that of the move alone on an idle network.\n";
+  if (!forecast) return text;
+  return text + fmt::format(
+                    "Expected to take {:.3f} s, with a mean downtime of {:.2f} ms: {} (the best of "
+                    "{} schedules that were forecast).\nAt least {:.3f} s, {}.\n",
+                    plan.predicted_makespan.to_seconds(),
+                    1000 * plan.predicted_downtime.to_seconds(), plan.schedule,
+                    plan.schedules_compared, plan.least_makespan.to_seconds(), plan.bounded_by);
 }
 
 }  // namespace

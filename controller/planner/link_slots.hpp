@@ -8,16 +8,23 @@
 
 namespace ferry {
 
+struct LinkSlotOptions {
+  double factor = 1;       ///< of what keeps the link busy
+  std::uint32_t more = 1;  ///< moves besides
+  /// A link that all its moves at once would leave by then, endings included, has no limit.
+  Duration finished_by;
+};
+
 /// For each link the number of moves that may use it at once.
 ///
-/// While a move prepares and finishes, its share of the links is free for others; a stream may also
-/// be slower than the link. With n moves open at once, each sending for the part
-/// `transfer x bandwidth / link bandwidth` of its time, a link is busy if n x (sum of the links'
-/// time)
-/// >= (sum of the moves' times): n = ceil(sum of totals / load of the link). One more bridges the
-/// gaps where several moves prepare or finish at the same moment. (A place on a link is given back
-/// when the memory has moved, so the sum leaves some room.) More than that would only slow
-/// each other down, dirty more memory, and end together, with all the plugging left for the end.
-std::vector<std::uint32_t> link_slots(const LinkMap& links, const std::vector<MoveLoad>& moves);
+/// While a move prepares, its share of the links is free for others; a stream may also be slower
+/// than the link. A place is held from the start of a move until its memory has gone. With n moves
+/// open at once a link is busy if n x (sum of the links' time) >= (sum of the times that places are
+/// held): n = ceil(factor x sum of held times / load of the link) + more, at most as many as there
+/// are moves. One more bridges the gaps where several moves prepare at the same moment. More than
+/// that slow each other down, dirty more memory, and end together, with all the plugging left for
+/// the end; but those that end together speed up each other's last round.
+std::vector<std::uint32_t> link_slots(const LinkMap& links, const std::vector<MoveLoad>& moves,
+                                      const LinkSlotOptions& options = {});
 
 }  // namespace ferry

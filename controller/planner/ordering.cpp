@@ -6,6 +6,16 @@
 
 namespace ferry {
 
+std::vector<std::size_t> order_by_ending(const std::vector<MoveLoad>& moves,
+                                         const std::vector<std::size_t>& tie) {
+  std::vector<std::size_t> order = tie;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    if (moves[a].after != moves[b].after) return moves[a].after > moves[b].after;
+    return moves[a].transfer > moves[b].transfer;
+  });
+  return order;
+}
+
 std::vector<std::size_t> order_by_load(const LinkMap& links, const std::vector<MoveLoad>& moves,
                                        const std::vector<std::size_t>& tie) {
   std::vector<std::size_t> order = tie;

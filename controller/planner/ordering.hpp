@@ -8,6 +8,17 @@
 
 namespace ferry {
 
+/// Rules by which moves can be offered.
+enum class OrderRule {
+  most_loaded_link,  ///< see `order_by_load`
+  longest_ending,    ///< longest time after its memory has gone first: the rest runs beside others
+};
+
+/// `OrderRule::longest_ending`: on one link it is optimal if all could begin at once (Jackson's
+/// rule for one machine with tails); of equal ones the longest transfer first, then as in `tie`.
+std::vector<std::size_t> order_by_ending(const std::vector<MoveLoad>& moves,
+                                         const std::vector<std::size_t>& tie);
+
 /// The moves in the order in which they should be offered.
 ///
 /// On each link the moves go one after the other, the longest first, so that what is left for the

@@ -30,7 +30,8 @@ class Placement {
         options_(options),
         inventory_(instance),
         planned_(instance.hosts.size(), 0),
-        stepped_aside_(instance.vms.size(), false) {
+        stepped_aside_(instance.vms.size(), false),
+        control_(instance.hosts.size()) {
     for (const VmSpec& vm : instance.vms) {
       planned_[vm.host.index] += 1;
       where_.push_back(vm.host);
@@ -105,7 +106,7 @@ class Placement {
     const std::vector<HostId>& candidates = move.candidates;
     const std::size_t first = move.place == Place::in_order ? turns_[move.migration]++ : 0;
     std::optional<HostId> best;
-    Duration best_load;
+    PathLoad best_load;
     bool load_known = false;
     std::size_t compared = 0;
     for (std::size_t i = 0; i < candidates.size(); ++i) {
@@ -119,7 +120,7 @@ class Placement {
                  !better(move.place, *best, host) && ++compared < hosts_compared) {
         if (!load_known) best_load = path_load(unit, *best);
         load_known = true;
-        const Duration load = path_load(unit, host);
+        const PathLoad load = path_load(unit, host);
         if (load < best_load) {
           best = host;
           best_load = load;
@@ -150,14 +151,26 @@ class Placement {
     return planned_[a.index] < planned_[b.index];
   }
 
-  /// The largest load among the links of the way there, with all moves that were placed so far.
-  Duration path_load(const Unit& unit, HostId to) {
-    Duration most;
+  /// The largest load on the way to a host, and the sum of all.
+  using PathLoad = std::pair<Duration, Duration>;
+
+  /// With all moves that were placed so far.
+  PathLoad path_load(const Unit& unit, HostId to) {
+    PathLoad load;
+    const auto count = [&load](Duration part) {
+      load.first = std::max(load.first, part);
+      load.second += part;
+    };
     const MoveSpec& move = instance_.moves[unit.front()];
-    for (const LinkId link : links_.route(move.transfer.transport, where_[move.vm.index], to)) {
-      if (link.index < loads_.size()) most = std::max(most, loads_[link.index]);
+    const LinkMap::Route route = links_.route(move.transfer.transport, where_[move.vm.index], to);
+    for (const LinkId& link : route) {
+      // The way out of the source is the same to every destination.
+      if (options_.by_destination && &link == route.begin()) continue;
+      if (link.index < loads_.size()) count(loads_[link.index]);
     }
-    return most;
+    if (!options_.by_destination) return {load.first, Duration::zero()};
+    count(control_[to.index]);
+    return load;
   }
 
   void commit(std::size_t index, HostId to) {
@@ -170,6 +183,11 @@ class Placement {
       for (const LinkId link : load.route) {
         loads_[link.index] += load.bytes / links_.bandwidth(link);
       }
+      const HypervisorCosts& costs = platform_.hypervisor;
+      control_[to.index] += (load.costs.prepare + load.costs.attach_vf + load.costs.add_ivshmem) *
+                            costs.serial.value();
+      control_[from.index] +=
+          (load.costs.detach_vf + load.costs.remove_ivshmem) * costs.serial.value();
     }
     inventory_.reserve(move.vm, to);
     inventory_.release(move.vm, from);
@@ -291,6 +309,7 @@ class Placement {
   std::vector<bool> stepped_aside_;     ///< by VM
   std::vector<HostId> where_;           ///< by VM
   std::vector<Duration> loads_;         ///< by link
+  std::vector<Duration> control_;       ///< by host: operations that it does one at a time
   std::map<std::string, std::size_t> turns_;
   std::vector<PlacedMove> placed_;
 };

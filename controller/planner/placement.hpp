@@ -22,6 +22,9 @@ struct PlacementOptions {
   /// other, one goes through a spare place. Between hosts that `place: spread` finds equal, the one
   /// whose path is least loaded is taken.
   bool planned = false;
+  /// With `planned`: what is least loaded counts the links that differ between destinations and the
+  /// operations that each host does in a row, instead of the most loaded link of the whole path.
+  bool by_destination = false;
 };
 
 /// Places `order` (every index of `instance.moves` once; a VM's moves in their order, times

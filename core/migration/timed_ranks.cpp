@@ -8,9 +8,9 @@ namespace ferry {
 
 struct TimedRanks::Suspension {
   std::vector<RankRecord> ranks;
-  std::vector<TimePoint> next_calls;  ///< by rank
-  std::size_t channels_most = 0;      ///< closed by the rank that closed most
-  std::vector<VmId> stopped;          ///< moving VMs whose ranks of this job wait
+  std::vector<TimePoint> next_calls;         ///< by rank
+  std::size_t channels_most = 0;             ///< closed by the rank that closed most
+  std::vector<VmId> stopped;                 ///< moving VMs whose ranks of this job wait
   std::vector<std::unique_ptr<Task>> stops;  ///< ranks that compute on and wait later
   bool ending = false;                       ///< it is being reactivated
 };
@@ -39,6 +39,18 @@ void TimedRanks::ranks_go_on(VmId vm) {
   check(waiting_jobs_[vm.index] > 0, "ranks go on only after they stopped");
   waiting_jobs_[vm.index] -= 1;
   world_.processor.set_ranks_running(vm, true);
+}
+
+/// Whether this is the first that is seen of the request's epoch.
+bool TimedRanks::takes_note(const SuspendRequest& request) {
+  std::uint64_t& epoch = epochs_[request.job.index];
+  for (std::uint64_t skipped = epoch + 1; skipped < request.epoch; ++skipped) {
+    overtaken_.emplace(request.job, skipped);
+  }
+  const bool comes_late = overtaken_.erase({request.job, request.epoch}) > 0;
+  if (request.epoch <= epoch && !comes_late) return false;
+  epoch = std::max(epoch, request.epoch);
+  return true;
 }
 
 Result<> TimedRanks::suspend(const SuspendRequest& request, TimePoint deadline) {
@@ -79,23 +91,16 @@ Result<> TimedRanks::suspend(const SuspendRequest& request, TimePoint deadline) 
   Suspension* kept = suspension.get();
   {
     Lock lock(*mutex_);
-    std::uint64_t& epoch = epochs_[request.job.index];
-    for (std::uint64_t skipped = epoch + 1; skipped < request.epoch; ++skipped) {
-      overtaken_.emplace(request.job, skipped);
-    }
-    const bool comes_late = overtaken_.erase({request.job, request.epoch}) > 0;
-    if (request.epoch <= epoch && !comes_late) {
+    if (!takes_note(request)) {
       return failure(FailureKind::refused,
                      "job " + job.name + " has seen a later request than this one");
     }
-    epoch = std::max(epoch, request.epoch);
     suspensions_[{request.job, request.epoch}] = std::move(suspension);
   }
   const Wake wake = world_.clock.sleep_until(std::min(all_ready, deadline));
   if (wake == Wake::cancelled) return failure(FailureKind::cancelled, "cancelled");
   if (all_ready > deadline) {
-    return failure(FailureKind::timed_out,
-                   "ranks of job " + job.name + " were not ready in time");
+    return failure(FailureKind::timed_out, "ranks of job " + job.name + " were not ready in time");
   }
 
   for (const VmId vm : request.moving) {
@@ -114,10 +119,9 @@ Result<> TimedRanks::suspend(const SuspendRequest& request, TimePoint deadline) 
     if (last_call <= all_ready) {
       stop();
     } else {
-      kept->stops.push_back(
-          world_.executor.spawn("ranks of " + job.name, [this, last_call, stop] {
-            if (world_.clock.sleep_until(last_call) == Wake::timed_out) stop();
-          }));
+      kept->stops.push_back(world_.executor.spawn("ranks of " + job.name, [this, last_call, stop] {
+        if (world_.clock.sleep_until(last_call) == Wake::timed_out) stop();
+      }));
     }
   }
   return {};
@@ -132,7 +136,12 @@ Result<> TimedRanks::reactivate(const SuspendRequest& request, TimePoint deadlin
   {
     Lock lock(*mutex_);
     const auto found = suspensions_.find(key);
-    if (found == suspensions_.end()) return {};
+    if (found == suspensions_.end()) {
+      // Its request has not come, or was refused. Should it still come, nobody would end it: a
+      // controller that went down may have sent it, and the next one closes the epoch.
+      takes_note(request);
+      return {};
+    }
     suspension = found->second.get();
     if (suspension->ending) {  // an earlier controller asked, and did not live to hear the answer
       while (suspensions_.count(key) > 0) {

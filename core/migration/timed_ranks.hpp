@@ -37,6 +37,7 @@ class TimedRanks : public JobRuntime {
 
  private:
   struct Suspension;
+  bool takes_note(const SuspendRequest& request);
   void ranks_stop(VmId vm);
   void ranks_go_on(VmId vm);
 
@@ -48,7 +49,7 @@ class TimedRanks : public JobRuntime {
   std::unique_ptr<Condition> ended_;   ///< of a reactivation
   std::vector<std::uint64_t> epochs_;  ///< by job: the latest that was seen
   /// Below it, those not seen yet: two waves of one job may open together, and the later's request
-  /// come first. Every other older one is refused.
+  /// come first. Every other older one is refused, also one that comes after its epoch was closed.
   std::set<std::pair<JobId, std::uint64_t>> overtaken_;
   std::map<std::pair<JobId, std::uint64_t>, std::unique_ptr<Suspension>> suspensions_;
   std::vector<std::uint32_t> waiting_jobs_;  ///< by VM: jobs whose ranks all wait in the library

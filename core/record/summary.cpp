@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 namespace ferry {
 namespace {
@@ -47,26 +49,40 @@ bool starts_before(const MoveRecord& a, const MoveRecord& b, const NameOrder& or
 
 std::vector<MoveAccount> account_moves(const RunRecords& records) {
   const std::vector<MoveRecord>& moves = records.moves();
-  std::map<VmId, std::vector<std::size_t>> moves_of;  // by start
-  for (std::size_t i = 0; i < moves.size(); ++i) moves_of[moves[i].vm].push_back(i);
-  for (auto& [vm, indices] : moves_of) {
-    std::stable_sort(indices.begin(), indices.end(),
-                     [&](std::size_t a, std::size_t b) { return moves[a].start < moves[b].start; });
-  }
-  std::vector<std::vector<SpanRecord>> spans(moves.size());
-  for (const SpanRecord& span : records.spans()) {
-    const auto found = moves_of.find(span.vm);
-    if (found == moves_of.end()) continue;  // interrupted before its move was recorded
-    const std::vector<std::size_t>& indices = found->second;
+  std::vector<std::size_t> by_vm(moves.size());  // and start
+  std::iota(by_vm.begin(), by_vm.end(), std::size_t{0});
+  std::stable_sort(by_vm.begin(), by_vm.end(), [&](std::size_t a, std::size_t b) {
+    return std::pair(moves[a].vm, moves[a].start) < std::pair(moves[b].vm, moves[b].start);
+  });
+  // Every span to the latest move of its VM that began before it; none: interrupted before its move
+  // was recorded.
+  const std::vector<SpanRecord>& spans = records.spans();
+  constexpr std::size_t nobody = static_cast<std::size_t>(-1);
+  std::vector<std::size_t> move_of(spans.size(), nobody);
+  std::vector<std::size_t> first(moves.size() + 1, 0);  // of each move in `by_move`
+  for (std::size_t i = 0; i < spans.size(); ++i) {
     const auto after = std::upper_bound(
-        indices.begin(), indices.end(), span.start,
-        [&](TimePoint start, std::size_t move) { return start < moves[move].start; });
-    if (after != indices.begin()) spans[*std::prev(after)].push_back(span);
+        by_vm.begin(), by_vm.end(), std::pair(spans[i].vm, spans[i].start),
+        [&](const std::pair<VmId, TimePoint>& span, std::size_t move) {
+          return span < std::pair(moves[move].vm, moves[move].start);
+        });
+    if (after == by_vm.begin() || moves[*std::prev(after)].vm != spans[i].vm) continue;
+    move_of[i] = *std::prev(after);
+    ++first[move_of[i] + 1];
+  }
+  std::partial_sum(first.begin(), first.end(), first.begin());
+  std::vector<std::size_t> by_move(first.back());
+  std::vector<std::size_t> next(first.begin(), first.end() - 1);
+  for (std::size_t i = 0; i < spans.size(); ++i) {
+    if (move_of[i] != nobody) by_move[next[move_of[i]]++] = i;
   }
   std::vector<MoveAccount> accounts;
   accounts.reserve(moves.size());
+  std::vector<SpanRecord> of_move;
   for (std::size_t i = 0; i < moves.size(); ++i) {
-    accounts.push_back({&moves[i], phase_times(spans[i], moves[i].start, moves[i].end)});
+    of_move.clear();
+    for (std::size_t k = first[i]; k < first[i + 1]; ++k) of_move.push_back(spans[by_move[k]]);
+    accounts.push_back({&moves[i], phase_times(of_move, moves[i].start, moves[i].end)});
   }
   return accounts;
 }

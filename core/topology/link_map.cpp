@@ -91,6 +91,13 @@ Bandwidth LinkMap::bandwidth(LinkId link) const {
   return network(link).link.bandwidth;
 }
 
+<<<<<<< HEAD
+Duration LinkMap::latency(LinkId link) const {
+  return networks_[links_[link.index].network].link.latency;
+}
+
+std::string LinkMap::name(LinkId id, const Instance& instance) const {
+=======
 const Network& LinkMap::network(LinkId link) const {
   return networks_[links_[link.index].network];
 }
@@ -100,6 +107,7 @@ std::string LinkMap::name(LinkId link, const Instance& instance) const {
 }
 
 std::string LinkMap::place(LinkId id, const Instance& instance) const {
+>>>>>>> main
   const Link& link = links_[id.index];
   switch (link.kind) {
     case Kind::host_out: return fmt::format("{} out", instance.hosts[link.a].name);

@@ -55,9 +55,13 @@ class LinkMap {
   /// Links that some route has used so far.
   [[nodiscard]] std::size_t link_count() const { return links_.size(); }
   [[nodiscard]] Bandwidth bandwidth(LinkId link) const;
+<<<<<<< HEAD
+  [[nodiscard]] Duration latency(LinkId link) const;
+=======
   [[nodiscard]] const Network& network(LinkId link) const;
   /// "host3 out", "leaf 2 to spine 0".
   [[nodiscard]] std::string place(LinkId link, const Instance& instance) const;
+>>>>>>> main
   /// "host3 out (ethernet)", "leaf 2 to spine 0 (infiniband)".
   [[nodiscard]] std::string name(LinkId link, const Instance& instance) const;
 

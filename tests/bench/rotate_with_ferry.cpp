@@ -10,7 +10,7 @@
 namespace ferry::bench {
 
 /// What `ferry run` does between a read scenario and its folder: plan, world, session, tables.
-Measured rotate_with_ferry(const Rotation& rotation) {
+Measured rotate_with_ferry(const Rotation& rotation, const FerrySettings& settings) {
   Measured measured;
   measured.seconds = seconds_of([&] {
     Instance instance;
@@ -63,8 +63,15 @@ Measured rotate_with_ferry(const Rotation& rotation) {
         .postcopy_switch = Duration::zero()};
     Scenario scenario;
     scenario.platform = platform;
+    scenario.schedule.limits = settings.limits;
+    scenario.schedule.order = settings.order;
     const auto plan = make_plan(scenario, instance);
     check(plan.has_value(), "every VM has a place");
+    if (settings.plan_only) {
+      measured.figure = plan->predicted_makespan.to_seconds();
+      measured.count = static_cast<double>(plan->schedules_compared);
+      return;
+    }
     RunRecords records;
     MemoryJournal journal;
     const SimStatistics statistics =

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/scenario/scenario.hpp"
 #include "tests/bench/side_by_side.hpp"
 
 namespace ferry::bench {
@@ -34,8 +35,15 @@ struct PluginSettings {
   double task_seconds = 0;
 };
 
+/// How ours is run.
+struct FerrySettings {
+  Limits limits = {};
+  Order order = Order::parallel;
+  bool plan_only = false;  ///< the count: schedules that were compared
+};
+
 /// Each figure: simulated seconds from the first start to the last end.
-Measured rotate_with_ferry(const Rotation& rotation);
+Measured rotate_with_ferry(const Rotation& rotation, const FerrySettings& settings = {});
 /// SimGrid's live-migration plugin: memory only, none of the other phases.
 Measured rotate_with_plugin(const Rotation& rotation, const PluginSettings& settings);
 /// The rounds of a pre-copy as plain S4U communications, one actor for each VM.

@@ -1,11 +1,12 @@
 #include "tests/bench/side_by_side.hpp"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -38,7 +39,9 @@ Measured in_child(const std::function<Measured()>& work) {
   const bool complete = read(ends[0], &measured, sizeof measured) == sizeof measured;
   close(ends[0]);
   int status = 0;
-  waitpid(child, &status, 0);
+  struct rusage usage {};
+  wait4(child, &status, 0, &usage);
+  measured.mebibytes = static_cast<double>(usage.ru_maxrss) / 1024;
   if (!complete || status != 0) {
     std::fprintf(stderr, "a measured child failed (status %d)\n", status);
     std::exit(1);
@@ -56,9 +59,14 @@ Measured best_of(int repetitions, const std::function<Measured()>& work) {
 }
 
 double seconds_of(const std::function<void()>& work) {
-  const auto began = std::chrono::steady_clock::now();
+  const auto now = [] {
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  const double began = now();
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return now() - began;
 }
 
 void report(const std::string& name, double ours, double peer, const std::string& unit,

@@ -13,6 +13,7 @@ struct Measured {
   double seconds = 0;
   double figure = 0;  ///< such as the simulated seconds at the end, to see that both did the same
   double count = 0;   ///< such as events or messages
+  double mebibytes = 0;  ///< peak memory of the child; `in_child` fills it in
 };
 
 /// Runs `work` in a forked child and returns what it measured. Ends this program with a message if
@@ -21,7 +22,8 @@ Measured in_child(const std::function<Measured()>& work);
 /// The quickest of `repetitions` children: what else runs on the machine only adds.
 Measured best_of(int repetitions, const std::function<Measured()>& work);
 
-/// Seconds that `work` takes.
+/// Processor seconds that `work` takes: others on the machine do not count, but for the caches that
+/// they share. Work of one thread.
 double seconds_of(const std::function<void()>& work);
 
 /// Prints one line and appends it to bench.tsv in the current folder: name, ours, peer, peer / ours

@@ -19,7 +19,9 @@ class SessionInWorlds : public Contract {
 };
 FERRY_FOR_EVERY_WORLD(SessionInWorlds);
 
-bool overlap(const MoveRecord& a, const MoveRecord& b) { return a.start < b.end && b.start < a.end; }
+bool overlap(const MoveRecord& a, const MoveRecord& b) {
+  return a.start < b.end && b.start < a.end;
+}
 
 /// One rank's message to another, in the same world after its VM has moved.
 void expect_a_message_arrives(World& world, HostId from, HostId to) {
@@ -27,7 +29,8 @@ void expect_a_message_arrives(World& world, HostId from, HostId to) {
   const std::unique_ptr<Endpoint> receiver = world.fabric.open(to, fast_profile());
   const std::vector<std::byte> hello = {std::byte{'h'}, std::byte{'i'}};
   const std::unique_ptr<Task> rank = world.executor.spawn("sender", [&] {
-    EXPECT_TRUE(succeeded(sender->post(receiver->address(), Bytes(2), hello, after(world, ms(5000)))));
+    EXPECT_TRUE(
+        succeeded(sender->post(receiver->address(), Bytes(2), hello, after(world, ms(5000)))));
   });
   const Result<Message> got = receiver->receive(after(world, ms(5000)));
   rank->join();
@@ -187,8 +190,8 @@ TEST_P(SessionInWorlds, the_vms_of_a_job_move_in_one_wave) {
     const SpanRecord first = end.span(vm0, Phase::set_post_migration);
     const SpanRecord second = end.span(vm2, Phase::set_post_migration);
     EXPECT_EQ(first.end, second.end);
-    EXPECT_GE(first.end, std::max(end.span(vm0, Phase::attach_vf).end,
-                                  end.span(vm2, Phase::attach_vf).end));
+    EXPECT_GE(first.end,
+              std::max(end.span(vm0, Phase::attach_vf).end, end.span(vm2, Phase::attach_vf).end));
     expect_invariant(world, session, end);
   });
 }
@@ -243,6 +246,83 @@ TEST_P(SessionInWorlds, a_wave_larger_than_the_limits_is_not_started_and_says_so
   });
 }
 
+/// vm0 before vm1 before vm2, each to host3.
+void in_a_row(SessionCase& session) {
+  for (const VmId vm : {vm0, vm1, vm2}) session.move(vm, host3);
+  for (const auto& [first, then] : {std::pair(vm0, vm1), std::pair(vm1, vm2)}) {
+    session.cluster.instance.constraints.push_back(
+        {ConstraintSpec::Kind::before, {first}, {then}, Duration::zero()});
+  }
+}
+
+const MoveRecord& move_of(const SessionEnd& end, VmId vm) {
+  const auto found = std::find_if(end.moves.begin(), end.moves.end(),
+                                  [&](const MoveRecord& move) { return move.vm == vm; });
+  EXPECT_NE(found, end.moves.end());
+  return found == end.moves.end() ? end.moves.front() : *found;
+}
+
+TEST_P(SessionInWorlds, who_should_follow_one_that_did_not_arrive_never_begins_and_holds_nothing) {
+  SessionCase session;
+  in_a_row(session);
+  session.fault(vm0, Phase::migration, PhaseFault::Fail::always);
+  session.move(vm3, host3, Duration::milliseconds(1));
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 4U);
+    EXPECT_EQ(move_of(end, vm0).outcome, Outcome::rolled_back);
+    EXPECT_EQ(move_of(end, vm1).outcome, Outcome::not_started);
+    EXPECT_EQ(move_of(end, vm1).reason, "vm0 had to move before it, and did not arrive");
+    EXPECT_EQ(move_of(end, vm2).outcome, Outcome::not_started);
+    EXPECT_EQ(move_of(end, vm2).reason, "vm1 had to move before it, and did not arrive");
+    EXPECT_EQ(move_of(end, vm3).outcome, Outcome::completed);
+    for (const VmId vm : {vm0, vm1, vm2}) {
+      EXPECT_EQ(end.held[vm.index],
+                std::vector<HostId>{session.cluster.instance.vms[vm.index].host});
+    }
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, who_follows_one_that_is_tried_again_waits_for_the_last_attempt) {
+  SessionCase session;
+  in_a_row(session);
+  session.fault(vm0, Phase::migration, PhaseFault::Fail::once);
+  session.cluster.instance.moves[0].retry = {.attempts = 1, .wait = Duration::milliseconds(20)};
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 3U);
+    for (const MoveRecord& move : end.moves) EXPECT_EQ(move.outcome, Outcome::completed);
+    EXPECT_GE(move_of(end, vm1).start, move_of(end, vm0).end);
+    EXPECT_GE(move_of(end, vm2).start, move_of(end, vm1).end);
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, who_should_follow_one_that_can_never_begin_is_given_up_with_it) {
+  SessionCase session;
+  session.move(vm0, host3);
+  session.move(vm1, host3);
+  session.move(vm2, host3);
+  // A wave of two, under limits that admit one.
+  session.cluster.instance.constraints.push_back(
+      {ConstraintSpec::Kind::together, {vm0, vm1}, {}, Duration::zero()});
+  session.cluster.instance.constraints.push_back(
+      {ConstraintSpec::Kind::before, {vm0}, {vm2}, Duration::zero()});
+  session.scenario.schedule.limits.host_in = 1;
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 3U);
+    for (const MoveRecord& move : end.moves) EXPECT_EQ(move.outcome, Outcome::not_started);
+    EXPECT_EQ(move_of(end, vm2).reason, "vm0 had to move before it, and did not arrive");
+    for (const VmId vm : {vm0, vm1, vm2}) {
+      EXPECT_EQ(end.held[vm.index],
+                std::vector<HostId>{session.cluster.instance.vms[vm.index].host});
+    }
+    expect_invariant(world, session, end);
+  });
+}
+
 TEST_P(SessionInWorlds, the_first_interruption_starts_nothing_new_and_lets_moves_finish) {
   SessionCase session;
   session.move(vm0, host3);
@@ -285,18 +365,19 @@ TEST_P(SessionInWorlds, what_changes_the_world_is_in_the_journal_before_it_happe
   run_case(session, [&](World& world) {
     const SessionEnd end = run_session(world, session);
     auto place = [&](const std::string& words) {
-      const auto found = std::find_if(
-          end.journal.begin(), end.journal.end(),
-          [&](const std::string& record) { return record.starts_with(words + " "); });
+      const auto found =
+          std::find_if(end.journal.begin(), end.journal.end(),
+                       [&](const std::string& record) { return record.starts_with(words + " "); });
       EXPECT_NE(found, end.journal.end()) << words;
       return found - end.journal.begin();
     };
-    const std::vector<std::string> in_order = {
-        "controller 1",         "wave 1 opens",        "wave 1 suspended",
-        "detach_vf vm1 host0",  "done detach_vf vm1",  "migration vm1 host0 host3",
-        "done migration vm1",   "attach_vf vm1 host3", "done attach_vf vm1",
-        "rest vm1",             "wave 1 reactivates",  "wave 1 closed",
-        "controller ends"};
+    const std::vector<std::string> in_order = {"controller 1",       "wave 1 opens",
+                                               "wave 1 suspended",   "detach_vf vm1 host0",
+                                               "done detach_vf vm1", "migration vm1 host0 host3",
+                                               "done migration vm1", "attach_vf vm1 host3",
+                                               "done attach_vf vm1", "rest vm1",
+                                               "wave 1 reactivates", "wave 1 closed",
+                                               "controller ends"};
     for (std::size_t i = 1; i < in_order.size(); ++i) {
       EXPECT_LT(place(in_order[i - 1]), place(in_order[i])) << in_order[i];
     }

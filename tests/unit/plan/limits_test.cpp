@@ -43,7 +43,8 @@ TEST_F(LimiterTest, counts_moves_out_of_and_into_a_host_apart) {
 }
 
 TEST_F(LimiterTest, a_limit_of_zero_admits_nothing) {
-  const Limiter limiter(cluster.instance, {.cluster = 0, .host_out = {}, .host_in = {}, .link = {}});
+  const Limiter limiter(cluster.instance,
+                        {.cluster = 0, .host_out = {}, .host_in = {}, .link = {}});
   EXPECT_FALSE(limiter.admits(move, a, b));
 }
 

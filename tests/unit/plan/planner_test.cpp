@@ -4,9 +4,11 @@
 
 #include "controller/limits.hpp"
 #include "controller/plan.hpp"
+#include "controller/planner/forecast.hpp"
 #include "controller/planner/link_slots.hpp"
 #include "controller/planner/lower_bound.hpp"
 #include "controller/planner/ordering.hpp"
+#include "controller/planner/placement.hpp"
 #include "core/ports/randomness.hpp"
 #include "core/topology/inventory.hpp"
 
@@ -123,10 +125,20 @@ TEST_F(PlannerTest, what_the_most_loaded_link_waits_for_goes_first_and_the_longe
   const HostId b = host();
   const HostId c = host();
   const HostId d = host();
-  move(vm(a), {c});                        // vm0: the link out of a has 1 s, into c 1 s
-  move(vm(b, Bytes(2'000'000'000)), {d});  // vm1
-  move(vm(b, Bytes(3'000'000'000)), {d});  // vm2: b out and d in have 5 s
-  EXPECT_THAT(order(plan()), ElementsAre("vm2", "vm1", "vm0"));
+  LinkMap links(instance);
+  const auto load = [&](HostId from, HostId to, std::uint64_t seconds) {
+    MoveLoad made;
+    made.route = links.route(Transport::tcp, from, to);
+    made.bytes = Bytes(1'000'000'000 * seconds);
+    made.transfer = second * static_cast<double>(seconds);
+    return made;
+  };
+  // The link out of a has 1 s, into c 1 s; b out and d in have 5 s.
+  std::vector<MoveLoad> loads = {load(a, c, 1), load(b, d, 2), load(b, d, 3)};
+  EXPECT_THAT(order_by_load(links, loads, {0, 1, 2}), ElementsAre(2, 1, 0));
+  // By the endings: the longest, then the longest transfer.
+  loads[0].after = second;
+  EXPECT_THAT(order_by_ending(loads, {0, 1, 2}), ElementsAre(0, 2, 1));
 }
 
 TEST_F(PlannerTest, as_many_at_once_as_keep_a_link_busy_and_one_more) {
@@ -142,8 +154,19 @@ TEST_F(PlannerTest, as_many_at_once_as_keep_a_link_busy_and_one_more) {
   // As long again for the rest: two.
   load.before = second;
   EXPECT_THAT(link_slots(links, {load, load, load, load}), ElementsAre(3, 3));
+  // Twice as many; what comes after the memory holds no place.
+  load.after = second * 10;
+  EXPECT_THAT(link_slots(links, {load, load, load, load, load, load}, {.factor = 2, .more = 1, .finished_by = {}}),
+              ElementsAre(5, 5));
   // Never more than there are moves.
   EXPECT_THAT(link_slots(links, {load}), ElementsAre(1, 1));
+  // No limit where all at once end early enough.
+  EXPECT_THAT(link_slots(links, {load, load, load, load, load},
+                         {.factor = 1, .more = 0, .finished_by = second * 15}),
+              ElementsAre(2, 2));
+  EXPECT_THAT(link_slots(links, {load, load, load, load, load},
+                         {.factor = 1, .more = 0, .finished_by = second * 16}),
+              ElementsAre(5, 5));
 }
 
 TEST_F(PlannerTest, of_equally_filled_hosts_the_one_with_the_least_loaded_path_is_taken) {
@@ -153,9 +176,34 @@ TEST_F(PlannerTest, of_equally_filled_hosts_the_one_with_the_least_loaded_path_i
   for (int i = 0; i < 8; ++i) hosts.push_back(host());
   move(vm(hosts[0]), {hosts[4], hosts[6], hosts[5]});
   move(vm(hosts[1]), {hosts[4], hosts[6], hosts[5]});
-  const Plan made = plan();
-  EXPECT_EQ(made.moves[0].to, hosts[4]);
-  EXPECT_EQ(made.moves[1].to, hosts[5]);
+  LinkMap links(instance);
+  for (const bool by_destination : {false, true}) {
+    const auto placed = place_moves(instance, scenario.platform, links, {0, 1},
+                                    {.planned = true, .by_destination = by_destination});
+    ASSERT_TRUE(placed.has_value());
+    EXPECT_EQ((*placed)[0].to, hosts[4]);
+    EXPECT_EQ((*placed)[1].to, hosts[5]);
+  }
+}
+
+TEST_F(PlannerTest, a_host_that_has_much_to_do_already_is_left_to_others) {
+  // Both destinations are equally full, and the way out is the most loaded of all; only the time
+  // that host b is busy with its own leaving VM's devices tells them apart.
+  scenario.platform.hypervisor.detach_vf = second;
+  scenario.platform.hypervisor.serial = Ratio(1);
+  const HostId a = host();
+  const HostId b = host();
+  const HostId c = host();
+  const HostId d = host();
+  const VmId leaving = vm(b);
+  instance.vms[leaving.index].virtual_function = true;
+  move(leaving, {d});
+  move(vm(a), {b, c});
+  LinkMap links(instance);
+  const auto placed = place_moves(instance, scenario.platform, links, {0, 1},
+                                  {.planned = true, .by_destination = true});
+  ASSERT_TRUE(placed.has_value());
+  EXPECT_EQ((*placed)[1].to, c);
 }
 
 TEST_F(PlannerTest, who_makes_room_goes_before_whom_it_is_made_for) {
@@ -204,7 +252,6 @@ TEST_F(PlannerTest, before_holds_whatever_the_load) {
   const VmId second_vm = vm(a, Bytes(5'000'000'000));
   move(first, {b});
   move(second_vm, {b});
-  EXPECT_THAT(order(plan()), ElementsAre("vm1", "vm0"));
   constrain(ConstraintSpec::Kind::before, {first}, {second_vm});
   for (const Order kind : {Order::planned, Order::parallel, Order::sequential}) {
     scenario.schedule.order = kind;
@@ -269,7 +316,8 @@ TEST_F(PlannerTest, the_places_on_links_are_free_once_the_memory_has_moved) {
   auto links = std::make_shared<LinkMap>(instance);
   (void)links->route(Transport::tcp, a, b);
   const MoveSpec& spec = instance.moves.front();
-  Limiter limiter(instance, {.cluster = 2, .host_out = {}, .host_in = {}, .link = {}}, links, {1, 1});
+  Limiter limiter(instance, {.cluster = 2, .host_out = {}, .host_in = {}, .link = {}}, links,
+                  {1, 1});
   limiter.take(spec, a, b);
   EXPECT_FALSE(limiter.admits(spec, a, b));
   EXPECT_TRUE(limiter.admits(spec, b, a));  // the other direction
@@ -280,6 +328,78 @@ TEST_F(PlannerTest, the_places_on_links_are_free_once_the_memory_has_moved) {
   EXPECT_FALSE(limiter.admits(spec, a, b));  // two in the cluster, until they end
   limiter.give_rest(spec, a, b);
   EXPECT_TRUE(limiter.admits(spec, a, b));
+}
+
+TEST_F(PlannerTest, a_link_that_was_full_is_filled_again_only_when_it_has_emptied) {
+  const HostId a = host();
+  const HostId b = host();
+  move(vm(a), {b});
+  auto links = std::make_shared<LinkMap>(instance);
+  (void)links->route(Transport::tcp, a, b);
+  const MoveSpec& spec = instance.moves.front();
+  Limiter limiter(instance, {.cluster = {}, .host_out = {}, .host_in = {}, .link = {}}, links,
+                  {4, 4}, Ratio(0.25));
+  for (int i = 0; i < 3; ++i) limiter.take(spec, a, b);
+  limiter.give(spec, a, b);
+  EXPECT_TRUE(limiter.admits(spec, a, b));  // it was not full
+  limiter.take(spec, a, b);
+  limiter.take(spec, a, b);
+  limiter.give(spec, a, b);
+  limiter.give(spec, a, b);
+  EXPECT_FALSE(limiter.admits(spec, a, b));
+  limiter.give(spec, a, b);
+  EXPECT_TRUE(limiter.admits(spec, a, b));
+}
+
+/// Hosts whose VMs have long endings, so that rules differ.
+TEST_F(PlannerTest, no_reference_promises_more_than_what_is_taken) {
+  HypervisorCosts& costs = scenario.platform.hypervisor;
+  costs.prepare = second * 0.4;
+  costs.attach_vf = {.fixed = second * 0.4, .per_gib = second};
+  costs.serial = Ratio(0.5);
+  std::vector<HostId> to;
+  const HostId a = host();
+  const HostId b = host();
+  for (int i = 0; i < 3; ++i) to.push_back(host());
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    const VmId made = vm(i % 3 == 0 ? a : b, Bytes(500'000'000 * (1 + i * 7 % 5)));
+    instance.vms[made.index].virtual_function = true;
+    instance.vms[made.index].working_set = Bytes(100'000'000);
+    instance.vms[made.index].idle_dirty_rate = Bandwidth::bytes_per_second(1e7);
+    move(made, to);
+  }
+  const Plan planned = plan();
+  EXPECT_GT(planned.schedules_compared, 100U);
+  EXPECT_GE(planned.predicted_makespan, planned.least_makespan);
+  scenario.schedule.order = Order::parallel;
+  for (const std::uint32_t cap : {0U, 1U, 2U, 4U, 8U}) {
+    scenario.schedule.limits = {};
+    if (cap > 0) scenario.schedule.limits.host_out = scenario.schedule.limits.host_in = cap;
+    const Plan other = plan();
+    const Forecast forecast =
+        Forecaster(instance, scenario.platform, *other.links, other.moves).run(other);
+    EXPECT_LE(planned.predicted_makespan, forecast.makespan) << cap;
+    if (cap == 0) {
+      EXPECT_LE(planned.predicted_downtime, forecast.mean_downtime);
+    }
+  }
+  // The same plan each time.
+  scenario.schedule.limits = {};
+  scenario.schedule.order = Order::planned;
+  const Plan again = plan();
+  EXPECT_EQ(order(again), order(planned));
+  EXPECT_EQ(again.link_slots, planned.link_slots);
+}
+
+TEST_F(PlannerTest, limits_of_the_scenario_are_never_widened) {
+  const HostId a = host();
+  const HostId b = host();
+  for (int i = 0; i < 6; ++i) move(vm(a), {b});
+  scenario.schedule.limits = {.cluster = 3, .host_out = 3, .host_in = {}, .link = 2};
+  const Plan made = plan();
+  EXPECT_EQ(made.limits.cluster, 3U);
+  EXPECT_LE(made.limits.host_out, 3U);
+  EXPECT_EQ(made.limits.link, 2U);
 }
 
 /// Random clusters, some of them full.

@@ -1,4 +1,4 @@
-#include "sim_backend/precopy.hpp"
+#include "core/memory/precopy.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,62 @@
+// One VM's memory on its way, part by part: what is sent next, given what the last part got.
+#pragma once
+
+#include <optional>
+
+#include "core/memory/compression.hpp"
+#include "core/memory/precopy.hpp"
+#include "core/memory/stalls.hpp"
+#include "core/memory/throttling.hpp"
+#include "core/scenario/instance.hpp"
+#include "core/scenario/platform.hpp"
+
+namespace ferry {
+
+/// The rules of `core/memory` in the order in which a migration goes through them. The caller says
+/// when a part is through and what share of the network it had then.
+class MemoryTransfer {
+ public:
+  /// `rate`: what dirties the guest from `now` on. `expected`: the bandwidth before any is known.
+  MemoryTransfer(const VmSpec& vm, const TransferOptions& options, const Platform& platform,
+                 Bandwidth rate, Bandwidth expected, TimePoint now);
+
+  enum class State { sending, switching, arrived, failed };
+  /// `sending`: `part` is next. `switching`: the guest pauses for `postcopy_switch`, then
+  /// `switched`. `failed`: it does not converge.
+  [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] Bytes part() const { return part_; }  ///< on the network
+  /// The most that the migration thread gives out.
+  [[nodiscard]] Bandwidth most() const { return compressor_.most(); }
+  void part_done(Bandwidth share, TimePoint now);
+  void switched(TimePoint now);
+  /// The guest's ranks stop: it dirties at `rate` from now on.
+  void set_rate(Bandwidth rate, TimePoint now);
+
+  [[nodiscard]] std::optional<TimePoint> paused() const { return paused_; }
+  [[nodiscard]] bool post_copy() const { return post_copy_; }
+
+ private:
+  enum class Stage { live, stop_and_copy, post_copy };
+  void next(TimePoint now);
+  void round_done(TimePoint now);
+  void switch_to_post_copy(TimePoint now);
+  void send(Bytes guest);
+
+  const TransferOptions& options_;
+  GuestMemory memory_;
+  DirtyMeter dirty_;
+  Bandwidth rate_;
+  Compressor compressor_;
+  Stalls stalls_;
+  Precopy precopy_;
+  std::optional<AutoConverge> converge_;
+  State state_ = State::sending;
+  Stage stage_ = Stage::live;
+  Bytes guest_part_;
+  Bytes part_;
+  Bytes sent_in_round_;  ///< on the network
+  bool post_copy_ = false;
+  std::optional<TimePoint> paused_;
+};
+
+}  // namespace ferry

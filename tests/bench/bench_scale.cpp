@@ -1,0 +1,69 @@
+// Many VMs: 10,000 beside a bare program of the same S4U communications, 100,000 beside 10,000, and
+// the planning of both.
+#include <cstdio>
+#include <string>
+
+#include "tests/bench/rotation.hpp"
+
+namespace {
+
+using namespace ferry::bench;
+
+void against_bare(std::uint32_t count, double dirty) {
+  const Rotation rotation = rotation_of(count, dirty);
+  const Measured ours = best_of(3, [&] { return rotate_with_ferry(rotation); });
+  const Measured bare = best_of(3, [&] { return rotate_with_bare_s4u(rotation); });
+  std::printf("%u VMs, %.0f MB/s dirtied: ours %.0f flows, bare S4U %.0f\n", count, dirty / 1e6,
+              ours.count, bare.count);
+  const std::string load = "scale_" + std::to_string(count) + "_vms_dirtying_" +
+                           std::to_string(static_cast<int>(dirty / 1e6)) + "_MBs_against_bare_s4u";
+  report(load, ours.seconds, bare.seconds, "s");
+  report(load + "_memory", ours.mebibytes, bare.mebibytes, "MiB");
+}
+
+/// Two out of and two into each host: how the work grows with the VMs alone.
+void growth(std::uint32_t few, std::uint32_t many) {
+  const FerrySettings settings{.limits = {.cluster = {}, .host_out = 2, .host_in = 2, .link = {}},
+                               .order = ferry::Order::parallel,
+                               .plan_only = false};
+  const auto run = [&](std::uint32_t count) {
+    const Rotation rotation = rotation_of(count, 0);
+    return best_of(2, [&] { return rotate_with_ferry(rotation, settings); });
+  };
+  const Measured small = run(few);
+  const Measured large = run(many);
+  std::printf("limits of 2 out and in: %u VMs %.3g s, %.4g MiB; %u VMs %.3g s, %.4g MiB\n", few,
+              small.seconds, small.mebibytes, many, large.seconds, large.mebibytes);
+  const double times = static_cast<double>(many) / few;
+  const std::string name = "scale_" + std::to_string(many) + "_vms_against_" + std::to_string(few);
+  report(name + "_for_each_vm", large.seconds / times, small.seconds, "s");
+  report(name + "_memory_for_each_vm", large.mebibytes / times, small.mebibytes, "MiB");
+}
+
+/// The peer: the same run under limits, which plans by name.
+void planning(std::uint32_t count) {
+  const Rotation rotation = rotation_of(count, 0);
+  const auto plan = [&](ferry::Order order) {
+    return in_child([&] {
+      return rotate_with_ferry(rotation, {.limits = {}, .order = order, .plan_only = true});
+    });
+  };
+  const Measured planned = plan(ferry::Order::planned);
+  const Measured by_name = plan(ferry::Order::parallel);
+  std::printf("%u moves: planned in %.3g s (%.0f schedules compared), by name in %.3g s\n", count,
+              planned.seconds, planned.count, by_name.seconds);
+  report("plan_" + std::to_string(count) + "_moves_against_by_name", planned.seconds,
+         by_name.seconds, "s");
+}
+
+}  // namespace
+
+int main() {
+  against_bare(10'000, 0);
+  against_bare(10'000, 10e6);
+  growth(10'000, 100'000);
+  planning(1'000);
+  planning(10'000);
+  planning(100'000);
+  return 0;
+}
