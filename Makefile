@@ -1,6 +1,8 @@
 # The front door. `make help` lists what there is.
 PYTHON := /usr/bin/python3
 JOBS   := $(shell nproc)
+# Tests at once: those of the threads world sleep more than they compute.
+WAITING := $(shell expr 2 \* $$(nproc))
 BUILD  := build/both
 FERRY  := $(BUILD)/controller/cli/ferry
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -34,7 +36,7 @@ demo: build ## simulate the paper's migration experiments: claims tables and plo
 test: build test-cpp test-python lab test-sanitizers test-fuzz ## everything that CI runs
 
 test-cpp: build ## unit, contract and scenario tests
-	ctest --preset both -j $(JOBS) --quiet --output-log build/ctest.log || { tail -n 200 build/ctest.log; exit 1; }
+	ctest --preset both -j $(WAITING) --quiet --output-log build/ctest.log || { .ci/failures build/ctest.log; exit 1; }
 	@grep -E 'tests passed|^Total Test' build/ctest.log; echo "$$(grep -c '(Skipped)' build/ctest.log) skipped"
 
 test-python: build ## command line, schema, architecture, analysis
@@ -47,11 +49,11 @@ lab: build ## real hosts and guests on this machine (libvirt, QEMU), with VMS=2 
 test-sanitizers: deps ## the same C++ tests under address, undefined-behaviour and thread sanitizers
 	@.ci/quietly asan cmake --preset asan
 	@.ci/quietly asan cmake --build --preset asan -j $(JOBS)
-	ctest --preset asan -j $(JOBS) --quiet --output-log build/ctest-asan.log || { tail -n 200 build/ctest-asan.log; exit 1; }
+	ctest --preset asan -j $(WAITING) --quiet --output-log build/ctest-asan.log || { .ci/failures build/ctest-asan.log; exit 1; }
 	@grep -E 'tests passed|^Total Test' build/ctest-asan.log; echo "$$(grep -c '(Skipped)' build/ctest-asan.log) skipped"
 	@.ci/quietly tsan cmake --preset tsan
 	@.ci/quietly tsan cmake --build --preset tsan -j $(JOBS)
-	ctest --preset tsan -j $(JOBS) --quiet --output-log build/ctest-tsan.log || { tail -n 200 build/ctest-tsan.log; exit 1; }
+	ctest --preset tsan -j $(WAITING) --quiet --output-log build/ctest-tsan.log || { .ci/failures build/ctest-tsan.log; exit 1; }
 	@grep -E 'tests passed|^Total Test' build/ctest-tsan.log; echo "$$(grep -c '(Skipped)' build/ctest-tsan.log) skipped"
 
 FUZZ_SECONDS ?= 40

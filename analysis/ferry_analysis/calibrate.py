@@ -354,23 +354,28 @@ def _median_interval(values: list[float]) -> tuple[float, float]:
 
 
 def _fit_serial(runs: Sequence[Run], platform: dict[str, Any], ferry: str) -> Fit:
-    scenarios: dict[str, list[Run]] = {}
-    for run in runs:
-        scenarios.setdefault(yaml.dump(_scenario(run, None)), []).append(run)
-    measured = {text: float(np.median([_makespan(run) for run in same]))
-                for text, same in scenarios.items()}
+    measured = [(same, float(np.median([_makespan(run) for run in same])))
+                for same in _by_scenario(runs)]
 
     def distance(serial: float) -> float:
         trial = _with_serial(platform, serial)
         return sum(
-            len(same) * math.log(_simulate(same[0], trial, ferry)["makespan"] / measured[text])**2
-            for text, same in scenarios.items()
+            len(same) * math.log(_simulate(same[0], trial, ferry)["makespan"] / makespan)**2
+            for same, makespan in measured
         )
 
     best = _least(distance, 0.0, 1.0)
     return Fit("hypervisor.serial", best, "ratio", len(runs), math.nan, math.nan,
                (math.nan, math.nan), kind="fitted",
                how="least error of the simulated makespans of runs whose moves overlap")
+
+
+def _by_scenario(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs of one scenario together: repetitions of one measurement."""
+    scenarios: dict[str, list[Run]] = {}
+    for run in runs:
+        scenarios.setdefault(yaml.dump(_scenario(run, None)), []).append(run)
+    return list(scenarios.values())
 
 
 def _least(function: Callable[[float], float], low: float, high: float) -> float:
@@ -431,11 +436,8 @@ def _with_serial(platform: dict[str, Any], serial: float) -> dict[str, Any]:
 
 
 def _residuals(runs: Sequence[Run], platform: dict[str, Any], ferry: str) -> pd.DataFrame:
-    scenarios: dict[str, list[Run]] = {}
-    for run in runs:
-        scenarios.setdefault(yaml.dump(_scenario(run, None)), []).append(run)
     rows = []
-    for same in scenarios.values():
+    for same in _by_scenario(runs):
         totals = pd.concat([succeeded(run.migrations)["total_seconds"] for run in same])
         if totals.empty:
             continue

@@ -61,8 +61,9 @@ tl::expected<std::optional<LoadedCluster>, ExitStatus> ClusterOption::load(
 tl::expected<void, std::string> libvirt_is_there() {
   if (libvirt_is_built_in) return {};
   return tl::unexpected<std::string>(
-      "--on hw: this build has no libvirt backend (libvirt's headers were not there when it was "
-      "configured); install libvirt-dev and build again");
+      "--on hw: this build has no libvirt backend (it was configured with FERRY_LIBVIRT=OFF, or "
+      "libvirt's headers were not there); install libvirt-dev and build again with "
+      "FERRY_LIBVIRT=ON");
 }
 
 std::string announcement(const std::vector<Undertaking>& undertakings, const LoadedCluster& cluster,

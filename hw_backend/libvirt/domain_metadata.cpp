@@ -17,13 +17,20 @@ const TakenDevice* DomainMark::find(DeviceKind kind) const {
   return found == taken.end() ? nullptr : &*found;
 }
 
-void DomainMark::take(DeviceKind kind, std::string xml) {
+void DomainMark::take(DeviceKind kind, std::string xml, std::string host) {
   give_back(kind);
-  taken.push_back({kind, std::move(xml)});
+  taken.push_back({kind, std::move(xml), std::move(host)});
 }
 
 void DomainMark::give_back(DeviceKind kind) {
   std::erase_if(taken, [kind](const TakenDevice& device) { return device.kind == kind; });
+}
+
+bool DomainMark::may_still_unplug(DeviceKind kind, std::string_view host) const {
+  const TakenDevice* device = find(kind);
+  if (device == nullptr || device->gone) return false;
+  if (phase != Phase::detach_vf && phase != Phase::remove_ivshmem) return false;
+  return (device->host.empty() ? source : device->host) == host;
 }
 
 std::string to_xml(const DomainMark& mark) {
@@ -36,6 +43,8 @@ std::string to_xml(const DomainMark& mark) {
   for (const TakenDevice& device : mark.taken) {
     const XmlElement taken = move.add("taken");
     taken.set_attribute("device", std::string(to_name(device.kind)));
+    if (!device.host.empty()) taken.set_attribute("host", device.host);
+    if (device.gone) taken.set_attribute("gone", "yes");
     // As text: as elements the device would be read in Ferry's namespace.
     taken.set_content(device.xml);
   }
@@ -56,7 +65,10 @@ std::optional<DomainMark> read_mark(std::string_view xml) {
   mark.phase = *phase;
   for (const XmlElement& taken : move.children("taken")) {
     for (const DeviceKind kind : all_kinds) {
-      if (taken.attribute("device") == to_name(kind)) mark.take(kind, taken.content());
+      if (taken.attribute("device") == to_name(kind)) {
+        mark.take(kind, taken.content(), taken.attribute("host"));
+        mark.taken.back().gone = taken.attribute("gone") == "yes";
+      }
     }
   }
   return mark;

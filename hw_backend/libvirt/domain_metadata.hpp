@@ -19,7 +19,9 @@ inline constexpr const char* metadata_prefix = "ferry";
 /// A device that was taken away, or is about to be.
 struct TakenDevice {
   DeviceKind kind = DeviceKind::virtual_function;
-  std::string xml;  ///< as it was plugged in before
+  std::string xml;    ///< as it was plugged in before
+  std::string host;   ///< where: its name in the scenario; empty: on the mark's source
+  bool gone = false;  ///< it has gone, and is about to be plugged in again
 };
 
 struct DomainMark {
@@ -31,8 +33,14 @@ struct DomainMark {
 
   /// Nothing if that device was not taken.
   [[nodiscard]] const TakenDevice* find(DeviceKind kind) const;
-  void take(DeviceKind kind, std::string xml);  ///< replaces what was known of it
+  /// Replaces what was known of it.
+  void take(DeviceKind kind, std::string xml, std::string host);
   void give_back(DeviceKind kind);
+  /// For a domain that runs on `host` and has the device although it was taken: may the guest still
+  /// be about to let it go? Not on another host than the one where it was asked to, not if it was
+  /// seen to be gone, and not once a migration was asked for, which devices must be gone for: then
+  /// it was plugged in again, and the controller ended before it could note that.
+  [[nodiscard]] bool may_still_unplug(DeviceKind kind, std::string_view host) const;
 };
 
 /// The element, without namespace: libvirt adds it.

@@ -27,7 +27,6 @@ constexpr WaitingTime::Kind port = WaitingTime::Kind::port;
 
 LibvirtHypervisor::LibvirtHypervisor(ClusterLink& link, const Instance& instance, std::string run)
     : link_(link),
-      instance_(instance),
       run_(std::move(run)),
       whereabouts_(std::make_unique<Whereabouts>(link, instance)),
       mutex_(link.executor().make_mutex()),
@@ -51,8 +50,8 @@ Result<VmPlace> LibvirtHypervisor::find(VmId vm, TimePoint deadline) const {
     for (const TakenDevice& taken : known.mark->taken) {
       Device& target = device(vm, taken.kind);
       if (target.unplugged.empty()) target.unplugged = taken.xml;
-      // It was about to be taken away: its unplug may still be under way.
-      if (find_device(place->state.xml, link_.alias(vm, taken.kind))) {
+      if (known.mark->may_still_unplug(taken.kind, link_.name(place->host)) &&
+          find_device(place->state.xml, link_.alias(vm, taken.kind))) {
         target.unplugging = true;
         target.inferred = true;
       }
@@ -141,7 +140,7 @@ Result<> LibvirtHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline)
   Result<> marked = mark(vm, place->host, deadline, [&](std::optional<DomainMark>& mark) {
     if (!mark) mark = DomainMark{run_, Phase::detach_vf, link_.name(place->host), {}, {}};
     mark->phase = kind == DeviceKind::ivshmem ? Phase::remove_ivshmem : Phase::detach_vf;
-    mark->take(kind, *xml);
+    mark->take(kind, *xml, link_.name(place->host));
   });
   if (!marked) return marked;
 
@@ -288,7 +287,8 @@ Result<> LibvirtHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline)
     target.unplugging = false;
     target.plugging = true;
   }
-  Result<> done = plug_in(vm, kind, *place, deadline);
+  Result<> done = note_gone(vm, kind, place->host, deadline);
+  if (done) done = plug_in(vm, kind, *place, deadline);
   {
     const Lock lock(*mutex_);
     device(vm, kind).plugging = false;
@@ -299,6 +299,19 @@ Result<> LibvirtHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline)
     if (mark) mark->give_back(kind);
   });
   return {};
+}
+
+/// On the host where a device was taken away: else a controller that finds it there could not tell
+/// whether it has come back or has yet to go.
+Result<> LibvirtHypervisor::note_gone(VmId vm, DeviceKind kind, HostId host, TimePoint deadline) {
+  {
+    const Lock lock(*mutex_);
+    const std::optional<DomainMark>& known = at(vm).mark;
+    if (!known || !known->may_still_unplug(kind, link_.name(host))) return {};
+  }
+  return mark(vm, host, deadline, [&](std::optional<DomainMark>& mark) {
+    for (TakenDevice& taken : mark->taken) taken.gone = taken.gone || taken.kind == kind;
+  });
 }
 
 Result<> LibvirtHypervisor::plug_in(VmId vm, DeviceKind kind, const VmPlace& place,
@@ -469,8 +482,13 @@ Result<TransferReport> LibvirtHypervisor::migrate(VmId vm, HostId destination,
       return failure(FailureKind::refused, link_.name(vm) + " is migrating already");
     }
     for (const DeviceKind kind : all_kinds) {
-      if (!device(vm, kind).plugging) continue;
-      return failure(FailureKind::refused, label(vm, kind) + " is being attached");
+      if (device(vm, kind).plugging) {
+        return failure(FailureKind::refused, label(vm, kind) + " is being attached");
+      }
+      if (device(vm, kind).unplugging && find_device(place->state.xml, link_.alias(vm, kind))) {
+        return failure(FailureKind::refused,
+                       "the detach of " + label(vm, kind) + " has not completed yet");
+      }
     }
     at(vm).moving = true;
   }
@@ -505,8 +523,9 @@ VmInspection LibvirtHypervisor::inspect(VmId vm) const {
 Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
   const Port scope(link_.times(), vm, port);
   const std::shared_ptr<DomainInbox> inbox = link_.subscribe(vm);
-  // A device that is there although it was taken away: its unplug is under way, or it came back and
-  // the controller ended before it could note that. Guests let go within this time or not at all.
+  // A device that is there although it was taken away, on the host where it was: its unplug is
+  // under way, or it came back there and the controller ended before it could note that. Guests let
+  // go within this time or not at all.
   const TimePoint inferred_until = link_.clock().now() + patience;
   for (;;) {
     const auto answers =

@@ -78,11 +78,11 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
   Result<TransferReport> move(VmId vm, const VmPlace& from, HostId destination,
                               const TransferOptions& options, TransferObserver& observer,
                               TimePoint deadline);
+  Result<> note_gone(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
   Result<> plug_in(VmId vm, DeviceKind kind, const VmPlace& place, TimePoint deadline);
   Result<> await_usable(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
 
   ClusterLink& link_;
-  const Instance& instance_;
   std::string run_;
   std::unique_ptr<Whereabouts> whereabouts_;
   std::unique_ptr<Mutex> mutex_;  ///< of the VMs

@@ -2,8 +2,8 @@
 
 import pytest
 
-NO_LIBVIRT = ("ferry: --on hw: this build has no libvirt backend (libvirt's headers were not there when it was "
-              "configured); install libvirt-dev and build again\n")
+NO_LIBVIRT = ("ferry: --on hw: this build has no libvirt backend (it was configured with FERRY_LIBVIRT=OFF, or "
+              "libvirt's headers were not there); install libvirt-dev and build again with FERRY_LIBVIRT=ON\n")
 
 
 @pytest.mark.parametrize("command", ["run", "sweep"])

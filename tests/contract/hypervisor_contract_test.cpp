@@ -404,11 +404,15 @@ TEST_P(MigrateContract, the_guest_runs_on_its_source_during_pre_copy_and_is_paus
         EXPECT_TRUE(failed_as(FailureKind::cancelled,
                               world.hypervisor.migrate(vm0, host3, quick_pause, log, never)));
       });
-      ASSERT_TRUE(comes_true(world, [&] { return world.hypervisor.inspect(vm0).moving; }));
+      const bool runs = mode == MemoryMode::precopy;
+      ASSERT_TRUE(comes_true(world, [&] {
+        const VmInspection found = world.hypervisor.inspect(vm0);
+        return found.moving && found.running == runs;
+      }));
       sleep(world, ms(100));
       const VmInspection found = world.hypervisor.inspect(vm0);
       EXPECT_EQ(found.host, host0);
-      EXPECT_EQ(found.running, mode == MemoryMode::precopy);
+      EXPECT_EQ(found.running, runs);
       move->cancel();
       move->join();
       EXPECT_TRUE(runs_on(world, vm0, host0));

@@ -13,7 +13,7 @@ namespace ferry {
 namespace {
 
 constexpr VmId vm0{0}, vm1{1}, vm2{2}, vm3{3};
-constexpr HostId host0{0}, host1{1}, host3{3};
+constexpr HostId host0{0}, host3{3};
 using When = ControllerDeath::When;
 constexpr std::array all_whens = {When::before, When::torn, When::after};
 

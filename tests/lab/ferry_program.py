@@ -16,13 +16,14 @@ class Ferry:
     def __init__(self, program, lab, folder):
         self.program, self.lab, self.folder, self.runs = program, lab, folder, 0
 
-    def start(self, scenario, *options):
+    def start(self, scenario, *options, environment=None):
         self.runs += 1
         self.out = self.folder / f"run{self.runs}"
         return subprocess.Popen(
             [self.program, "run", SCENARIOS / scenario, "--on", "hw", "--cluster", self.lab.cluster_file, "--yes",
              "--out", self.out, *options],
             text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env=environment,
         )  # fmt: skip
 
     def run(self, scenario, *options):

@@ -10,10 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from ferry_lab.lab import in_parallel
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios" / "lab" / "two_vms.yaml"
-SLOW = ["--set", "migrations.*.memory.bandwidth_limit=10MB/s"]  # 160 MiB then take some 10 s
+# The 90 MB of a guest then take some seconds.
+SLOW = ["--set", "migrations.*.memory.bandwidth_limit=40MB/s"]
+LESS_SLOW = ["--set", "migrations.*.memory.bandwidth_limit=80MB/s"]
 
 
 @pytest.fixture(scope="session")
@@ -54,21 +57,10 @@ class Ferry:
         return self("doctor").returncode == 0
 
 
-@pytest.fixture(scope="module")
-def cluster(lab_is_possible, tmp_path_factory):
-    from ferry_lab import lab as labs
-    from ferry_lab.scenario import read_scenario
-
-    with labs.up(tmp_path_factory.mktemp("lab") / "cli", *read_scenario(SCENARIO, ())) as made:
-        yield made.cluster_file
-
-
 @pytest.fixture
-def ferry(program, cluster, tmp_path):
-    made = Ferry(program, tmp_path, cluster)
-    yield made
-    if not made.at_home():  # for the next test, whatever became of this one
-        made("sweep", "--repeat", "1", "--yes", "--out", "home", "--no-plots")
+def ferry(program, lab, tmp_path):
+    yield Ferry(program, tmp_path, lab.cluster_file)
+    in_parallel(lab.bring_home, list(lab.vms))  # for the next test, whatever became of this one
 
 
 def test_doctor_finds_the_lab_ready(ferry):
@@ -178,7 +170,7 @@ def wait_until(holds, what):
     end = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < end, what
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def test_ctrl_c_twice_rolls_back(ferry):
@@ -214,12 +206,12 @@ def test_an_interrupted_sweep_finishes_its_cell_and_goes_on_later(ferry):
 
 
 def test_a_sweep_whose_controller_was_killed_goes_on_when_the_cell_is_at_rest(ferry):
-    process = ferry.start("sweep", "--yes", "--repeat", "1", "--out", "study", "--no-plots", *SLOW)
+    process = ferry.start("sweep", "--yes", "--repeat", "1", "--out", "study", "--no-plots", *LESS_SLOW)
     journal = ferry.folder / "study/cells/cell-0000/journal"
     wait_until(lambda: journal.exists() and "migration" in journal.read_text(), "a migration begins")
     process.kill()
     process.communicate()
-    sweep = ["sweep", "--repeat", "1", "--out", "study", "--no-plots", "--resume", *SLOW]
+    sweep = ["sweep", "--repeat", "1", "--out", "study", "--no-plots", "--resume", *LESS_SLOW]
     refused = ferry(*sweep)
     assert refused.returncode == 2
     assert refused.stderr.endswith("ferry resume study/cells/cell-0000 would be right, and then the sweep can go on\n")

@@ -20,11 +20,10 @@ def contract():
     return found
 
 
-def test_real_vms_keep_the_contract(contract, make_lab):
-    lab = make_lab(vms=1, ivshmem=4 << 20)
+def test_real_vms_keep_the_contract(contract, four):
     done = subprocess.run(
         [contract, f"--gtest_filter={MINE}"], text=True, capture_output=True, timeout=600,
-        env={**os.environ, "FERRY_LAB_CLUSTER": str(lab.cluster_file)},
+        env={**os.environ, "FERRY_LAB_CLUSTER": str(four.cluster_file)},
     )  # fmt: skip
     if "not compiled in" in done.stdout:
         pytest.skip("this build has no real world (it was built without libvirt)")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -69,25 +70,59 @@ def shared_places() -> set[str]:
     return {str(path) for place in places for path in [Path(place), *Path(place).rglob("*")] if path.exists()}
 
 
-def test_a_lab_comes_up_and_goes_without_leaving_anything(lab_is_possible, tmp_path):
-    folder = tmp_path / "lab"
+@dataclass
+class BroughtUp:
+    """A lab that the program brought up, and what there was before."""
+
+    folder: Path
+    before: set[str]
+    said: str
+    errors: str
+
+
+@pytest.fixture(scope="module")
+def brought_up(lab_is_possible, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab") / "program"
     before = shared_places()
     up = lab_py("up", "--dir", folder, "--hosts", 2, "--vms", 2)
     said, errors = up.communicate(timeout=600)
     assert up.returncode == 0, errors
-    assert said == f"{folder}/cluster.yaml\n"
-    assert re.search(r"2 hosts, 2 guests, accelerator (kvm|tcg): \S", errors)
-    lab = labs.load(folder)
-    assert all(host.libvirtd() for host in lab.hosts.values())
+    yield BroughtUp(folder, before, said, errors)
+    labs.down(folder)
+
+
+def test_a_lab_comes_up(brought_up):
+    assert brought_up.said == f"{brought_up.folder}/cluster.yaml\n"
+    assert re.search(r"2 hosts, 2 guests, accelerator (kvm|tcg): \S", brought_up.errors)
+    assert all(host.libvirtd() for host in labs.load(brought_up.folder).hosts.values())
+
+
+def test_a_host_whose_plug_is_pulled_loses_its_guests_and_can_be_switched_on_again(brought_up):
+    lab = labs.load(brought_up.folder)
+    lab.host("host1").power_off()
+    assert not lab.host("host1").reachable()
+    assert lab.host_of("vm0").name == "host0"
+    with pytest.raises(LabProblem, match="vm1 runs nowhere"):
+        lab.host_of("vm1")
+    assert not labs.load(lab.folder).host("host1").first
+    lab.host("host1").power_on()
+    assert labs.load(lab.folder).host("host1").first == lab.host("host1").first
+    lab.remove_ivshmem("vm0")
+    lab.migrate("vm0", "host1")
+    assert lab.host_of("vm0").name == "host1"
+
+
+def test_a_lab_goes_without_leaving_anything(brought_up):
+    lab = labs.load(brought_up.folder)
     namespaces = namespaces_of(lab)
     assert len(namespaces) == 3 + 2 * 5  # the switch: PID, network, IPC; each host also mounts and name
-    assert len(traces(folder, namespaces, [lab.link])) > 8
+    assert len(traces(lab.folder, namespaces, [lab.link])) > 8
 
-    down = lab_py("down", "--dir", folder)
+    down = lab_py("down", "--dir", lab.folder)
     down.communicate(timeout=120)
     assert down.returncode == 0
-    assert traces(folder, namespaces, [lab.link]) == []
-    assert {path for path in shared_places() - before if "vm0" in path or "ferry-shm0" in path} == set()
+    assert traces(lab.folder, namespaces, [lab.link]) == []
+    assert {path for path in shared_places() - brought_up.before if "vm0" in path or "ferry-shm0" in path} == set()
 
 
 # When the program is stopped: once its first process runs, hosts are set up, or guests boot.
@@ -180,14 +215,14 @@ def test_the_cluster_file_tells_how_to_reach_hosts_and_domains(lab, vms_wanted):
     content = yaml.safe_load(lab.cluster_file.read_text())
     assert content["ferry_cluster"] == 1
     assert list(content["hosts"]) == ["host0", "host1"]
-    assert list(content["vms"]) == [f"vm{i}" for i in range(vms_wanted)]
+    assert list(content["vms"]) == [*(f"vm{i}" for i in range(vms_wanted)), "odd"]
     for name, entry in content["hosts"].items():
         address = lab.host(name).address
         assert entry == {
             "libvirt": f"qemu+tcp://{address}/system", "peer": f"qemu+tcp://{address}/system",
             "migrate": {"tcp": f"tcp://{address}"}, "virtual_functions": [{"nic": "virtio", "bridge": "br0", "count": 8}],
         }  # fmt: skip
-    assert content["vms"]["vm0"] == {"domain": "vm0", "virtual_function": "ua-vf0"}
+    assert content["vms"]["vm0"] == {"domain": "vm0", "virtual_function": "ua-vf0", "ivshmem": "ua-shm0"}
 
 
 def test_status_says_what_runs_where(lab):

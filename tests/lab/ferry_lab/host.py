@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import uuid
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from .processes import Process, in_pid_namespace_of
 
 SET_UP = Path(__file__).with_name("host_root.sh")
 LIBVIRTD = "/usr/sbin/libvirtd"
+LIBVIRTD_PORT = 16509
 PID_FILE = "run/libvirtd.pid"
 
 # Inside every host.
@@ -194,6 +196,14 @@ class Host:
             return "\n".join((self.root / "var/log/libvirt/libvirtd.log").read_text().splitlines()[-lines:])
         except FileNotFoundError:
             return ""
+
+    def reachable(self) -> bool:
+        """Does its kernel take connections for libvirtd?"""
+        try:
+            with socket.create_connection((self.address, LIBVIRTD_PORT), timeout=2):
+                return True
+        except OSError:
+            return False
 
     def connect(self):
         """A connection of Python's libvirt; the caller closes it."""

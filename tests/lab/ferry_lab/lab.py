@@ -124,16 +124,26 @@ class Lab:
         with self.domain(vm, target) as domain:
             return domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
 
-    def bring_home(self, vm: str) -> None:
-        """Migrates a VM to the host where it started, if it is elsewhere."""
+    def bring_home(self, vm: str, **parameters) -> dict | None:
+        """Migrates a VM to the host where it started, with all its devices; as `migrate`. None: it was there."""
         start = self.vms[vm]
         if self.host_of(vm).name == start.host:
-            return
+            return None
+        self.remove_ivshmem(vm)
+        statistics = self.migrate(vm, start.host, **parameters)
+        self.give_back_devices(vm)
+        return statistics
+
+    def remove_ivshmem(self, vm: str) -> None:
+        """Returns when it is gone; QEMU migrates no guest that has it."""
         with self.domain(vm) as domain:
             if IVSHMEM_ALIAS in domain.XMLDesc():
                 domain.detachDeviceAlias(IVSHMEM_ALIAS)
-                wait_until(f"{vm} has no {IVSHMEM_ALIAS}", 60, lambda: IVSHMEM_ALIAS not in domain.XMLDesc())
-        self.migrate(vm, start.host)
+                wait_until(f"{vm} has no {IVSHMEM_ALIAS}", 60, lambda: IVSHMEM_ALIAS not in domain.XMLDesc(), every=0.02)
+
+    def give_back_devices(self, vm: str) -> None:
+        """What the VM started with and does not have now."""
+        start = self.vms[vm]
         with self.domain(vm) as domain:
             for alias, wanted, device in [(VIRTUAL_FUNCTION_ALIAS, start.virtual_function, network_xml),
                                           (IVSHMEM_ALIAS, start.ivshmem, ivshmem_xml)]:  # fmt: skip

@@ -92,7 +92,7 @@ TEST_F(ConnectionTest, a_domain_that_is_not_there_is_no_error) {
 TEST_F(ConnectionTest, a_mark_is_kept_with_the_domain_until_it_is_removed) {
   HostConnections connections = host("test:///default");
   DomainMark mark{"leave-003", Phase::migration, "host0", "host1", {}};
-  mark.take(DeviceKind::ivshmem, "<shmem name='a & b'/>");
+  mark.take(DeviceKind::ivshmem, "<shmem name='a & b'/>", "host0");
   ASSERT_TRUE(write_mark(connections, "test", mark).has_value());
   const auto marked = look_at(connections, "test");
   ASSERT_TRUE(marked->mark);

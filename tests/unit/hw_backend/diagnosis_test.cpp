@@ -149,7 +149,7 @@ TEST_F(DiagnosisTest, a_device_that_ferry_does_not_take_away_may_block_the_move)
 TEST_F(DiagnosisTest, an_earlier_run_that_did_not_end_is_told) {
   DomainState& state = place(0, shmem_xml + agent_xml("connected"));
   state.mark = DomainMark{"leave-003", Phase::detach_vf, "host0", "", {}};
-  state.mark->take(DeviceKind::virtual_function, nic_xml);
+  state.mark->take(DeviceKind::virtual_function, nic_xml, "host0");
   look();
   EXPECT_THAT(
       problems(),

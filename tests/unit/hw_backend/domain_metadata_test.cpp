@@ -9,8 +9,9 @@ namespace {
 
 TEST(DomainMetadata, a_mark_is_read_as_it_was_written) {
   DomainMark mark{"run <1> & 'two'", Phase::detach_vf, "host0", "host1", {}};
-  mark.take(DeviceKind::virtual_function, nic_xml);
-  mark.take(DeviceKind::ivshmem, shmem_xml);
+  mark.take(DeviceKind::virtual_function, nic_xml, "host <0>");
+  mark.take(DeviceKind::ivshmem, shmem_xml, "");
+  mark.taken[1].gone = true;
   const auto read = read_mark(to_xml(mark));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->run, mark.run);
@@ -21,6 +22,10 @@ TEST(DomainMetadata, a_mark_is_read_as_it_was_written) {
   EXPECT_EQ(read->find(DeviceKind::virtual_function)->xml, nic_xml);
   ASSERT_NE(read->find(DeviceKind::ivshmem), nullptr);
   EXPECT_EQ(read->find(DeviceKind::ivshmem)->xml, shmem_xml);
+  EXPECT_EQ(read->find(DeviceKind::virtual_function)->host, "host <0>");
+  EXPECT_EQ(read->find(DeviceKind::ivshmem)->host, "");
+  EXPECT_FALSE(read->find(DeviceKind::virtual_function)->gone);
+  EXPECT_TRUE(read->find(DeviceKind::ivshmem)->gone);
 }
 
 TEST(DomainMetadata, libvirt_may_return_it_in_its_namespace) {
@@ -37,14 +42,45 @@ TEST(DomainMetadata, libvirt_may_return_it_in_its_namespace) {
 
 TEST(DomainMetadata, what_is_taken_twice_is_kept_once_and_can_be_given_back) {
   DomainMark mark;
-  mark.take(DeviceKind::ivshmem, "<shmem name='a'/>");
-  mark.take(DeviceKind::ivshmem, "<shmem name='b'/>");
+  mark.take(DeviceKind::ivshmem, "<shmem name='a'/>", "host0");
+  mark.take(DeviceKind::ivshmem, "<shmem name='b'/>", "host1");
   ASSERT_EQ(mark.taken.size(), 1U);
   EXPECT_EQ(mark.taken[0].xml, "<shmem name='b'/>");
+  EXPECT_EQ(mark.taken[0].host, "host1");
   mark.give_back(DeviceKind::virtual_function);
   EXPECT_EQ(mark.taken.size(), 1U);
   mark.give_back(DeviceKind::ivshmem);
   EXPECT_TRUE(mark.taken.empty());
+}
+
+TEST(DomainMetadata, a_device_may_still_go_only_where_it_was_asked_to_and_before_the_migration) {
+  struct Case {
+    Phase phase;
+    const char* taken_on;  ///< "": not said
+    const char* runs_on;
+    bool may;
+  };
+  for (const Case& each : std::initializer_list<Case>{
+           {Phase::detach_vf, "host0", "host0", true},
+           {Phase::remove_ivshmem, "host0", "host0", true},
+           {Phase::detach_vf, "", "host0", true},
+           {Phase::detach_vf, "", "host1", false},
+           {Phase::detach_vf, "host0", "host1", false},
+           // On the way back it is taken away on the destination.
+           {Phase::detach_vf, "host1", "host1", true},
+           {Phase::detach_vf, "host1", "host0", false},
+           {Phase::migration, "host0", "host0", false},
+           {Phase::migration, "host0", "host1", false},
+           {Phase::set_post_migration, "host0", "host0", false},
+       }) {
+    DomainMark mark{"r", each.phase, "host0", "host1", {}};
+    mark.take(DeviceKind::virtual_function, nic_xml, each.taken_on);
+    EXPECT_EQ(mark.may_still_unplug(DeviceKind::virtual_function, each.runs_on), each.may)
+        << to_name(each.phase) << ", taken on '" << each.taken_on << "', runs on " << each.runs_on;
+    EXPECT_FALSE(mark.may_still_unplug(DeviceKind::ivshmem, each.runs_on));  // was not taken
+    mark.taken[0].gone = true;
+    EXPECT_FALSE(mark.may_still_unplug(DeviceKind::virtual_function, each.runs_on));
+  }
 }
 
 TEST(DomainMetadata, what_is_no_mark_is_none) {

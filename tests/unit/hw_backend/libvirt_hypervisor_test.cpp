@@ -1,0 +1,160 @@
+// What a controller makes of a VM that an earlier one left: hosts are libvirt's own `test` driver,
+// which needs no daemon and keeps a domain's devices and metadata, but plugs and moves nothing.
+#include "hw_backend/libvirt/libvirt_hypervisor.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <tuple>
+
+#include "core/ports/world.hpp"
+#include "hw_backend/threads/thread_executor.hpp"
+#include "hw_backend/threads/thread_fabric.hpp"
+#include "tests/unit/hw_backend/guest_xml.hpp"
+
+namespace ferry {
+namespace {
+
+constexpr DeviceKind vf = DeviceKind::virtual_function;
+constexpr VmId vm0{0};
+
+const std::string driver_nic_xml =
+    "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
+    "<alias name='ua-vf0'/></interface>";
+
+class LeftVm : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "ferry-left-vm-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  /// The VM runs on host `on` with that mark and its NIC, or without one; both hosts are there.
+  void left(std::uint32_t on, const DomainMark& mark, const std::string& nic = driver_nic_xml) {
+    std::string element = to_xml(mark);
+    const std::string name = "<move";
+    element.replace(element.find(name), name.size(),
+                    std::string(name) + " xmlns='" + metadata_namespace + "'");
+    std::ofstream(folder_ / "domain.xml")
+        << "<domain type='test' id='1'><name>hpc-07</name><memory unit='MiB'>160</memory><metadata>"
+        << element << "</metadata><os><type>hvm</type></os><devices>" << nic
+        << "</devices></domain>";
+    for (std::uint32_t i = 0; i < 2; ++i) {
+      const std::string host = "host" + std::to_string(i);
+      std::ofstream(folder_ / (host + ".xml"))
+          << "<node>" << (i == on ? "<domain file='domain.xml'/>" : "") << "</node>";
+      HostSpec spec;
+      spec.name = host;
+      instance_.hosts.push_back(spec);
+      ClusterHost described;
+      described.name = host;
+      described.libvirt = "test://" + (folder_ / (host + ".xml")).string();
+      cluster_.hosts.push_back(described);
+    }
+    VmSpec vm;
+    vm.name = "vm0";
+    instance_.vms = {vm};
+    cluster_.vms = {{"vm0", "hpc-07", "ua-vf0", "ua-shm0", ""}};
+  }
+  static DomainMark mark_of(Phase phase, const std::string& taken_on) {
+    DomainMark mark{"leave-003", phase, "host0", "", {}};
+    mark.take(vf, driver_nic_xml, taken_on);
+    return mark;
+  }
+  /// The world's clock runs so many times as fast as a real one.
+  void run(const std::function<void(World&, ClusterLink&)>& body, double speed = 1) const {
+    const ThreadClock clock(speed);
+    ThreadExecutor executor(clock);
+    ThreadSleeper sleeper(clock);
+    ClusterLink link(instance_, cluster_, sleeper, clock, executor);
+    LibvirtHypervisor hypervisor(link, instance_, "leave-004");
+    ThreadFabric fabric(executor);
+    World world{sleeper, executor, hypervisor, hypervisor, fabric};
+    executor.adopt([&] { body(world, link); });
+    executor.wait_for_tasks();
+  }
+  static TimePoint later(const World& world) { return world.clock.now() + Duration::seconds(60); }
+
+  std::filesystem::path folder_;
+  Instance instance_;
+  ClusterFile cluster_;
+};
+
+TEST_F(LeftVm, whose_device_was_asked_to_go_where_it_runs_may_yet_lose_it) {
+  left(0, mark_of(Phase::detach_vf, "host0"));
+  run([&](World& world, ClusterLink& /*link*/) {
+    const Result<> attached = world.hypervisor.attach(vm0, vf, later(world));
+    ASSERT_FALSE(attached);
+    EXPECT_EQ(attached.error().kind, FailureKind::refused);
+    EXPECT_EQ(attached.error().reason,
+              "the detach of virtual_function of vm0 has not completed yet");
+  });
+}
+
+TEST_F(LeftVm, whose_device_comes_back_where_it_was_taken_is_marked_so_before_it_does) {
+  left(0, mark_of(Phase::detach_vf, "host0"), "");
+  run([&](World& world, ClusterLink& link) {
+    EXPECT_FALSE(world.hypervisor.attach(vm0, vf, later(world)));  // the host has no function
+    const auto seen =
+        link.ask<DomainState>(vm0, HostId{0}, "looking", later(world),
+                              [](HostConnections& host) { return look_at(host, "hpc-07"); });
+    ASSERT_TRUE(seen && seen->mark && seen->mark->find(vf) != nullptr);
+    EXPECT_TRUE(seen->mark->find(vf)->gone);
+  });
+}
+
+TEST_F(LeftVm, does_not_move_while_a_device_may_yet_go) {
+  left(0, mark_of(Phase::detach_vf, "host0"));
+  run([&](World& world, ClusterLink& /*link*/) {
+    class : public TransferObserver {
+      void round_done(VmId /*vm*/, const RoundReport& /*round*/) override {}
+    } nobody;
+    const auto moved = world.hypervisor.migrate(vm0, HostId{1}, {}, nobody, later(world));
+    ASSERT_FALSE(moved);
+    EXPECT_EQ(moved.error().kind, FailureKind::refused);
+    EXPECT_EQ(moved.error().reason, "the detach of virtual_function of vm0 has not completed yet");
+  });
+}
+
+// Else a controller that resumes waits in vain for an unplug that nobody has asked for.
+class WholeVm : public LeftVm,
+                public testing::WithParamInterface<std::tuple<std::uint32_t, Phase>> {};
+
+TEST_P(WholeVm, has_its_device_back_although_its_mark_says_that_it_was_taken) {
+  const auto [host, phase] = GetParam();
+  left(host, mark_of(phase, "host0"));
+  run([&](World& world, ClusterLink& /*link*/) {
+    const Result<> attached = world.hypervisor.attach(vm0, vf, later(world));
+    EXPECT_TRUE(attached) << attached.error().reason;
+    const Result<> awaited = world.hypervisor.await_detached(vm0, vf, later(world));
+    ASSERT_FALSE(awaited);
+    EXPECT_EQ(awaited.error().reason, "no detach of virtual_function of vm0 is under way");
+    EXPECT_TRUE(world.hypervisor.await_settled(vm0, later(world)));
+    EXPECT_EQ(world.hypervisor.inspect(vm0).host, HostId{host});
+    EXPECT_TRUE(world.hypervisor.inspect(vm0).virtual_function);
+    EXPECT_FALSE(world.hypervisor.inspect(vm0).ivshmem);
+  });
+}
+INSTANTIATE_TEST_SUITE_P(Rest, WholeVm,
+                         testing::Values(std::tuple{1U, Phase::detach_vf},
+                                         std::tuple{1U, Phase::migration},
+                                         // A migration that failed, and its device came back.
+                                         std::tuple{0U, Phase::migration}));
+
+TEST_F(LeftVm, is_at_rest_when_a_device_that_may_go_has_not_gone_for_a_while) {
+  left(0, mark_of(Phase::detach_vf, "host0"));
+  run(
+      [&](World& world, ClusterLink& /*link*/) {
+        EXPECT_TRUE(world.hypervisor.await_settled(vm0, later(world)));
+        EXPECT_TRUE(world.hypervisor.attach(vm0, vf, later(world)));
+      },
+      4);
+}
+
+}  // namespace
+}  // namespace ferry
