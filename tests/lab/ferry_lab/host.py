@@ -274,6 +274,13 @@ class Host:
         except FileNotFoundError:
             return ""
 
+    def qemu_log(self, domain: str) -> str:
+        """What libvirt and QEMU wrote about a domain while it ran here."""
+        try:
+            return (self.root / f"var/log/libvirt/qemu/{domain}.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
     def _inside(self, *command) -> list[str]:
         if not self.first:
             raise LabProblem(f"{self.name} is off")

@@ -83,8 +83,17 @@ class Lab:
                 found.append(host)
         if len(found) != 1:
             places = " and ".join(host.name for host in found)
-            raise LabProblem(f"{vm} runs on {places}" if found else f"{vm} runs nowhere")
+            raise LabProblem(f"{vm} runs on {places}" if found else f"{vm} runs nowhere{self._last_words(vm)}")
         return found[0]
+
+    def _last_words(self, vm: str) -> str:
+        """Of its QEMUs and its guest, where they were."""
+        told = ""
+        for host in self.hosts.values():
+            for what, text in [("QEMU", host.qemu_log(self.vms[vm].domain)), ("guest", host.console(vm))]:
+                last = text.splitlines()[-12:]
+                told += "".join(f"\n  {host.name}, {what}: {line}" for line in last)
+        return told
 
     @contextlib.contextmanager
     def domain(self, vm: str, host: Host | None = None):
