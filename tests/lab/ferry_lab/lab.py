@@ -258,9 +258,10 @@ def missing() -> str:
     return "; ".join(lacks)
 
 
-def up(folder: Path, hosts: list[HostPlan], vms: list[Vm]) -> Lab:
-    """A lab in `folder`, complete: hosts answer, guests are ready, the cluster file is written. It ends with this
-    program unless `keep` is called. What a lab left in the folder that did not come up or was not ended is cleared."""
+def up(folder: Path, hosts: list[HostPlan], vms: list[Vm], devices: list[str] = ()) -> Lab:
+    """A lab in `folder`, complete: hosts answer, guests are ready, the cluster file is written. The hosts also have these
+    devices of this machine's /dev. It ends with this program unless `keep` is called. What a lab left in the folder that
+    did not come up or was not ended is cleared."""
     if lacks := missing():
         raise LabProblem(f"there can be no lab here: {lacks}")
     if not 1 <= len(hosts) <= HOSTS_MAX:
@@ -283,7 +284,8 @@ def up(folder: Path, hosts: list[HostPlan], vms: list[Vm]) -> Lab:
         names = {plan.name: str(network[i + 1]) for i, plan in enumerate(hosts)}
         for i, plan in enumerate(hosts):
             place = folder / "hosts" / plan.name
-            host = Host(plan.name, i + 1, place, names[plan.name], network.prefixlen, switch, faster.name == "kvm")
+            host = Host(plan.name, i + 1, place, names[plan.name], network.prefixlen, switch, faster.name == "kvm",
+                        tuple(devices))  # fmt: skip
             lab.hosts[plan.name], lab.plans[plan.name] = host, plan
             host.prepare(guests_from, names)
         in_parallel(Host.power_on, list(lab.hosts.values()))
