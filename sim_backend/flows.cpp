@@ -14,7 +14,9 @@
 #include <vector>
 
 #include "core/ports/world_error.hpp"
+#include "core/topology/link_map.hpp"
 #include "core/units/check.hpp"
+#include "sim_backend/link_meter.hpp"
 #include "sim_backend/networks.hpp"
 
 namespace ferry {
@@ -83,6 +85,14 @@ struct Flows::Implementation {
     bool failed = false;
     SimTask* waiter = nullptr;
     std::function<void()> on_end;
+    LinkMap::Route route;  // where links are metered
+    Bytes unmetered;       // of the present part, what no link has been charged for
+  };
+
+  /// Where links are metered: their names, and what they carried.
+  struct Metering {
+    LinkMap links;
+    LinkMeter meter;
   };
 
   /// The engine asks its models for their next event, then moves its clock to the first of them.
@@ -120,6 +130,7 @@ struct Flows::Implementation {
     s4u::Engine::on_time_advance_cb([this](double /*delta*/) { engine_advanced(); });
     out.resize(instance.networks.size(), std::vector<std::uint32_t>(instance.hosts.size(), 0));
     in = out;
+    if (settings.link_usage) metering.emplace(Metering{LinkMap(instance), {}});
   }
 
   // --- Flows ---
@@ -140,6 +151,9 @@ struct Flows::Implementation {
       free_slots.pop_back();
     }
     flows[slot]->path = path;
+    if (metering) {
+      flows[slot]->route = metering->links.route_in(path.network.index, path.from, path.to);
+    }
     ++out[path.network.index][path.from.index];
     ++in[path.network.index][path.to.index];
     return slot;
@@ -157,6 +171,7 @@ struct Flows::Implementation {
 
   void send(Flow& flow, Bytes bytes) {
     flow.bytes = bytes;
+    flow.unmetered = bytes;
     flow.failed = false;
     ++started;
     if (flow.state == State::ended) {
@@ -214,6 +229,8 @@ struct Flows::Implementation {
       const double since = flow.action->get_rate() * std::max(0.0, ahead);
       left = Bytes(static_cast<std::uint64_t>(
           std::llround(std::max(0.0, flow.communication->get_remaining() - since))));
+      meter_until(scheduler.now());
+      meter(flow, left);
       --live;
       by_action.erase(flow.action);
       flow.action = nullptr;
@@ -254,10 +271,44 @@ struct Flows::Implementation {
       Flow& flow = *found->second;
       flow.rate = action.get_rate();
       flow.failed = failed;
+      if (!failed) meter(flow, Bytes());
       flow.state = State::ended;
       --live;
       ended.push_back(&flow);
     }
+  }
+
+  // --- Metering ---
+
+  /// Charges the links with what the flow has sent since it was last asked; `left` of its present
+  /// part is still to come.
+  void meter(Flow& flow, Bytes left) {
+    if (!metering || left >= flow.unmetered) return;
+    metering->meter.add(flow.route, flow.unmetered - left);
+    flow.unmetered = left;
+  }
+
+  /// Ends every interval up to `now`, with what each flow sent in it. Asks the engine without
+  /// changing it: a run with meters is the run without.
+  void meter_until(TimePoint now) {
+    if (!metering) return;
+    for (TimePoint end = metering->meter.boundary(); end <= now; end = metering->meter.boundary()) {
+      for (const auto& flow : flows) {
+        if (flow->state == State::under_way) meter(*flow, left_at(*flow, end.to_seconds()));
+      }
+      metering->meter.begin_next_interval();
+    }
+  }
+
+  /// What is left of the present part at a time between the engine's last event and its present
+  /// one, or its next: rates do not change in between.
+  [[nodiscard]] static Bytes left_at(const Flow& flow, double time) {
+    const resource::Action& action = *flow.action;
+    const double left = action.get_state() == resource::Action::State::FINISHED
+                            ? action.get_rate() * (s4u::Engine::get_clock() - time)
+                            : action.get_remains_no_update() -
+                                  action.get_last_value() * (time - action.get_last_update());
+    return Bytes(static_cast<std::uint64_t>(std::llround(std::max(0.0, left))));
   }
 
   // --- Time ---
@@ -267,6 +318,7 @@ struct Flows::Implementation {
   void engine_advanced() {
     if (stopped) return;
     follow_engine();
+    meter_until(scheduler.now());
     take_ended(*network_model->get_finished_action_set(), false);
     take_ended(*network_model->get_failed_action_set(), true);
     if (ended.empty()) return;
@@ -367,6 +419,7 @@ struct Flows::Implementation {
   std::vector<std::vector<std::uint32_t>> out;
   std::vector<std::vector<std::uint32_t>> in;
 
+  std::optional<Metering> metering;
   std::uint64_t live = 0;
   std::uint64_t started = 0;
   std::uint64_t engine_changes = 0;  // flows begun and extended
@@ -455,5 +508,10 @@ void Flows::run() {
 
 std::uint64_t Flows::flows_started() const { return implementation_->started; }
 std::uint64_t Flows::engine_steps() const { return implementation_->engine_steps; }
+
+LinkUsage Flows::link_usage() const {
+  const auto& metering = implementation_->metering;
+  return metering ? metering->meter.usage(metering->links, implementation_->instance) : LinkUsage();
+}
 
 }  // namespace ferry

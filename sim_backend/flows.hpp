@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/ports/types.hpp"
+#include "core/record/link_usage.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/units/units.hpp"
 #include "sim_backend/scheduler.hpp"
@@ -94,6 +95,8 @@ class Flows {
 
   [[nodiscard]] std::uint64_t flows_started() const;  ///< parts of streams count
   [[nodiscard]] std::uint64_t engine_steps() const;
+  /// Empty unless `SimOptions::link_usage`.
+  [[nodiscard]] LinkUsage link_usage() const;
 
  private:
   struct Implementation;

@@ -52,7 +52,8 @@ SimStatistics run_simulated(const Instance& instance, const Platform& platform,
           .task_switches = scheduler.task_switches(),
           .local_events = scheduler.events_fired(),
           .flows = flows.flows_started(),
-          .engine_steps = flows.engine_steps()};
+          .engine_steps = flows.engine_steps(),
+          .links = flows.link_usage()};
 }
 
 }  // namespace ferry

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "core/ports/world.hpp"
+#include "core/record/link_usage.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
 
@@ -15,6 +16,8 @@ struct SimOptions {
   std::uint64_t seed = 1;
   /// Whether a flow also loads the way back with 5 % of its rate, as TCP's acknowledgements do.
   bool crosstraffic = false;
+  /// Whether to count what every link carries (`SimStatistics::links`).
+  bool link_usage = false;
   /// Called on the simulating thread each time before simulated time advances; may cancel tasks.
   std::function<void()> between_steps;
 };
@@ -27,6 +30,7 @@ struct SimStatistics {
   std::uint64_t local_events = 0;   ///< steps taken without the engine
   std::uint64_t flows = 0;          ///< communications that shared links
   std::uint64_t engine_steps = 0;   ///< advances of the engine's clock
+  LinkUsage links;                  ///< empty unless `SimOptions::link_usage`
 };
 
 /// Builds the platform, runs `body` as the first task at time 0, and returns when it and every task

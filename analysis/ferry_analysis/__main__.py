@@ -11,7 +11,9 @@ from typing import NoReturn
 from .load import InputError, open_folder
 
 DONE, DIFFERS, BAD_INPUT = 0, 1, 2
-_KINDS = "breakdown, downtime_cdf, multi_vm, timeline"
+_KINDS = (
+    "breakdown, curve, downtime_cdf, links, multi_vm, sensitivity, timeline, or report (one HTML page)"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,6 +49,18 @@ def _parser() -> argparse.ArgumentParser:
         "--kind", metavar="K",
         help=f"what to draw, one or several with commas between: {_KINDS}; default: what "
         "study.yaml lists under plots, else breakdown and what fits",
+    )
+    plot.add_argument(
+        "--x", metavar="PATH", help="curve: the path on the x axis; default: the one with most numbers"
+    )
+    plot.add_argument(
+        "--y", metavar="METRIC",
+        help="curve: the metric, a column of cells.csv; default: makespan_seconds",
+    )
+    plot.add_argument(
+        "--by", metavar="PATH",
+        help="curve: the path with a line for each value; the rest of what the study varies has "
+        "a panel for each value; default: the one with most words",
     )
     _add_output_options(plot)
     plot.set_defaults(command=_plot)
@@ -112,10 +126,13 @@ def _plot(options: argparse.Namespace) -> int:
         kinds = [kind.strip() for kind in options.kind.split(",")]
         for kind in kinds:
             plot.check_kind(kind)
+    choice = plot.Choice(options.x, options.y, options.by)
+    if choice != plot.Choice() and kinds != ["curve"]:
+        raise InputError("--x, --y, --by: are of curve alone; --kind curve would be right")
     status = DONE
     for kind in kinds:  # one that cannot be drawn does not stop the others
         try:
-            _print_paths(plot.draw(folder, kind, out, formats, options.data))
+            _print_paths(plot.draw(folder, kind, out, formats, options.data, choice))
         except InputError as error:
             print(error, file=sys.stderr)
             status = BAD_INPUT

@@ -55,7 +55,9 @@ class Axis:
 
 
 def display_name(value: str) -> str:
-    """`rdma` as RDMA and so on; other words as they are."""
+    """`rdma` as RDMA and so on; YAML's quotes and outer braces are left out."""
+    if len(value) >= 2 and value[0] + value[-1] in ('""', "''", "{}"):
+        value = value[1:-1]
     return _DISPLAY_NAMES.get(value, value)
 
 
@@ -104,6 +106,12 @@ def independent(axes: Iterable[Axis], table: pd.DataFrame) -> list[Axis]:
         if not any(_in_lock_step(table[axis.path], table[other.path]) for other in kept):
             kept.append(axis)
     return kept
+
+
+def without_lock_step(axes: Sequence[Axis], table: pd.DataFrame) -> list[Axis]:
+    """The axes of `independent`, in their order here."""
+    kept = {axis.path for axis in independent(axes, table)}
+    return [axis for axis in axes if axis.path in kept]
 
 
 def sort_key(axes: Sequence[Axis], row: dict[str, str]) -> tuple[int, ...]:

@@ -42,6 +42,24 @@ _TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("migration", "vm", "transport", "outcome"),
         ("total_seconds", "downtime_seconds", "outage_seconds", *PHASE_COLUMNS),
     ),
+    "rounds.csv": (("vm",), ("round", "bytes", "seconds", "dirty_bytes")),
+    "jobs.csv": (("job", "strategy", "workload", "reason"), ("exposed_seconds",)),
+    "summary.csv": (("metric", "unit", "reason"), ("value",)),
+    "links.csv": (
+        ("network", "link"),
+        ("bandwidth_bytes_per_second", "bytes", "mean_utilisation", "peak_utilisation",
+         "full_seconds"),
+    ),
+    "link_usage.csv": (
+        ("network", "link"), ("start_seconds", "end_seconds", "utilisation"),
+    ),
+    "claims.csv": (
+        ("id", "text", "source", "expected", "got", "holds", "basis", "robust", "reason"), (),
+    ),
+    "sensitivity.csv": (
+        ("claim", "quantity", "constant", "holds", "reason"),
+        ("factor", "low", "high", "least", "greatest"),
+    ),
 }
 
 
@@ -67,6 +85,31 @@ class Run:
     def migrations(self) -> pd.DataFrame:
         """migrations.csv: one row a move; it may have no rows."""
         return _known_table(self.path / "migrations.csv")
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """rounds.csv: one row a round of a VM; without rows if there is no such file."""
+        return _known_table_or_none(self.path / "rounds.csv")
+
+    @cached_property
+    def jobs(self) -> pd.DataFrame:
+        """jobs.csv: one row a job; without rows if there is no such file."""
+        return _known_table_or_none(self.path / "jobs.csv")
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """summary.csv: one row a metric; without rows if there is no such file."""
+        return _known_table_or_none(self.path / "summary.csv")
+
+    @cached_property
+    def links(self) -> pd.DataFrame:
+        """links.csv, the most loaded link first; without rows where links are not recorded."""
+        return _known_table_or_none(self.path / "links.csv")
+
+    @cached_property
+    def link_usage(self) -> pd.DataFrame:
+        """link_usage.csv: the most loaded links over time; without rows as `links`."""
+        return _known_table_or_none(self.path / "link_usage.csv")
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
@@ -106,6 +149,17 @@ class Study:
             if column not in table:
                 table[column] = ""
         return table
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """claims.csv: one row a claim; without rows if nothing was judged."""
+        return _known_table_or_none(self.path / "claims.csv")
+
+    @cached_property
+    def sensitivity(self) -> pd.DataFrame:
+        """sensitivity.csv: the claims under each change of a constant; without rows if that was
+        not examined."""
+        return _known_table_or_none(self.path / "sensitivity.csv")
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -248,6 +302,15 @@ def _known_table(path: Path) -> pd.DataFrame:
     text, numbers = _TABLES[path.name]
     table = read_text_table(path, required=(*text, *numbers))
     return convert_numbers(path, table, numbers)
+
+
+def _known_table_or_none(path: Path) -> pd.DataFrame:
+    """The table, or one without rows if there is no such file: older folders, other worlds."""
+    if path.exists():
+        return _known_table(path)
+    text, numbers = _TABLES[path.name]
+    types = {**dict.fromkeys(text, str), **dict.fromkeys(numbers, float)}
+    return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in types.items()})
 
 
 def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) -> None:

@@ -75,6 +75,14 @@ struct Group {
   }
 };
 
+/// A path and those that move with it: points that differ in it alone differ in these as well.
+std::vector<std::string> moving_with(const Claim& claim, const std::string& path) {
+  for (const std::vector<std::string>& paths : claim.together) {
+    if (std::find(paths.begin(), paths.end(), path) != paths.end()) return paths;
+  }
+  return {path};
+}
+
 std::vector<Group> group_by_all_but(const std::vector<Point>& points,
                                     const std::vector<std::string>& paths) {
   std::vector<Group> groups;
@@ -127,11 +135,26 @@ struct Finding {
   std::string expected;
   std::string got;
   std::vector<std::string> broken;  ///< each way in which the claim does not hold
+  std::optional<ClaimMeasure> measure;
 };
+
+/// What values are called: "total_seconds", "migration_seconds / total_seconds".
+std::string quantity_text(const Claim& claim) {
+  return claim.of ? fmt::format("{} / {}", claim.metric, *claim.of) : claim.metric;
+}
+
+/// A claim that compares nothing says nothing.
+void check_compared(const Claim& claim, const std::vector<Group>& groups, Finding& finding) {
+  if (std::any_of(groups.begin(), groups.end(),
+                  [](const Group& group) { return group.points.size() > 1; })) {
+    return;
+  }
+  finding.broken.push_back(fmt::format("no two cells differ in {} alone", claim.path));
+}
 
 Finding find_every_cell(const Claim& claim,
                         const std::vector<std::pair<const CellResult*, double>>& values) {
-  Finding finding{bounds_text(claim), "", {}};
+  Finding finding{bounds_text(claim), "", {}, {}};
   const std::string_view metric = unit_metric(claim);
   double low = values.front().second;
   double high = low;
@@ -146,6 +169,7 @@ Finding find_every_cell(const Claim& claim,
     }
   }
   finding.got = range_text(low, high, metric);
+  finding.measure = {quantity_text(claim), low, high, claim.above, claim.below};
   return finding;
 }
 
@@ -158,7 +182,9 @@ Finding find_value(const Claim& claim, const std::vector<Point>& points) {
   Finding finding{
       fmt::format("{} +- {}", value_text(expect, metric), percent_text(claim.tolerance)),
       value_text(got, metric),
-      {}};
+      {},
+      ClaimMeasure{quantity_text(claim), got, got, expect - claim.tolerance * std::abs(expect),
+                   expect + claim.tolerance * std::abs(expect)}};
   if (expect != 0) finding.got += fmt::format(" ({:+.1f} %)", (got / expect - 1) * 100);
   if (std::abs(got - expect) > claim.tolerance * std::abs(expect)) {
     finding.broken.push_back(fmt::format("{} is not within {} of {}", value_text(got, metric),
@@ -174,13 +200,14 @@ Finding find_ratio(const Claim& claim, const std::vector<Point>& points) {
   Finding finding{
       fmt::format("{}{:.3g} +- {:.3g}", claim.best_over ? "at best " : "", expect, claim.tolerance),
       "",
+      {},
       {}};
   struct Quotient {
     Where common;
     double value;
   };
   std::vector<Quotient> quotients;
-  for (const Group& group : group_by_all_but(points, {claim.path})) {
+  for (const Group& group : group_by_all_but(points, moving_with(claim, claim.path))) {
     const Point* first = group.at(claim.path, claim.values[0]);
     const Point* second = group.at(claim.path, claim.values[1]);
     if (first == nullptr || second == nullptr) continue;  // an excepted cell
@@ -201,10 +228,13 @@ Finding find_ratio(const Claim& claim, const std::vector<Point>& points) {
   if (claim.best_over) {
     // The smallest of those that differ in this path alone.
     std::vector<Quotient> best;
+    const std::vector<std::string> over = moving_with(claim, *claim.best_over);
     for (const Quotient& quotient : quotients) {
       Where rest;
       for (const Setting& setting : quotient.common) {
-        if (setting.path != *claim.best_over) rest.push_back(setting);
+        if (std::find(over.begin(), over.end(), setting.path) == over.end()) {
+          rest.push_back(setting);
+        }
       }
       const auto same_rest = [&](const Quotient& other) {
         return std::all_of(rest.begin(), rest.end(), [&](const Setting& setting) {
@@ -224,6 +254,9 @@ Finding find_ratio(const Claim& claim, const std::vector<Point>& points) {
       std::minmax_element(quotients.begin(), quotients.end(),
                           [](const Quotient& a, const Quotient& b) { return a.value < b.value; });
   finding.got = range_text(low->value, high->value, "");
+  finding.measure = {
+      fmt::format("{} at {} / at {}", quantity_text(claim), claim.values[0], claim.values[1]),
+      low->value, high->value, expect - claim.tolerance, expect + claim.tolerance};
   if (claim.best_over && quotients.size() == 1) {
     for (const Setting& setting : quotients.front().common) {
       if (setting.path == *claim.best_over) {
@@ -246,15 +279,18 @@ Finding find_ascending(const Claim& claim, const std::vector<Point>& points) {
   for (const std::string& value : claim.values) {
     order += (order.empty() ? "" : " <= ") + value;
   }
-  Finding finding{order, "", {}};
+  Finding finding{order, "", {}, {}};
   const std::string_view metric = unit_metric(claim);
-  for (const Group& group : group_by_all_but(points, {claim.path})) {
+  const std::vector<Group> groups = group_by_all_but(points, moving_with(claim, claim.path));
+  std::vector<double> steps;
+  for (const Group& group : groups) {
     const Point* before = nullptr;
     std::string got;
     for (const std::string& value : claim.values) {
       const Point* point = group.at(claim.path, value);
       if (point == nullptr) continue;  // an excepted cell
       got += (got.empty() ? "" : ", ") + value_text(point->value, metric);
+      if (before != nullptr && before->value != 0) steps.push_back(point->value / before->value);
       if (before != nullptr && point->value < before->value) {
         finding.broken.push_back(
             fmt::format("{} at {} is less than {} at {}", value_text(point->value, metric),
@@ -263,18 +299,25 @@ Finding find_ascending(const Claim& claim, const std::vector<Point>& points) {
       }
       before = point;
     }
-    finding.got += (finding.got.empty() ? "" : "; ") + got;
+    if (!got.empty()) finding.got += (finding.got.empty() ? "" : "; ") + got;
+  }
+  check_compared(claim, groups, finding);
+  if (!steps.empty()) {
+    const auto [least, greatest] = std::minmax_element(steps.begin(), steps.end());
+    finding.measure = {fmt::format("{} / the one before", quantity_text(claim)), *least, *greatest,
+                       1.0, std::nullopt};
   }
   return finding;
 }
 
 Finding find_similar(const Claim& claim, const std::vector<Point>& points) {
   Finding finding{
-      fmt::format("largest at most {} above smallest", percent_text(claim.within)), "", {}};
+      fmt::format("largest at most {} above smallest", percent_text(claim.within)), "", {}, {}};
   double worst = 0;
   double low = points.front().value;
   double high = low;
-  for (const Group& group : group_by_all_but(points, {claim.path})) {
+  const std::vector<Group> groups = group_by_all_but(points, moving_with(claim, claim.path));
+  for (const Group& group : groups) {
     const auto [smallest, largest] =
         std::minmax_element(group.points.begin(), group.points.end(),
                             [](const Point* a, const Point* b) { return a->value < b->value; });
@@ -294,14 +337,18 @@ Finding find_similar(const Claim& claim, const std::vector<Point>& points) {
   }
   finding.got =
       fmt::format("{} (+{})", range_text(low, high, unit_metric(claim)), percent_text(worst));
+  finding.measure = {fmt::format("largest / smallest {} - 1", quantity_text(claim)), worst, worst,
+                     std::nullopt, claim.within};
+  check_compared(claim, groups, finding);
   return finding;
 }
 
 Finding find_linear(const Claim& claim, const std::vector<Point>& points) {
   Finding finding{
-      fmt::format("off a line by at most {} of the mean", percent_text(claim.within)), "", {}};
+      fmt::format("off a line by at most {} of the mean", percent_text(claim.within)), "", {}, {}};
   double worst = 0;
-  for (const Group& group : group_by_all_but(points, {claim.path})) {
+  const std::vector<Group> groups = group_by_all_but(points, moving_with(claim, claim.path));
+  for (const Group& group : groups) {
     std::vector<std::pair<double, double>> pairs;
     for (const Point* point : group.points) {
       const std::string* text = point->at(claim.path);
@@ -339,6 +386,9 @@ Finding find_linear(const Claim& claim, const std::vector<Point>& points) {
     }
   }
   finding.got = fmt::format("off by {}", percent_text(worst));
+  finding.measure = {fmt::format("distance of {} from a line / mean", quantity_text(claim)), worst,
+                     worst, std::nullopt, claim.within};
+  check_compared(claim, groups, finding);
   return finding;
 }
 
@@ -433,6 +483,7 @@ ClaimVerdict evaluate(const Claim& claim, const std::vector<CellResult>& cells) 
   ClaimVerdict verdict;
   verdict.expected = finding.expected;
   verdict.got = finding.got;
+  verdict.measure = finding.measure;
   if (finding.broken.empty()) {
     verdict.holds = Holds::yes;
   } else {

@@ -29,11 +29,21 @@ enum class Holds {
 };
 std::string_view to_name(Holds holds);
 
+/// What a claim looked at, as numbers.
+struct ClaimMeasure {
+  std::string quantity;  ///< "total_seconds", or what is made of metrics: "a / b of total_seconds"
+  double low = 0;        ///< over what the claim looks at
+  double high = 0;
+  std::optional<double> least;  ///< what the claim allows
+  std::optional<double> greatest;
+};
+
 struct ClaimVerdict {
   std::string expected;  ///< "below 3 s"
   std::string got;       ///< "1.98 s to 2.41 s"; empty if nothing can be said
   Holds holds = Holds::no;
   std::string reason;  ///< empty if it holds: the claim's note, else which cells break it
+  std::optional<ClaimMeasure> measure{};  ///< none if nothing can be said
 
   [[nodiscard]] bool met() const { return holds == Holds::yes; }
 };

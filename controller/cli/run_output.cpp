@@ -172,7 +172,8 @@ tl::expected<void, std::string> write_run(NewFolder folder, const LoadedScenario
   information.seed = loaded.scenario.seed;
   information.interrupted = outcome.interrupted;
   const RunContents contents{outcome.records, outcome.instance, loaded.resolved,
-                             loaded.scenario.outputs.trace, outcome.journal};
+                             loaded.scenario.outputs.trace, outcome.journal,
+                             outcome.links ? &*outcome.links : nullptr};
   if (auto written = write_run_files(folder, contents); !written) return written;
   if (const auto shares = controller_shares(outcome); !shares.empty()) {
     auto written = folder.write("controller.csv", controller_csv(shares, outcome.instance));

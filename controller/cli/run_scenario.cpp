@@ -57,14 +57,17 @@ class Execution {
       : loaded_(loaded), options_(options), outcome_(outcome) {}
 
   void simulate() {
-    run_in_simulation(
-        outcome_.instance, loaded_.scenario.platform, loaded_.scenario.seed,
-        [this] {
-          if (relay_ != nullptr) relay_->look();
-        },
-        [this](World& world) {
+    SimulationOptions simulation;
+    simulation.seed = loaded_.scenario.seed;
+    simulation.link_usage = loaded_.scenario.outputs.links;
+    simulation.between_steps = [this] {
+      if (relay_ != nullptr) relay_->look();
+    };
+    LinkUsage links = run_in_simulation(
+        outcome_.instance, loaded_.scenario.platform, simulation, [this](World& world) {
           run(world, [](InterruptionRelay&, const std::function<void()>& go) { go(); });
         });
+    if (simulation.link_usage) outcome_.links = std::move(links);
   }
 
   void run_on_threads() {
@@ -76,9 +79,9 @@ class Execution {
   }
 
   void run_in_cluster() {
-    auto times = run_on_hardware(
-        outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
-        [this](World& world) { run_with_watcher(world, watch_interval); });
+    auto times =
+        run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
+                        [this](World& world) { run_with_watcher(world, watch_interval); });
     // What earlier controllers waited for is not known, and their moves are among the records.
     if (options_.history == nullptr) outcome_.hypervisor_times = std::move(times);
   }

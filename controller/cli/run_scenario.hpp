@@ -45,6 +45,7 @@ struct RunOutcome {
   std::vector<MoveAccount> accounts;  ///< point into `records`
   std::vector<Metric> metrics;
   RunVerdict verdict;
+  std::optional<LinkUsage> links;  ///< of a simulation whose scenario asks for it
   std::vector<HypervisorTime> hypervisor_times;  ///< by VM; empty but in the hw world
   std::string journal;  ///< text of the journal that was kept in memory
   bool interrupted = false;

@@ -201,6 +201,37 @@ std::string claims_csv(const std::vector<ClaimRow>& rows) {
   return csv.take();
 }
 
+std::string sensitivity_csv(const std::vector<ClaimRow>& rows,
+                            const std::vector<PerturbedCells>& perturbed) {
+  CsvText csv({"claim", "quantity", "constant", "factor", "low", "high", "least", "greatest",
+               "holds", "reason"});
+  const auto number = [](std::optional<double> value) {
+    return value ? fmt::format("{:.9g}", *value) : std::string();
+  };
+  const auto add = [&](const Claim& claim, const Perturbation& at, const ClaimVerdict& verdict) {
+    const std::optional<ClaimMeasure>& measure = verdict.measure;
+    csv.row({claim.id, measure ? measure->quantity : "", at.path, fmt::format("{}", at.factor),
+             number(measure ? std::optional(measure->low) : std::nullopt),
+             number(measure ? std::optional(measure->high) : std::nullopt),
+             number(measure ? measure->least : std::nullopt),
+             number(measure ? measure->greatest : std::nullopt),
+             std::string(to_name(verdict.holds)), verdict.reason});
+  };
+  for (const ClaimRow& row : rows) {
+    add(*row.claim, Perturbation{}, row.verdict);
+    for (const PerturbedCells& cells : perturbed) {
+      if (cells.not_tried.empty()) {
+        add(*row.claim, cells.perturbation, evaluate(*row.claim, cells.cells));
+      } else {
+        csv.row({row.claim->id, "", cells.perturbation.path,
+                 fmt::format("{}", cells.perturbation.factor), "", "", "", "", "",
+                 cells.not_tried});
+      }
+    }
+  }
+  return csv.take();
+}
+
 std::string claims_report(const std::vector<ClaimRow>& rows) {
   std::vector<std::vector<std::string>> lines;
   std::string notes;

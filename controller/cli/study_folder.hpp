@@ -9,6 +9,7 @@
 
 #include "controller/cli/claims.hpp"
 #include "controller/cli/run_scenario.hpp"
+#include "controller/cli/sensitivity.hpp"
 
 namespace ferry {
 
@@ -59,7 +60,15 @@ struct ClaimRow {
 
 /// id, text, source, expected, got, holds, basis, robust, reason
 std::string claims_csv(const std::vector<ClaimRow>& rows);
-/// The same for a terminal; below it the reasons of missed claims, and what would turn a verdict.
+/// claim, quantity, constant, factor, low, high, least, greatest, holds, reason: one row a claim as
+/// things are (no constant, factor 1), and one for each assumed constant at half and at double.
+/// `low` and `high` are what the claim looked at, `least` and `greatest` what it allows; empty
+/// where there is none. Where a constant could not be tried, `holds` is empty and `reason` says
+/// why.
+std::string sensitivity_csv(const std::vector<ClaimRow>& rows,
+                            const std::vector<PerturbedCells>& perturbed);
+/// The claims for a terminal; below them the reasons of missed claims, and what would turn a
+/// verdict.
 std::string claims_report(const std::vector<ClaimRow>& rows);
 
 }  // namespace ferry

@@ -236,6 +236,7 @@ class Sweep {
     for (ClaimRow& row : rows) {
       row.robust = robustness_of(*row.claim, row.verdict.met(), *perturbed);
     }
+    sensitivity_ = sensitivity_csv(rows, *perturbed);
     return true;
   }
 
@@ -253,6 +254,9 @@ class Sweep {
       if (auto done = replace_file(path / "claims.csv", claims_csv(outcome_.claims)); !done) {
         return done;
       }
+    }
+    if (!sensitivity_.empty()) {
+      if (auto done = replace_file(path / "sensitivity.csv", sensitivity_); !done) return done;
     }
     return replace_file(path / "run.json", study_json());
   }
@@ -286,6 +290,7 @@ class Sweep {
   RunInformation information_;
   ProcessPoolOptions pool_;
   SweepOutcome outcome_;
+  std::string sensitivity_;  ///< text of sensitivity.csv; empty if it was not examined
 };
 
 }  // namespace

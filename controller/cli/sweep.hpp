@@ -46,9 +46,9 @@ struct SweepOutcome {
 std::filesystem::path choose_folder(const std::filesystem::path& out, bool resume,
                                     const std::string& name);
 
-/// Runs the cells that are not complete, gathers all, writes cells.csv, claims.csv, study.yaml and
-/// run.json. Call with an InterruptionHandler in place. Errors: the folder cannot be used (bad
-/// input).
+/// Runs the cells that are not complete, gathers all, writes cells.csv, claims.csv,
+/// sensitivity.csv, study.yaml and run.json. Call with an InterruptionHandler in place. Errors: the
+/// folder cannot be used (bad input).
 tl::expected<SweepOutcome, RunError> run_sweep(const LoadedStudy& study,
                                                const SweepOptions& options);
 

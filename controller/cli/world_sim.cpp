@@ -6,13 +6,14 @@ namespace ferry {
 const bool simulation_is_built_in = true;
 const char* const simulation_engine_version = FERRY_SIMGRID_VERSION;
 
-void run_in_simulation(const Instance& instance, const Platform& platform, std::uint64_t seed,
-                       const std::function<void()>& between_steps,
-                       const std::function<void(World&)>& body) {
-  SimOptions options;
-  options.seed = seed;
-  options.between_steps = between_steps;
-  run_simulated(instance, platform, options, body);
+LinkUsage run_in_simulation(const Instance& instance, const Platform& platform,
+                            const SimulationOptions& options,
+                            const std::function<void(World&)>& body) {
+  SimOptions simulation;
+  simulation.seed = options.seed;
+  simulation.link_usage = options.link_usage;
+  simulation.between_steps = options.between_steps;
+  return run_simulated(instance, platform, simulation, body).links;
 }
 
 }  // namespace ferry

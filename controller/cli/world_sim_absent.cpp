@@ -6,9 +6,10 @@ namespace ferry {
 const bool simulation_is_built_in = false;
 const char* const simulation_engine_version = "";
 
-void run_in_simulation(const Instance&, const Platform&, std::uint64_t,
-                       const std::function<void()>&, const std::function<void(World&)>&) {
+LinkUsage run_in_simulation(const Instance&, const Platform&, const SimulationOptions&,
+                            const std::function<void(World&)>&) {
   check(false, "a world that is not built in is refused before");
+  return {};
 }
 
 }  // namespace ferry

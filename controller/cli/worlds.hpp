@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/ports/world.hpp"
+#include "core/record/link_usage.hpp"
 #include "core/scenario/cluster_file.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
@@ -20,11 +21,17 @@ extern const bool simulation_is_built_in;
 /// Version of the simulation engine; empty if it is not built in.
 extern const char* const simulation_engine_version;
 
-/// Runs `body` as the first task of a simulated world; `between_steps` as in SimOptions. Requires
-/// `simulation_is_built_in`; once per process.
-void run_in_simulation(const Instance& instance, const Platform& platform, std::uint64_t seed,
-                       const std::function<void()>& between_steps,
-                       const std::function<void(World&)>& body);
+struct SimulationOptions {
+  std::uint64_t seed = 1;
+  std::function<void()> between_steps;  ///< as in SimOptions
+  bool link_usage = false;              ///< count what every link carries
+};
+
+/// Runs `body` as the first task of a simulated world; gives what the links carried, if that was
+/// asked for. Requires `simulation_is_built_in`; once per process.
+LinkUsage run_in_simulation(const Instance& instance, const Platform& platform,
+                            const SimulationOptions& options,
+                            const std::function<void(World&)>& body);
 
 extern const bool libvirt_is_built_in;
 /// Version of the libvirt library; empty if it is not built in.

@@ -153,6 +153,10 @@ Written write_run_files(NewFolder& folder, const RunContents& contents) {
       {"measurements.csv", measurements_csv()},
       {"summary.csv", summary_csv(summarise(records, accounts))},
   };
+  if (contents.links != nullptr) {
+    files.emplace_back("links.csv", links_csv(*contents.links));
+    files.emplace_back("link_usage.csv", link_usage_csv(*contents.links));
+  }
   if (contents.trace) files.emplace_back("trace.json", trace_json(records, instance));
   for (const auto& [name, text] : files) {
     if (Written written = folder.write(name, text); !written) return written;

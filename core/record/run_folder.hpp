@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/record/link_usage.hpp"
 #include "core/record/run_records.hpp"
 #include "core/record/summary.hpp"
 #include "core/scenario/instance.hpp"
@@ -99,6 +100,7 @@ struct RunContents {
   std::string_view resolved;  ///< text of resolved.yaml
   bool trace = true;          ///< write trace.json
   std::string_view journal;   ///< text of the journal; empty if it is already in the folder
+  const LinkUsage* links = nullptr;  ///< none where the world does not know
 };
 
 /// Writes every file of a run folder but `run.json`. Error: a sentence.

@@ -314,6 +314,8 @@ template <class Visitor>
 void describe(Visitor& v, Outputs& outputs) {
   v.about("What is written besides the tables.");
   v.optional("trace", outputs.trace, YesOrNo{}, "trace.json, which Perfetto opens.");
+  v.optional("links", outputs.links, YesOrNo{},
+             "links.csv and link_usage.csv: what each link carried. Of simulations only.");
   v.unsupported({"twin"});
 }
 

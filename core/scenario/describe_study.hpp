@@ -33,13 +33,21 @@ inline constexpr std::array<std::string_view, 18> metric_words = {"makespan_seco
                                                                   "add_ivshmem_seconds",
                                                                   "set_post_migration_seconds"};
 
-enum class PlotKind : std::uint8_t { breakdown, multi_vm, timeline, downtime_cdf };
+enum class PlotKind : std::uint8_t {
+  breakdown,
+  multi_vm,
+  timeline,
+  downtime_cdf,
+  curve,
+  sensitivity,
+  report
+};
 template <>
 struct EnumWords<PlotKind> {
-  static constexpr std::array<std::string_view, 4> words = {"breakdown", "multi_vm", "timeline",
-                                                            "downtime_cdf"};
-  static constexpr std::array<std::string_view, 7> unsupported = {
-      "latency", "overlap", "application", "compare", "sensitivity", "curve", "report"};
+  static constexpr std::array<std::string_view, 7> words = {
+      "breakdown", "multi_vm", "timeline", "downtime_cdf", "curve", "sensitivity", "report"};
+  static constexpr std::array<std::string_view, 4> unsupported = {"latency", "overlap",
+                                                                  "application", "compare"};
 };
 
 /// A claim's comparison along one path.

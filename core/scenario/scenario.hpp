@@ -177,6 +177,7 @@ struct PhaseFault {
 
 struct Outputs {
   bool trace = true;
+  bool links = true;
 };
 
 struct Scenario {

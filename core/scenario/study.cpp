@@ -206,6 +206,7 @@ class StudyReader {
     }
     std::map<std::string_view, std::size_t> ids;
     for (std::size_t i = 0; i < text_.claims.size(); ++i) read_claim(text_.claims[i], i, ids);
+    for (Claim& claim : study_.claims) claim.together = study_.together;
     return std::move(study_);
   }
 

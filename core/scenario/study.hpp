@@ -46,6 +46,7 @@ struct Claim {
   double within = 0;             ///< of similar and linear
   bool by_construction = false;  ///< `basis: by_construction`, said by the author
   std::string note;              ///< why a claim is not reproduced, as far as the author knows
+  std::vector<std::vector<std::string>> together;  ///< of the study: paths that move in lock-step
   std::string file;
   std::size_t line = 0;
 };

@@ -24,17 +24,21 @@ LinkId LinkMap::id_of(const Link& link) {
 }
 
 LinkMap::Route LinkMap::route(Transport transport, HostId from, HostId to) {
-  Route route;
   const auto network = network_of_transport_[static_cast<std::size_t>(transport)];
-  if (!network || from == to) return route;
-  const NetworkTopology& topology = networks_[*network].topology;
-  route.add(id_of({*network, Kind::host_out, from.index, 0}));
+  return network ? route_in(*network, from, to) : Route();
+}
+
+LinkMap::Route LinkMap::route_in(std::uint32_t network, HostId from, HostId to) {
+  Route route;
+  if (from == to) return route;
+  const NetworkTopology& topology = networks_[network].topology;
+  route.add(id_of({network, Kind::host_out, from.index, 0}));
   if (const auto* tree = std::get_if<FatTree>(&topology)) {
-    add_fat_tree(route, *network, *tree, from, to);
+    add_fat_tree(route, network, *tree, from, to);
   } else if (const auto* fly = std::get_if<Dragonfly>(&topology)) {
-    add_dragonfly(route, *network, *fly, from, to);
+    add_dragonfly(route, network, *fly, from, to);
   }
-  route.add(id_of({*network, Kind::host_in, to.index, 0}));
+  route.add(id_of({network, Kind::host_in, to.index, 0}));
   return route;
 }
 
@@ -84,22 +88,29 @@ void LinkMap::add_dragonfly(Route& route, std::uint32_t network, const Dragonfly
 }
 
 Bandwidth LinkMap::bandwidth(LinkId link) const {
-  return networks_[links_[link.index].network].link.bandwidth;
+  return network(link).link.bandwidth;
 }
 
-std::string LinkMap::name(LinkId id, const Instance& instance) const {
+const Network& LinkMap::network(LinkId link) const {
+  return networks_[links_[link.index].network];
+}
+
+std::string LinkMap::name(LinkId link, const Instance& instance) const {
+  return fmt::format("{} ({})", place(link, instance), network(link).name);
+}
+
+std::string LinkMap::place(LinkId id, const Instance& instance) const {
   const Link& link = links_[id.index];
-  const std::string& network = networks_[link.network].name;
   switch (link.kind) {
-    case Kind::host_out: return fmt::format("{} out ({})", instance.hosts[link.a].name, network);
-    case Kind::host_in: return fmt::format("{} in ({})", instance.hosts[link.a].name, network);
-    case Kind::up: return fmt::format("leaf {} to spine {} ({})", link.a, link.b, network);
-    case Kind::down: return fmt::format("spine {} to leaf {} ({})", link.a, link.b, network);
+    case Kind::host_out: return fmt::format("{} out", instance.hosts[link.a].name);
+    case Kind::host_in: return fmt::format("{} in", instance.hosts[link.a].name);
+    case Kind::up: return fmt::format("leaf {} to spine {}", link.a, link.b);
+    case Kind::down: return fmt::format("spine {} to leaf {}", link.a, link.b);
     case Kind::green:
-      return fmt::format("router {} to number {} of its chassis ({})", link.a, link.b, network);
+      return fmt::format("router {} to number {} of its chassis", link.a, link.b);
     case Kind::black:
-      return fmt::format("router {} to chassis {} ({})", link.a, link.b, network);
-    case Kind::blue: return fmt::format("group {} to group {} ({})", link.a, link.b, network);
+      return fmt::format("router {} to chassis {}", link.a, link.b);
+    case Kind::blue: return fmt::format("group {} to group {}", link.a, link.b);
   }
   return {};
 }

@@ -49,10 +49,15 @@ class LinkMap {
 
   /// Empty if no network carries `transport`, or from a host to itself.
   Route route(Transport transport, HostId from, HostId to);
+  /// In the network with this index in `Instance::networks`; empty from a host to itself.
+  Route route_in(std::uint32_t network, HostId from, HostId to);
 
   /// Links that some route has used so far.
   [[nodiscard]] std::size_t link_count() const { return links_.size(); }
   [[nodiscard]] Bandwidth bandwidth(LinkId link) const;
+  [[nodiscard]] const Network& network(LinkId link) const;
+  /// "host3 out", "leaf 2 to spine 0".
+  [[nodiscard]] std::string place(LinkId link, const Instance& instance) const;
   /// "host3 out (ethernet)", "leaf 2 to spine 0 (infiniband)".
   [[nodiscard]] std::string name(LinkId link, const Instance& instance) const;
 

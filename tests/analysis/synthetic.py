@@ -170,3 +170,58 @@ def _cell(
         "bytes": sum(int(row["bytes"]) for row in moves), "migrations": len(moves), "failed": 0,
         **phases, "outcome": "completed", "reason": "",
     }
+
+
+def add_links(folder: Path, usage: dict[str, Sequence[float]], interval: float = 0.5) -> None:
+    """links.csv and link_usage.csv of a run: the utilisation of each link by interval."""
+    active = max(len(values) for values in usage.values()) * interval
+    loaded = sorted(usage, key=lambda link: -sum(usage[link]))
+    write_csv(
+        folder / "links.csv",
+        ("network", "link", "bandwidth_bytes_per_second", "bytes", "mean_utilisation",
+         "peak_utilisation", "full_seconds"),
+        [
+            {"network": "ethernet", "link": link, "bandwidth_bytes_per_second": 1250000000,
+             "bytes": int(sum(usage[link]) * interval * 1250000000),
+             "mean_utilisation": round(sum(usage[link]) * interval / active, 4),
+             "peak_utilisation": max(usage[link]),
+             "full_seconds": interval * sum(value >= 0.95 for value in usage[link])}
+            for link in loaded
+        ],
+    )
+    write_csv(
+        folder / "link_usage.csv",
+        ("network", "link", "start_seconds", "end_seconds", "utilisation"),
+        [
+            {"network": "ethernet", "link": link, "start_seconds": index * interval,
+             "end_seconds": (index + 1) * interval, "utilisation": value}
+            for link in loaded for index, value in enumerate(usage[link]) if value > 0
+        ],
+    )
+
+
+def add_rounds(folder: Path, rounds: dict[str, Sequence[tuple[int, float]]]) -> None:
+    """rounds.csv of a run: (bytes, seconds) of each round of each VM."""
+    write_csv(
+        folder / "rounds.csv", ("vm", "round", "bytes", "seconds", "dirty_bytes"),
+        [
+            {"vm": vm, "round": number, "bytes": size, "seconds": seconds, "dirty_bytes": 0}
+            for vm, own in rounds.items() for number, (size, seconds) in enumerate(own, 1)
+        ],
+    )
+
+
+def add_claims(folder: Path, claims: Sequence[dict[str, object]]) -> None:
+    """claims.csv of a study; what is not given has a default."""
+    default = {"text": "a claim", "source": "a source", "expected": "below 3 s", "got": "2 s",
+               "holds": "yes", "basis": "predicted", "robust": "yes", "reason": ""}
+    write_csv(
+        folder / "claims.csv", ("id", *default), [{**default, **claim} for claim in claims]
+    )
+
+
+def add_sensitivity(folder: Path, rows: Sequence[tuple[object, ...]]) -> None:
+    """sensitivity.csv of a study: its columns in their order."""
+    columns = ("claim", "quantity", "constant", "factor", "low", "high", "least", "greatest",
+               "holds", "reason")
+    write_csv(folder / "sensitivity.csv", columns, [dict(zip(columns, row)) for row in rows])

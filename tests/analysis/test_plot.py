@@ -53,7 +53,8 @@ def test_a_plot_that_is_not_possible_does_not_stop_the_others(tmp_path, command)
     assert command.output == f"{study}/plots/breakdown.png\n"
     assert command.errors == (
         "--kind latency: no such plot; "
-        "the kinds are breakdown, compare, downtime_cdf, multi_vm, timeline\n"
+        "the kinds are breakdown, compare, curve, downtime_cdf, links, multi_vm, report, "
+        "sensitivity, timeline\n"
     )
 
 
@@ -284,7 +285,8 @@ def test_a_misspelt_kind_names_the_nearest(run, command):
     assert command.status == 2
     assert command.errors == (
         "--kind brakdown: no such plot; the nearest is breakdown; "
-        "the kinds are breakdown, compare, downtime_cdf, multi_vm, timeline\n"
+        "the kinds are breakdown, compare, curve, downtime_cdf, links, multi_vm, report, "
+        "sensitivity, timeline\n"
     )
     assert not (run / "plots").exists()
 

@@ -21,7 +21,11 @@ COLUMNS = {
     "ranks.csv": ["job", "rank", "requested", "drained", "ready", "blocked_from", "blocked_to"],
     "measurements.csv": ["job", "metric", "message_bytes", "repetition", "value", "unit"],
     "summary.csv": ["metric", "value", "unit", "reason"],
+    "links.csv": ["network", "link", "bandwidth_bytes_per_second", "bytes", "mean_utilisation",
+                  "peak_utilisation", "full_seconds"],
+    "link_usage.csv": ["network", "link", "start_seconds", "end_seconds", "utilisation"],
 }
+LINKS = {"links.csv", "link_usage.csv"}  # of simulations
 OTHERS = {"trace.json", "run.json", "resolved.yaml", "journal"}
 
 
@@ -46,6 +50,35 @@ def test_a_run_writes_its_folder_with_the_documented_columns(run_folder):
     assert {path.name for path in run_folder.iterdir()} == set(COLUMNS) | OTHERS
     for name, columns in COLUMNS.items():
         assert (run_folder / name).read_text().splitlines()[0].split(",") == columns, name
+
+
+def test_links_carried_what_the_moves_sent(run_folder):
+    sent = sum(int(move["bytes"]) for move in rows(run_folder / "migrations.csv"))
+    links = {link["link"]: link for link in rows(run_folder / "links.csv")}
+    assert set(links) == {"host0 out", "host1 in"}  # a star: out of the source, into the destination
+    for link in links.values():
+        assert link["network"] == "infiniband" and int(link["bytes"]) == sent
+    carried = 0.0
+    for row in rows(run_folder / "link_usage.csv"):
+        assert 0 < float(row["utilisation"]) <= 1
+        if row["link"] == "host0 out":
+            seconds = float(row["end_seconds"]) - float(row["start_seconds"])
+            carried += seconds * float(row["utilisation"])
+    bandwidth = float(links["host0 out"]["bandwidth_bytes_per_second"])
+    assert carried * bandwidth == pytest.approx(sent, rel=1e-3)  # shares have four decimals
+
+
+def test_links_are_left_out_where_the_scenario_says_so_and_where_the_world_does_not_know(ferry, simulation):
+    quiet = ["--quiet", "--set", "outputs.links=false"]
+    assert ferry("run", "four.yaml", "--out", "without", *quiet).returncode == 0
+    assert ferry("run", "four.yaml", "--out", "with", "--quiet").returncode == 0
+    threads = ["--on", "threads", "--speed", "100"]
+    assert ferry("run", "four.yaml", "--out", "threads", "--quiet", *threads).returncode == 0
+    assert set(tables(ferry.folder / "with")) - set(tables(ferry.folder / "without")) == LINKS
+    assert not LINKS & set(tables(ferry.folder / "threads"))
+    # Meters change nothing else.
+    without = tables(ferry.folder / "without")
+    assert {name: text for name, text in tables(ferry.folder / "with").items() if name in without} == without
 
 
 def test_the_phases_add_up_to_the_total(run_folder):
@@ -212,7 +245,7 @@ def test_the_threads_world_runs_the_same_scenario(ferry):
     result = ferry("run", "four.yaml", "--on", "threads", "--speed", "20", "--out", "out")
     assert result.returncode == 0, result.stderr
     folder = ferry.folder / "out"
-    assert {path.name for path in folder.iterdir()} == set(COLUMNS) | OTHERS
+    assert {path.name for path in folder.iterdir()} == set(COLUMNS) - LINKS | OTHERS
     moves = rows(folder / "migrations.csv")
     assert [move["outcome"] for move in moves] == ["completed"] * 4
     for move in moves:

@@ -280,6 +280,57 @@ def test_plots_of_the_study_are_drawn(ferry):
     assert (ferry.folder / "out" / "plots" / "breakdown.png").exists()
 
 
+def test_sensitivity_has_each_claim_as_it_is_and_at_half_and_double_of_each_constant(ferry):
+    result = ferry("sweep", "study.yaml", "--out", "out", "--quiet", "--no-plots")
+    assert result.returncode == 0, result.stderr
+    table = rows(ferry.folder / "out" / "sensitivity.csv")
+    assert list(table[0]) == ["claim", "quantity", "constant", "factor", "low", "high", "least",
+                              "greatest", "holds", "reason"]
+    cells = rows(ferry.folder / "out" / "cells.csv")
+    first = table[0]
+    assert (first["claim"], first["constant"], first["factor"]) == ("T1", "", "1")
+    assert float(first["high"]) == pytest.approx(max(float(c["total_seconds"]) for c in cells))
+    assert (first["least"], first["greatest"]) == ("", "60")
+    rest = [row for row in table if row["claim"] == "T1"][1:]
+    assert {row["factor"] for row in rest} == {"0.5", "2"}
+    finish = {row["factor"]: float(row["high"]) for row in rest
+              if row["constant"] == "platform.hypervisor.finish"}
+    assert finish["0.5"] < float(first["high"]) < finish["2"]
+    assert all(row["reason"] for row in table if row["holds"] == "")
+
+
+def test_without_sensitivity_there_is_no_such_table(ferry):
+    assert ferry("sweep", "study.yaml", *OPTIONS).returncode == 0
+    assert not (ferry.folder / "out" / "sensitivity.csv").exists()
+
+
+def test_curves_sensitivity_and_the_page_of_a_study_are_drawn(ferry):
+    change(ferry, "study.yaml", plots=["curve", "sensitivity", "report"])
+    result = ferry("sweep", "study.yaml", "--out", "out", "--quiet")
+    assert result.returncode == 0, result.stderr
+    plots = ferry.folder / "out" / "plots"
+    assert {path.name for path in plots.iterdir()} == {
+        "curve.png", "curve.svg", "sensitivity.png", "sensitivity.svg", "report.html"}
+    page = (plots / "report.html").read_text()
+    assert "small-study" in page and "sensitivity of the claims" in page
+    result = ferry("plot", "out", "--kind", "curve", "--x", "vms.vm.count", "--y", "bytes", "--by",
+                   "transport", "--data", "--out", "elsewhere")
+    assert result.returncode == 0, result.stderr
+    drawn = rows(ferry.folder / "elsewhere" / "curve.csv")
+    assert [(row["migrations.leave.transport"], row["x"]) for row in drawn] == [
+        ("tcp", "1.0"), ("tcp", "2.0"), ("rdma", "1.0"), ("rdma", "2.0")]
+    assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in drawn)
+
+
+def test_a_run_has_a_page_that_knows_its_links(ferry):
+    assert ferry("run", "four.yaml", "--out", "run", "--quiet").returncode == 0
+    result = ferry("plot", "run", "--kind", "report,links")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "run/plots/report.html"
+    page = (ferry.folder / "run/plots/report.html").read_text()
+    assert "host0 out (infiniband)" in page and "not drawn" not in page
+
+
 def test_without_python_a_sweep_still_ends_well(ferry):
     change(ferry, "study.yaml", plots=["breakdown"])
     result = ferry("sweep", "study.yaml", "--out", "out", "--quiet", "--no-sensitivity",

@@ -213,6 +213,7 @@ CHANGES = {
     "faults.controller_down": (controller_down(12, "1s"), controller_down(12, "3s")),
     "faults.stall": (None, put("faults.1.stall", "1s")),
     "outputs.trace": (None, put("outputs.trace", False)),
+    "outputs.links": (None, put("outputs.links", False)),
     "platform.hypervisor.prepare": (None, override("hypervisor", "prepare", "2s")),
     "platform.hypervisor.finish": (None, override("hypervisor", "finish", "70ms")),
     "platform.hypervisor.clean_up": (None, override("hypervisor", "clean_up", "700ms")),

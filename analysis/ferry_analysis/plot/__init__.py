@@ -1,4 +1,5 @@
-"""The kinds of plot: each module prepares a table and draws exactly that table."""
+"""The kinds of plot: each module prepares a table and draws exactly that table. `report` is a page
+with several of them."""
 
 from __future__ import annotations
 
@@ -7,31 +8,37 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..load import Folder, InputError, Run
-from . import breakdown, downtime_cdf, multi_vm, timeline
+from . import breakdown, curve, downtime_cdf, links, multi_vm, sensitivity, timeline
+from .curve import Choice
 from .picture import Picture
 
 KINDS: dict[str, Callable[[Folder], Picture]] = {
     "breakdown": breakdown.picture,
+    "curve": curve.picture,
     "downtime_cdf": downtime_cdf.picture,
+    "links": links.picture,
     "multi_vm": multi_vm.picture,
+    "sensitivity": sensitivity.picture,
     "timeline": timeline.picture,
 }
+REPORT = "report"  # one HTML page
 COMPARE = "compare"  # drawn from two sides, by `compare --plot`
 
 
 def check_kind(kind: str) -> None:
     """Raises InputError for a kind that `plot` cannot draw; it names those that exist."""
-    if kind in KINDS:
+    if kind in KINDS or kind == REPORT:
         return
     if kind == COMPARE:
         raise InputError(
             "--kind compare: needs two sides; ferry compare A --with B --plot would be right"
         )
-    near = difflib.get_close_matches(kind, [*KINDS, COMPARE], n=1, cutoff=0.6)
+    every = sorted([*KINDS, REPORT, COMPARE])
+    near = difflib.get_close_matches(kind, every, n=1, cutoff=0.6)
     nearest = f"the nearest is {near[0]}; " if near else ""
     raise InputError(
         f"--kind {kind}: no such plot; {nearest}"
-        f"the kinds are {', '.join(sorted([*KINDS, COMPARE]))}"
+        f"the kinds are {', '.join(every)}"
     )
 
 
@@ -45,11 +52,18 @@ def default_kinds(folder: Folder) -> list[str]:
 
 
 def draw(
-    folder: Folder, kind: str, out: Path, formats: Sequence[str], with_data: bool
+    folder: Folder, kind: str, out: Path, formats: Sequence[str], with_data: bool,
+    choice: Choice = Choice(),
 ) -> list[Path]:
-    """Draws one kind into the folder `out`, and returns the files written."""
+    """Draws one kind into the folder `out`, and returns the files written; `choice` is for
+    `curve`."""
     check_kind(kind)
-    return KINDS[kind](folder).save(out, formats, with_data)
+    if kind == REPORT:
+        from .. import report  # which needs the kinds
+
+        return [report.write(folder, out)]
+    drawn = curve.picture(folder, choice) if kind == "curve" else KINDS[kind](folder)
+    return drawn.save(out, formats, with_data)
 
 
-__all__ = ["COMPARE", "KINDS", "Picture", "check_kind", "default_kinds", "draw"]
+__all__ = ["COMPARE", "KINDS", "REPORT", "Choice", "Picture", "check_kind", "default_kinds", "draw"]

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from ..assignments import Axis, axes_of, display_name, sort_key
+from ..assignments import Axis, axes_of, display_name, sort_key, without_lock_step
 from ..load import PHASES, Folder, InputError, Run, Study, succeeded
 from ..palette import FAINT_INK, INK, phase_colour
 from ..quantities import plain_seconds_text
@@ -20,6 +20,7 @@ from .picture import Margins, Picture
 _TABLE_BARS = 20  # up to here each bar's values stand below it, beyond they are in the legend
 _ROW_HEIGHT = 0.19  # inches, of the table
 _BAR_WIDTH = 0.72  # of a column
+_LONGEST_LABEL = 3.2  # inches, of a label that stands upright
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _study_bars(study: Study) -> Bars:
             f"{study.path / 'cells.csv'}: has no cell with a migration that succeeded; "
             "breakdown needs at least one"
         )
-    axes = axes_of(done, study.paths)
+    axes = without_lock_step(axes_of(done, study.paths), done)
     keys = [axis.path for axis in axes]
     rows = []
     for key, group in _groups(done, keys):
@@ -215,7 +216,7 @@ def _margins(bars: Bars, has_table: bool) -> Margins:
         rows = len(bars.axes) + len(PHASES)
         return Margins(max(1.75, header + 0.3), 0.3, 0.42 + rows * _ROW_HEIGHT, 0.75)
     longest = max(pictures.text_width(text, 8) for text in _one_line_labels(bars))
-    return Margins(0.75, 3.1, 0.5 + min(longest, 3.0), 0.75)
+    return Margins(0.75, 3.1, 0.5 + longest, 0.75)
 
 
 def _subtitle(folder: Folder, bars: Bars) -> str:
@@ -334,10 +335,11 @@ def _draw_label_row(
 
 
 def _one_line_labels(bars: Bars) -> list[str]:
-    return [
+    labels = (
         ", ".join(axis.label(row[axis.path]) for axis in bars.axes)
         for row in bars.data.to_dict("records")
-    ]
+    )
+    return [pictures.cut(label, 8, _LONGEST_LABEL) for label in labels]
 
 
 def _draw_labels(axes: Axes, bars: Bars, left: Sequence[float], column: float) -> None:

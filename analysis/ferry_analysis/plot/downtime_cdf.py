@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from ..assignments import assignment_text, axes_of, display_name, sort_key, transport_rank
+from ..assignments import (
+    assignment_text, axes_of, display_name, sort_key, transport_rank, without_lock_step,
+)
 from ..load import Folder, InputError, Run, Study, succeeded
 from ..palette import line_style
 from . import picture as pictures
@@ -47,7 +49,7 @@ def _run_moves(run: Run) -> tuple[pd.DataFrame, int]:
 
 
 def _study_moves(study: Study) -> tuple[pd.DataFrame, int]:
-    axes = axes_of(study.cells, study.paths)
+    axes = without_lock_step(axes_of(study.cells, study.paths), study.cells)
     rows, lost = [], 0
     for assignment, run in study.runs():
         done = succeeded(run.migrations).dropna(subset=["downtime_seconds"])

@@ -139,6 +139,15 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
     return _point_width(text, weight) * size / 72
 
 
+def cut(text: str, size: float, width: float) -> str:
+    """The text, or as much of it as has room in so many inches, with an ellipsis."""
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(f"{text}…", size) > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
 def joined(*parts: str) -> str:
     """The parts of a subtitle that are not empty, with semicolons between them."""
     return "; ".join(part for part in parts if part)

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "controller/cli/claims.hpp"
@@ -191,6 +192,63 @@ TEST(ascending, compares_medians_in_the_order_that_is_claimed) {
       evaluate(c, {cell("tcp", "2", "1"), cell("ipoib", "2", "2"), cell("rdma", "2", "2")}),
       {Holds::no, "rdma <= ipoib <= tcp", "2 s, 2 s, 1 s",
        "1 s at transport=tcp, count=2 is less than 2 s at transport=ipoib, count=2"});
+}
+
+TEST(ascending, compares_cells_that_differ_in_a_path_and_in_those_that_move_with_it) {
+  Claim c = claim(Claim::Form::ascending);
+  c.path = "transport";
+  c.values = {"rdma", "tcp"};
+  const std::vector<CellResult> cells = {cell("rdma", "2", "3"), cell("tcp", "4", "1")};
+  // By itself no cell is like another but for its transport, and the claim says nothing.
+  expect_verdict(evaluate(c, cells),
+                 {Holds::no, "rdma <= tcp", "3 s; 1 s", "no two cells differ in transport alone"});
+  c.together = {{"count", "transport"}};
+  expect_verdict(evaluate(c, cells),
+                 {Holds::no, "rdma <= tcp", "3 s, 1 s",
+                  "1 s at transport=tcp, count=4 is less than 3 s at transport=rdma, count=2"});
+  c.values = {"tcp", "rdma"};
+  EXPECT_TRUE(evaluate(c, cells).met());
+}
+
+TEST(measures, are_what_a_claim_looked_at_and_what_it_allows) {
+  struct Case {
+    Claim::Form form;
+    std::string text;
+  };
+  for (const auto& [form, expected] :
+       {Case{Claim::Form::every_cell, "total_seconds: 2 to 3 within - to 4"},
+        Case{Claim::Form::value, "total_seconds: 2.5 to 2.5 within 1 to 3"},
+        Case{Claim::Form::ratio,
+             "total_seconds at rdma / at tcp: 0.6667 to 0.6667 within 1.5 to 2.5"},
+        Case{Claim::Form::ascending, "total_seconds / the one before: 1.5 to 1.5 within 1 to -"},
+        Case{Claim::Form::similar,
+             "largest / smallest total_seconds - 1: 0.5 to 0.5 within - to 0.1"}}) {
+    Claim c = claim(form);
+    c.path = "transport";
+    c.values = {"rdma", "tcp"};
+    c.below = 4;
+    c.expect = 2;
+    c.tolerance = 0.5;
+    c.within = 0.1;
+    const auto measure =
+        evaluate(c, {cell("rdma", "2", "2"), cell("tcp", "2", "3"), cell("ipoib", "2", "2.5")})
+            .measure;
+    ASSERT_TRUE(measure.has_value());
+    const auto bound = [](std::optional<double> value) {
+      return value ? fmt::format("{:.4g}", *value) : std::string("-");
+    };
+    EXPECT_EQ(fmt::format("{}: {:.4g} to {:.4g} within {} to {}", measure->quantity, measure->low,
+                          measure->high, bound(measure->least), bound(measure->greatest)),
+              expected);
+  }
+  Claim off = claim(Claim::Form::linear);
+  off.path = "count";
+  off.within = 0.1;
+  const auto distance =
+      evaluate(off, {cell("tcp", "1", "0"), cell("tcp", "2", "6"), cell("tcp", "3", "6")}).measure;
+  EXPECT_EQ(distance->quantity, "distance of total_seconds from a line / mean");
+  EXPECT_DOUBLE_EQ(distance->high, 0.5);
+  EXPECT_FALSE(evaluate(claim(Claim::Form::value), {}).measure.has_value());
 }
 
 TEST(similar, compares_the_largest_with_the_smallest_median) {

@@ -152,5 +152,32 @@ TEST(claims_csv, has_the_documented_columns) {
             "C1,under 3 s,slide 17,below 3 s,2 s,not reproduced,predicted,,\"because, well\"\n");
 }
 
+TEST(SensitivityCsv, has_each_claim_as_things_are_and_under_each_change_of_a_constant) {
+  const auto cells = [](const std::string& total) {
+    CellResult cell;
+    cell.cell.name = "cell-0001";
+    cell.metrics = {{"total_seconds", total}};
+    return std::vector<CellResult>{cell};
+  };
+  Claim claim;
+  claim.id = "C1";
+  claim.metric = "total_seconds";
+  claim.form = Claim::Form::every_cell;
+  claim.below = 3;
+  std::vector<PerturbedCells> perturbed(3);
+  perturbed[0].perturbation = {"platform.a", 0.5};
+  perturbed[0].cells = cells("2");
+  perturbed[1].perturbation = {"platform.a", 2};
+  perturbed[1].cells = cells("4");
+  perturbed[2].perturbation = {"platform.b", 2};
+  perturbed[2].not_tried = "'130%' is out of range";
+  EXPECT_EQ(sensitivity_csv({{&claim, evaluate(claim, cells("2.5")), "predicted", {}}}, perturbed),
+            "claim,quantity,constant,factor,low,high,least,greatest,holds,reason\n"
+            "C1,total_seconds,,1,2.5,2.5,,3,yes,\n"
+            "C1,total_seconds,platform.a,0.5,2,2,,3,yes,\n"
+            "C1,total_seconds,platform.a,2,4,4,,3,no,cell-0001 gave 4 s\n"
+            "C1,,platform.b,2,,,,,,'130%' is out of range\n");
+}
+
 }  // namespace
 }  // namespace ferry

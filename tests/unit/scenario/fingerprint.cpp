@@ -13,8 +13,9 @@ void add_platform(std::ostream& out, const Platform& platform) {
   const HypervisorCosts& h = platform.hypervisor;
   for (const Duration cost :
        {h.prepare, h.finish, h.clean_up, h.set_status, h.detach_vf, h.attach_vf.fixed,
-        h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, h.postcopy_switch, platform.mpi.notice,
-        platform.mpi.drain_channel, platform.mpi.reconnect_channel, platform.mpi.reactivate}) {
+        h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, h.postcopy_switch,
+        platform.mpi.notice, platform.mpi.drain_channel, platform.mpi.reconnect_channel,
+        platform.mpi.reactivate}) {
     out << to_text(cost) << ' ';
   }
   out << to_text(h.serial) << ' ' << h.devices_at_once << ' '
@@ -57,7 +58,8 @@ std::string fingerprint(const Scenario& scenario) {
   out << "schedule " << static_cast<int>(schedule.order) << static_cast<int>(schedule.batch) << ' '
       << limit(schedule.limits.cluster) << ' ' << limit(schedule.limits.host_out) << ' '
       << limit(schedule.limits.host_in) << ' ' << limit(schedule.limits.link) << ' '
-      << to_text(schedule.stagger) << " trace " << scenario.outputs.trace << '\n';
+      << to_text(schedule.stagger) << " trace " << scenario.outputs.trace << " links "
+      << scenario.outputs.links << '\n';
   std::vector<std::string> lines;
   for (const HostSpec& host : instance.hosts) {
     std::ostringstream line;

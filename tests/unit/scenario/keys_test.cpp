@@ -131,6 +131,7 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"faults.2.journal", "8"},
       {"faults.2.controller_down", "6s"},
       {"outputs.trace", "true"},
+      {"outputs.links", "true"},
       {"migrations.back.vms", "vm1"},
       {"migrations.back.to", "host3"},
       {"migrations.back.place", "pack"},

@@ -66,6 +66,7 @@ constraints: []
 faults: []
 outputs:
   trace: true
+  links: true
 )";
   EXPECT_THAT(loaded->resolved, testing::EndsWith(expected));
   EXPECT_EQ(loaded->scenario.cluster.hosts[0].ivshmem, Bytes::gibi(8));  // the host's memory

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/ports/world_error.hpp"
@@ -233,6 +235,87 @@ TEST(FlowsTest, a_flow_in_the_background_tells_when_it_is_through_and_stops_when
               {1.5});
 }
 
+// --- What links carried ---
+
+/// The MB that one link carried in each of four intervals of half a second; the run takes 2 s, so
+/// that meters have 64 intervals of 32 ms: they are summed up.
+std::vector<double> megabytes(const LinkUsage& usage, const std::string& name) {
+  std::vector<double> sums(4);
+  for (const LinkUsage::Link& link : usage.links) {
+    if (link.name != name) continue;
+    double time = usage.interval.to_seconds() / 2;  // the middle
+    for (const Bytes bytes : link.carried) {
+      const auto part = static_cast<std::size_t>(time / 0.512);
+      if (part < sums.size()) sums[part] += static_cast<double>(bytes.count()) / 1e6;
+      time += usage.interval.to_seconds();
+    }
+  }
+  return sums;
+}
+
+std::vector<double> metered(const std::vector<std::string>& links,
+                            const std::function<void(Lab&)>& body, bool with_meters = true) {
+  return numbers_from_child([&] {
+    SimOptions options;
+    options.link_usage = with_meters;
+    const Instance instance = star(4);
+    Lab lab(instance, options);
+    const auto first = lab.scheduler.spawn("first", [&] { body(lab); });
+    lab.flows.run();
+    const LinkUsage usage = lab.flows.link_usage();
+    for (const std::string& link : links) {
+      for (const double sum : megabytes(usage, link)) lab.noted.push_back(sum);
+    }
+    return lab.noted;
+  });
+}
+
+TEST(FlowsTest, meters_follow_the_shares_of_flows_as_they_change) {
+  // Two flows into host3: 0.256 GB each until 0.512 s, then the first goes on alone.
+  const auto body = [](Lab& lab) {
+    const auto a = lab.sender(0, HostId{0}, HostId{3}, 768'000'000);
+    const auto b = lab.sender(0, HostId{1}, HostId{3}, 256'000'000);
+    a->join();
+    b->join();
+    lab.clock.sleep_until(at(2.1));
+  };
+  expect_near(metered({"host0 out", "host1 out", "host3 in", "host2 in"}, body),
+              {0.512, 1.024,                  // ends
+               256, 512, 0, 0, 256, 0, 0, 0,  // out of host0, out of host1
+               512, 512, 0, 0, 0, 0, 0, 0},
+              0.1);
+}
+
+TEST(FlowsTest, meters_count_what_a_stopped_flow_had_sent_although_our_clock_ran_ahead) {
+  const auto body = [](Lab& lab) {
+    {
+      Flows::Stream stream(lab.flows, {network, HostId{0}, HostId{3}});
+      stream.send(Bytes(9'000'000'000), at(0.768));
+    }
+    lab.clock.sleep_until(at(2.1));
+  };
+  expect_near(metered({"host0 out", "host3 in"}, body), {512, 256, 0, 0, 512, 256, 0, 0}, 0.1);
+}
+
+TEST(FlowsTest, a_run_with_meters_is_the_run_without) {
+  const auto body = [](Lab& lab) {
+    std::vector<std::unique_ptr<Task>> tasks;
+    for (std::uint32_t i = 0; i < 30; ++i) {
+      tasks.push_back(lab.sender(0.013 * i, HostId{i % 3}, HostId{(i % 3 + 1 + i % 2) % 4},
+                                 10'000'001 + 7'000'003U * i));
+    }
+    Flows::Stream stream(lab.flows, {network, HostId{2}, HostId{3}});
+    for (std::uint32_t i = 1; i < 20; ++i) {
+      stream.send(Bytes(3'333'333U * i), at(0.05 * i));
+      lab.note();
+    }
+    for (const auto& task : tasks) task->join();
+  };
+  const auto without = metered({}, body, false);
+  EXPECT_EQ(without.size(), 49U);
+  EXPECT_EQ(metered({}, body, true), without);
+}
+
 // --- Topologies ---
 
 Instance with_topology(std::uint32_t hosts, NetworkTopology topology) {
@@ -301,6 +384,42 @@ TEST(TopologyTest, every_pair_of_a_topology_with_spare_places_is_connected) {
       lab.note();
     });
     expect_near(ends, {1e-3 * c.hosts * (c.hosts - 1)}, 1e-4);
+  }
+}
+
+TEST(TopologyTest, meters_know_the_routes_that_the_engine_takes) {
+  // Many flows at once: the fair shares of the engine fill no link beyond its bandwidth, and some
+  // to the brim. Were a route another one, a link would carry more than it can.
+  for (const NetworkTopology& topology :
+       {NetworkTopology(FatTree{.hosts_per_leaf = 4, .spines = 3}),
+        NetworkTopology(Dragonfly{3, 2, 3, 2}), NetworkTopology(Star{})}) {
+    const auto rates = numbers_from_child([&] {
+      SimOptions options;
+      options.link_usage = true;
+      const Instance instance = with_topology(36, topology);
+      Lab lab(instance, options);
+      const auto first = lab.scheduler.spawn("first", [&] {
+        std::vector<std::unique_ptr<Flows::Background>> flows;
+        for (std::uint32_t i = 0; i < 36; ++i) {
+          for (const std::uint32_t offset : {1U, 5U, 16U, 30U}) {
+            const Path path{network, HostId{i}, HostId{(i * 7 + offset) % 36}};
+            if (path.from == path.to) continue;
+            flows.push_back(lab.flows.start(path, Bytes(9'000'000'000), [] {}));
+          }
+        }
+        lab.clock.sleep_until(at(1));
+      });
+      lab.flows.run();
+      std::vector<double> sent;
+      for (const LinkUsage::Link& link : lab.flows.link_usage().links) {
+        double sum = 0;
+        for (const Bytes bytes : link.carried) sum += static_cast<double>(bytes.count());
+        sent.push_back(sum);
+      }
+      return sent;
+    });
+    ASSERT_FALSE(rates.empty());
+    EXPECT_NEAR(*std::max_element(rates.begin(), rates.end()), 1e9, 1e4);
   }
 }
 
