@@ -111,6 +111,8 @@ void Admission::links_left(const MoveSpec& move, HostId from, HostId to) {
 
 void Admission::given_up(const MoveSpec& move) { came_free(turn_of(move.vm)); }
 
+void Admission::redirected(HostId host) { came_free(room_on(host)); }
+
 void Admission::move_ended(const MoveSpec& move, HostId from, HostId to) {
   for (const std::size_t place : limiter_.places_of(move, from, to)) came_free(place);
   came_free(room_on(from));

@@ -48,6 +48,8 @@ class Admission {
   /// A move left the links of its path, or will never begin.
   void links_left(const MoveSpec& move, HostId from, HostId to);
   void given_up(const MoveSpec& move);
+  /// A move that was to go to `host` goes elsewhere: its wave is to be looked at again.
+  void redirected(HostId host);
 
  private:
   using Waves = std::priority_queue<std::size_t, std::vector<std::size_t>, std::greater<>>;

@@ -9,6 +9,7 @@
 
 #include "controller/admission.hpp"
 #include "controller/limits.hpp"
+#include "controller/planner/vm_groups.hpp"
 #include "controller/surroundings.hpp"
 #include "core/migration/wave.hpp"
 #include "core/topology/inventory.hpp"
@@ -43,6 +44,7 @@ class Session::Impl {
         planned_wave_(instance.moves.size(), 0),
         queues_(instance.vms.size()) {
     for (const VmSpec& vm : instance.vms) hosts_.push_back(vm.host);
+    for (const PlannedMove& move : plan.moves) destinations_.push_back(move.to);
     if (!plan.link_slots.empty()) {
       context_.memory_moved = [this](VmId vm) { leave_links(vm); };
     }
@@ -102,6 +104,8 @@ class Session::Impl {
   }
   [[nodiscard]] const MoveSpec& spec(std::size_t move) const { return instance_.moves[move]; }
   [[nodiscard]] HostId host_of(std::size_t move) const { return hosts_[spec(move).vm.index]; }
+  /// Whether the move could go there by its own terms.
+  [[nodiscard]] bool may_go(std::size_t move, HostId to) const;
 
   [[nodiscard]] tl::expected<void, std::string> reopen(const WaveHistory& before);
   void reclose(const WaveHistory& before);
@@ -122,13 +126,27 @@ class Session::Impl {
   void close(std::size_t index, const std::vector<WaveMove>& moves,
              const std::vector<WaveMoveEnd>& ends);
   bool retries(std::size_t move, const WaveMoveEnd& end);
+  /// Of the hosts of moves that did not complete those that do not answer. Asks hypervisors: not
+  /// with `mutex_` held.
+  [[nodiscard]] std::vector<HostId> silent_hosts(const std::vector<WaveMove>& moves,
+                                                 const std::vector<WaveMoveEnd>& ends);
+  void take_out_of_use(const std::vector<HostId>& hosts);
+  /// Gives pending moves to hosts that are out of use other ones.
+  void redirect();
+  [[nodiscard]] std::optional<HostId> another_host(const std::vector<std::size_t>& unit,
+                                                   Inventory& planned) const;
   void end_move(std::size_t move, const MoveRecord& record);
   void leave_links(VmId vm);
   /// Somebody whose move must have ended before this wave's begin, and has not.
   [[nodiscard]] std::optional<VmId> still_to_come(const PlannedWave& wave) const;
   void give_up_followers();
   void give_up(std::size_t index, const std::string& reason);
-  void give_up_pending(const std::function<std::string(const WaveState&)>& reason);
+  /// Those that `which` names; false: there was none.
+  bool give_up_pending(
+      const std::function<std::string(const WaveState&)>& reason,
+      const std::function<bool(const WaveState&)>& which = [](const WaveState&) { return true; });
+  /// Whether a host that one of its moves would go to is out of use.
+  [[nodiscard]] bool is_bound_for_down(const WaveState& wave) const;
   [[nodiscard]] std::string why_stuck(const WaveState& wave) const;
   [[nodiscard]] TimePoint next_time() const;
   void report();
@@ -156,7 +174,10 @@ class Session::Impl {
   std::vector<std::pair<std::size_t, std::string>> given_up_;
   std::vector<std::vector<std::size_t>> queues_;  ///< by VM
   std::vector<HostId> hosts_;                     ///< by VM: where it is while no move of it runs
-  std::size_t pending_ = 0;                       ///< waves that have not opened
+  std::vector<HostId> destinations_;  ///< by move: the plan's, or another where that is down
+  std::vector<HostId> down_;          ///< hosts that did not answer
+  bool homeless_ = false;             ///< pending moves may be bound for one of them
+  std::size_t pending_ = 0;           ///< waves that have not opened
   std::size_t running_ = 0;
   std::optional<std::size_t> offered_;  ///< of a sequential plan: the pending wave in `admission_`
   std::size_t next_offer_ = 0;          ///< of a sequential plan: every wave before it was offered
@@ -185,6 +206,9 @@ tl::expected<void, std::string> Session::Impl::resume(const JournalHistory& hist
       }
     }
   }
+  down_ = history.hosts_down;
+  for (const HostId host : down_) inventory_.close(host);
+  redirect();
   if (auto same = compare_with_world(); !same) return same;
   for (const SpanRecord& span : history.spans) recorder_.span(span);
   for (const auto& [vm, round] : history.rounds) recorder_.round(vm, round);
@@ -200,6 +224,12 @@ std::vector<WaveMove> Session::Impl::moves_of(const WaveHistory& wave) {
   return moves;
 }
 
+bool Session::Impl::may_go(std::size_t move, HostId to) const {
+  const HostList& candidates = spec(move).candidates;
+  return plan_.moves[move].to == to ||
+         std::find(candidates.begin(), candidates.end(), to) != candidates.end();
+}
+
 /// As `open`, for a wave that an earlier controller opened.
 tl::expected<void, std::string> Session::Impl::reopen(const WaveHistory& before) {
   const std::size_t index = moves_[before.moves.front().move.move].wave;
@@ -208,10 +238,11 @@ tl::expected<void, std::string> Session::Impl::reopen(const WaveHistory& before)
   for (std::size_t i = 0; same && i < before.moves.size(); ++i) {
     const WaveMove& move = before.moves[i].move;
     const std::vector<std::size_t>& queue = queue_of(move.move);
-    same = wave.planned.moves[i] == move.move && plan_.moves[move.move].to == move.to &&
+    same = wave.planned.moves[i] == move.move && may_go(move.move, move.to) &&
            host_of(move.move) == move.from && !queue.empty() && queue.front() == move.move &&
            inventory_.fits(spec(move.move).vm, move.to);
     if (!same) break;
+    destinations_[move.move] = move.to;
     inventory_.reserve(spec(move.move).vm, move.to);
     limiter_.take(spec(move.move), move.from, move.to);
     MoveState& state = moves_[move.move];
@@ -263,11 +294,11 @@ tl::expected<void, std::string> Session::Impl::compare_with_world() const {
   for (std::uint32_t i = 0; i < instance_.vms.size(); ++i) {
     if (moving[i]) continue;
     const VmInspection found = world_.hypervisor.inspect(VmId{i});
-    if (found.running && found.host == hosts_[i]) continue;
-    return tl::unexpected(
-        fmt::format("{} {} {}, but the journal left it on {}", instance_.vms[i].name,
-                    found.running ? "runs on" : "does not run; it was last seen on",
-                    instance_.hosts[found.host.index].name, instance_.hosts[hosts_[i].index].name));
+    // One that does not run went down with its host: it stands in the way of nobody.
+    if (!found.running || found.host == hosts_[i]) continue;
+    return tl::unexpected(fmt::format("{} runs on {}, but the journal left it on {}",
+                                      instance_.vms[i].name, instance_.hosts[found.host.index].name,
+                                      instance_.hosts[hosts_[i].index].name));
   }
   return {};
 }
@@ -308,7 +339,11 @@ void Session::Impl::run() {
       if (running_ == 0 && (pending_ == 0 || !unsettled_.empty())) break;
       const TimePoint next = next_time();
       if (running_ == 0 && next == TimePoint::never()) {
-        give_up_pending([this](const WaveState& wave) { return why_stuck(wave); });
+        // Who has nowhere to go stands in the way of nobody.
+        const bool some =
+            give_up_pending([this](const WaveState& wave) { return why_stuck(wave); },
+                            [this](const WaveState& wave) { return is_bound_for_down(wave); });
+        if (!some) give_up_pending([this](const WaveState& wave) { return why_stuck(wave); });
         continue;
       }
       if (changed_->wait_until(*mutex_, next) == Wake::cancelled) {
@@ -372,7 +407,7 @@ std::vector<AdmissionMove> Session::Impl::needs_of(std::size_t wave) {
     const bool its_turn = queue_of(move).front() == move;
     needs.push_back({.move = move,
                      .from = host_of(move),
-                     .to = plan_.moves[move].to,
+                     .to = destinations_[move],
                      .waits_for = its_turn ? first : std::optional(vm)});
   }
   return needs;
@@ -422,7 +457,7 @@ void Session::Impl::open(std::size_t index) {
   for (const std::size_t move : wave.planned.moves) {
     MoveState& state = moves_[move];
     state.from = host_of(move);
-    state.to = plan_.moves[move].to;
+    state.to = destinations_[move];
     state.attempts += 1;
     if (state.attempts == 1) progress_.started += 1;
     moves.push_back({move, state.from, state.to});
@@ -450,7 +485,9 @@ void Session::Impl::run_wave(std::size_t index, std::uint64_t number, TimePoint 
     if (level_ == Interruption::cancel) wave.cancel();
   }
   const std::vector<WaveMoveEnd> ends = wave.run();
+  const std::vector<HostId> silent = silent_hosts(moves, ends);
   Lock lock(*mutex_);
+  take_out_of_use(silent);
   close(index, moves, ends);
   changed_->notify_all();
 }
@@ -463,8 +500,10 @@ void Session::Impl::recover_wave(std::size_t index) {
   const std::vector<WaveMove> moves = moves_of(before);
   Wave wave(context_, before.number, before.opened, moves);
   const std::vector<WaveMoveEnd> ends = wave.recover(before);
+  const std::vector<HostId> silent = silent_hosts(moves, ends);
   Lock lock(*mutex_);
   recovering_ -= 1;
+  take_out_of_use(silent);
   std::size_t left = 0;
   for (std::size_t i = 0; i < moves.size(); ++i) {
     if (!ends[i].end.unsettled) continue;
@@ -490,8 +529,9 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
     const std::size_t move = moves[i].move;
     const VmId vm = spec(move).vm;
     const MoveEnd& end = ends[i].end;
-    const bool moved = end.host == moves[i].to;
-    inventory_.release(vm, moved ? moves[i].from : moves[i].to);
+    for (const HostId held : inventory_.hosts_of(vm)) {
+      if (held != end.host || end.outcome == Outcome::lost) inventory_.release(vm, held);
+    }
     MoveState& state = moves_[move];
     if (std::exchange(state.off_links, false)) {
       limiter_.give_rest(spec(move), moves[i].from, moves[i].to);
@@ -523,9 +563,104 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
     end_move(move, record);
     admission_.move_ended(spec(move), moves[i].from, moves[i].to);
   }
-  if (!again.moves.empty()) add_wave(std::move(again));
+  const bool again_was_empty = again.moves.empty();
+  if (!again_was_empty) add_wave(std::move(again));
+  if (homeless_ || !again_was_empty) redirect();
   give_up_followers();
   report();
+}
+
+std::vector<HostId> Session::Impl::silent_hosts(const std::vector<WaveMove>& moves,
+                                                const std::vector<WaveMoveEnd>& ends) {
+  std::vector<HostId> silent;
+  for (std::size_t i = 0; i < moves.size(); ++i) {
+    if (ends[i].end.unsettled || ends[i].end.outcome == Outcome::completed) continue;
+    for (const HostId host : {moves[i].from, moves[i].to}) {
+      if (std::find(silent.begin(), silent.end(), host) != silent.end()) continue;
+      if (!world_.hypervisor.reachable(host)) silent.push_back(host);
+    }
+  }
+  return silent;
+}
+
+void Session::Impl::take_out_of_use(const std::vector<HostId>& hosts) {
+  for (const HostId host : hosts) {
+    if (std::find(down_.begin(), down_.end(), host) != down_.end()) continue;
+    down_.push_back(host);
+    homeless_ = true;
+    inventory_.close(host);
+    context_.journal.append(records::host_is_down(instance_.hosts[host.index].name));
+  }
+}
+
+/// Moves of one wave that have to go to one host go to one again. Those that find no place now keep
+/// the one that they have: why they never began is said when nothing else is left.
+void Session::Impl::redirect() {
+  if (down_.empty()) return;
+  const auto is_down = [&](HostId host) {
+    return std::find(down_.begin(), down_.end(), host) != down_.end();
+  };
+  // Who will go where nobody is in the way; departures are not counted on.
+  Inventory planned = inventory_;
+  std::vector<std::size_t> homeless;
+  for (const WaveState& wave : waves_) {
+    if (wave.state != State::pending) continue;
+    for (const std::size_t move : wave.planned.moves) {
+      const VmId vm = spec(move).vm;
+      if (is_down(destinations_[move])) {
+        homeless.push_back(move);
+      } else if (planned.fits(vm, destinations_[move])) {
+        planned.reserve(vm, destinations_[move]);
+      }
+    }
+  }
+  VmGroups together(instance_.vms.size());
+  together.join_constraints(instance_);
+  homeless_ = false;
+  while (!homeless.empty()) {
+    const std::size_t first = homeless.front();
+    std::vector<std::size_t> unit;
+    std::erase_if(homeless, [&](std::size_t move) {
+      const bool same = moves_[move].wave == moves_[first].wave &&
+                        together.root(spec(move).vm.index) == together.root(spec(first).vm.index);
+      if (same) unit.push_back(move);
+      return same;
+    });
+    const std::optional<HostId> to = another_host(unit, planned);
+    if (!to) homeless_ = true;
+    for (const std::size_t move : unit) {
+      if (!to) break;
+      admission_.redirected(destinations_[move]);
+      destinations_[move] = *to;
+    }
+  }
+}
+
+/// Where all of them may go and fit together: with `spread` the host with the most memory left,
+/// with `pack` that with the least, with `in_order` the next one.
+std::optional<HostId> Session::Impl::another_host(const std::vector<std::size_t>& unit,
+                                                  Inventory& planned) const {
+  const MoveSpec& first = spec(unit.front());
+  std::optional<HostId> best;
+  for (const HostId host : first.candidates) {
+    std::size_t placed = 0;
+    for (; placed < unit.size(); ++placed) {
+      const std::size_t move = unit[placed];
+      if (host == host_of(move) || !may_go(move, host) || !planned.fits(spec(move).vm, host)) break;
+      planned.reserve(spec(move).vm, host);
+    }
+    for (std::size_t i = 0; i < placed; ++i) planned.release(spec(unit[i]).vm, host);
+    if (placed < unit.size()) continue;
+    const auto left = [&](HostId candidate) { return planned.free(candidate).memory; };
+    if (!best || (first.place == Place::spread && left(host) > left(*best)) ||
+        (first.place == Place::pack && left(host) < left(*best))) {
+      best = host;
+    }
+  }
+  if (best) {
+    for (const std::size_t move : unit) planned.reserve(spec(move).vm, *best);
+  }
+  return best;
 }
 
 bool Session::Impl::retries(std::size_t move, const WaveMoveEnd& end) {
@@ -593,7 +728,9 @@ void Session::Impl::give_up(std::size_t index, const std::string& reason) {
 }
 
 /// A VM's later moves are given up after its earlier ones, which end in order.
-void Session::Impl::give_up_pending(const std::function<std::string(const WaveState&)>& reason) {
+bool Session::Impl::give_up_pending(const std::function<std::string(const WaveState&)>& reason,
+                                    const std::function<bool(const WaveState&)>& which) {
+  bool some = false;
   bool progress = true;
   while (progress) {
     progress = false;
@@ -603,12 +740,20 @@ void Session::Impl::give_up_pending(const std::function<std::string(const WaveSt
       const bool its_turn =
           std::all_of(wave.planned.moves.begin(), wave.planned.moves.end(),
                       [&](std::size_t move) { return queue_of(move).front() == move; });
-      if (!its_turn) continue;
+      if (!its_turn || !which(wave)) continue;
       give_up(i, reason(wave));
-      progress = true;
+      if (offered_ == i) offered_.reset();
+      some = progress = true;
     }
   }
   report();
+  return some;
+}
+
+bool Session::Impl::is_bound_for_down(const WaveState& wave) const {
+  return std::any_of(wave.planned.moves.begin(), wave.planned.moves.end(), [&](std::size_t move) {
+    return std::find(down_.begin(), down_.end(), destinations_[move]) != down_.end();
+  });
 }
 
 std::string Session::Impl::why_stuck(const WaveState& wave) const {
@@ -620,7 +765,7 @@ std::string Session::Impl::why_stuck(const WaveState& wave) const {
   }
   for (const std::size_t move : wave.planned.moves) {
     const std::string& vm = instance_.vms[spec(move).vm.index].name;
-    const HostId to = plan_.moves[move].to;
+    const HostId to = destinations_[move];
     if (std::optional<std::string> refusal = inventory_.refusal(spec(move).vm, to)) {
       return fmt::format("no place for {}: {}, and no running move will free one", vm, *refusal);
     }

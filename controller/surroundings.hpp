@@ -20,6 +20,8 @@ class Surroundings {
 
   [[nodiscard]] World& world() { return world_; }
   [[nodiscard]] JobRuntime& jobs() { return jobs_; }
+  /// Of jobs, that were not ended yet.
+  [[nodiscard]] std::size_t suspensions() const { return jobs_.suspensions(); }
 
  private:
   FaultyHypervisor faulty_;

@@ -108,6 +108,7 @@ SurvivingRun run_through_downs(
     }
     world.clock.sleep_until(world.clock.now() + downs[next].away);
   }
+  run.suspensions = surroundings.suspensions();
   for (const RankRecord& rank : of_ranks.ranks()) records.rank(rank);
   if (file.empty()) run.journal = book.text();
   return run;

@@ -25,6 +25,7 @@ struct SurvivingRun {
   std::string journal;  ///< of all controllers; empty if it is in a file
   std::size_t controllers = 0;
   std::vector<std::string> unsettled;
+  std::size_t suspensions = 0;  ///< of jobs, that were never ended
 };
 
 /// Executes `plan` as sessions one after the other: each but the last goes down as `downs` say (in

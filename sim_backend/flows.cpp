@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/faults/cluster_faults.hpp"
 #include "core/ports/world_error.hpp"
 #include "core/topology/link_map.hpp"
 #include "core/units/check.hpp"
@@ -75,7 +76,7 @@ struct Flows::Implementation {
   /// `idle`.
   enum class State {
     idle,
-    waiting,    ///< for the engine's clock to come to ours
+    waiting,    ///< for the engine's clock to come to ours, or for a link to come up
     under_way,  ///< the engine moves it
     ended,      ///< the last byte went through just now; the engine still has the action
   };
@@ -86,7 +87,7 @@ struct Flows::Implementation {
     s4u::CommPtr communication;
     resource::Action* action = nullptr;  // the engine's, while under way or ended
     double rate = 0;                     // when the last part ended
-    bool failed = false;
+    Bytes left;                          // of the present part, when the link went down
     SimTask* waiter = nullptr;
     std::function<void()> on_end;
     LinkMap::Route route;  // where links are metered
@@ -122,7 +123,8 @@ struct Flows::Implementation {
       : scheduler(tasks),
         instance(world),
         options(settings),
-        engine(make_engine(settings.crosstraffic)) {
+        engine(make_engine(settings.crosstraffic)),
+        faults(world) {
     // Before the networks, whose making adds the engine's own models.
     engine->add_model(std::make_shared<LocalEvents>(*this));
     networks = std::make_unique<Networks>(instance);
@@ -134,7 +136,63 @@ struct Flows::Implementation {
     s4u::Engine::on_time_advance_cb([this](double /*delta*/) { engine_advanced(); });
     out.resize(instance.networks.size(), std::vector<std::uint32_t>(instance.hosts.size(), 0));
     in = out;
+    for (std::uint32_t host = 0; host < instance.hosts.size() && !faults.empty(); ++host) {
+      for (const TimePoint at : faults.changes(HostId{host})) {
+        link_events.push_back(
+            std::make_unique<CallbackEvent>([this, host] { to_change.push_back(HostId{host}); }));
+        scheduler.schedule(*link_events.back(), at);
+      }
+    }
     if (settings.link_usage) metering.emplace(Metering{LinkMap(instance), {}});
+  }
+  ~Implementation() {
+    for (const auto& event : link_events) {
+      if (event->scheduled()) scheduler.unschedule(*event);
+    }
+  }
+  Implementation(const Implementation&) = delete;
+  Implementation& operator=(const Implementation&) = delete;
+
+  // --- Links that go wrong ---
+
+  [[nodiscard]] bool path_is_up(const Path& path) const {
+    return faults.empty() ||
+           faults.share({path.network.index, path.from, path.to}, scheduler.now()) > Ratio(0);
+  }
+
+  /// Gives the engine's links of these hosts what is left of their bandwidth, or turns them off:
+  /// then the engine fails what goes over them.
+  void change_links() {
+    if (!to_change.empty()) meter_until(scheduler.now());
+    for (const HostId host : std::exchange(to_change, {})) {
+      for (std::uint32_t i = 0; i < instance.networks.size(); ++i) {
+        const double share = faults.link_share(i, host, scheduler.now()).value();
+        const double whole = instance.networks[i].link.bandwidth.to_bytes_per_second();
+        if (share == 0) note_left(NetworkId{i}, host);
+        for (s4u::Link* const link : networks->links_of(NetworkId{i}, host)) {
+          if (share == 0) {
+            if (link->is_on()) link->turn_off();
+          } else {
+            if (!link->is_on()) link->turn_on();
+            link->set_bandwidth(whole * share);
+          }
+        }
+      }
+      must_digest = true;
+    }
+    for (Flow* const flow : std::exchange(stalled, {})) begin(*flow);
+  }
+
+  /// The engine forgets what is left of a communication that it fails.
+  void note_left(NetworkId network, HostId host) {
+    for (const auto& flow : flows) {
+      const Path& path = flow->path;
+      if (flow->state != State::under_way || path.network != network) continue;
+      if (path.from != host && path.to != host) continue;
+      flow->left = Bytes(static_cast<std::uint64_t>(
+          std::llround(std::max(0.0, flow->communication->get_remaining()))));
+      meter(*flow, flow->left);
+    }
   }
 
   // --- Flows ---
@@ -176,11 +234,10 @@ struct Flows::Implementation {
   void send(Flow& flow, Bytes bytes) {
     flow.bytes = bytes;
     flow.unmetered = bytes;
-    flow.failed = false;
     ++started;
     if (flow.state == State::ended) {
       extend(flow);
-    } else if (engine_is_here()) {
+    } else if (engine_is_here() && to_change.empty()) {
       begin(flow);
     } else {
       flow.state = State::waiting;
@@ -190,6 +247,11 @@ struct Flows::Implementation {
 
   void begin(Flow& flow) {
     const Path& path = flow.path;
+    if (!path_is_up(path)) {
+      flow.state = State::waiting;
+      stalled.push_back(&flow);
+      return;
+    }
     flow.communication = s4u::Comm::sendto_init(networks->host(path.network, path.from),
                                                 networks->host(path.network, path.to));
     flow.communication->set_payload_size(flow.bytes.count());
@@ -244,6 +306,7 @@ struct Flows::Implementation {
     } else if (flow.state == State::waiting) {
       left = flow.bytes;
       std::erase(to_begin, &flow);
+      std::erase(stalled, &flow);
       flow.state = State::idle;
     }
     flow.waiter = nullptr;
@@ -283,11 +346,18 @@ struct Flows::Implementation {
       const auto found = by_action.find(&action);
       if (found == by_action.end()) continue;  // stopped by us
       Flow& flow = *found->second;
-      flow.rate = action.get_rate();
-      flow.failed = failed;
-      if (!failed) meter(flow, Bytes());
-      flow.state = State::ended;
       --live;
+      if (failed) {
+        // The rest goes when the link is up again, unless its sender gives it up before.
+        retire(flow);
+        flow.bytes = flow.left;
+        flow.state = State::waiting;
+        stalled.push_back(&flow);
+        continue;
+      }
+      flow.rate = action.get_rate();
+      meter(flow, Bytes());
+      flow.state = State::ended;
       ended.push_back(&flow);
     }
   }
@@ -374,16 +444,17 @@ struct Flows::Implementation {
     follow_engine();
     if (engine_is_here()) {
       cancel_given_up();
+      change_links();
       for (Flow* const flow : std::exchange(to_begin, {})) begin(*flow);
     }
     scheduler.run_due();
-    if (must_digest && scheduler.live_tasks() > 0) return scheduler.now();
+    if ((must_digest || !to_change.empty()) && scheduler.live_tasks() > 0) return scheduler.now();
     // Until then, unless something concerns the engine, our side can go on alone.
     TimePoint engine_next = next_end();
     for (;;) {
       if (scheduler.live_tasks() == 0 || broken) return stop_all();
       if (!between_steps()) {
-        if (!to_begin.empty() || !to_cancel.empty()) return scheduler.now();
+        if (!to_begin.empty() || !to_cancel.empty() || !to_change.empty()) return scheduler.now();
         const TimePoint next = scheduler.next_event();
         if (live > 0 && next >= engine_next) return next;
         if (next == TimePoint::never()) return stop_all();  // nothing will ever happen again
@@ -421,12 +492,16 @@ struct Flows::Implementation {
   const SimOptions& options;
   std::unique_ptr<s4u::Engine> engine;
   std::unique_ptr<Networks> networks;
+  ClusterFaults faults;
+  std::vector<std::unique_ptr<CallbackEvent>> link_events;
   resource::Model* network_model = nullptr;
 
   std::vector<std::unique_ptr<Flow>> flows;  // by slot
   std::vector<std::uint32_t> free_slots;
   std::unordered_map<const resource::Action*, Flow*> by_action;  // for look-ups only
   std::vector<Flow*> to_begin;
+  std::vector<Flow*> stalled;     // until a link is up again
+  std::vector<HostId> to_change;  // whose links are no longer what they were
   std::vector<Flow*> ended;
   std::vector<s4u::CommPtr> to_cancel;
   std::vector<s4u::CommPtr> forgotten;  // until the engine has forgotten them too
@@ -492,8 +567,7 @@ FlowEnd Flows::Stream::send(Bytes bytes, TimePoint deadline, Cancellable cancell
   const Wake wake = flows.scheduler.block("a transfer", deadline, cancellable);
   if (wake == Wake::ready) {
     flow.waiter = nullptr;
-    return {flow.failed ? FlowOutcome::failed : FlowOutcome::done, bytes,
-            Bandwidth::bytes_per_second(flow.rate)};
+    return {FlowOutcome::done, bytes, Bandwidth::bytes_per_second(flow.rate)};
   }
   const Bytes left = flows.stop(flow);
   return {

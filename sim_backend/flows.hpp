@@ -25,7 +25,7 @@ struct Path {
   Bandwidth limit = Bandwidth::unlimited();  ///< a flow on it never gets more
 };
 
-enum class FlowOutcome { done, timed_out, cancelled, failed };
+enum class FlowOutcome { done, timed_out, cancelled };
 
 struct FlowEnd {
   FlowOutcome outcome = FlowOutcome::done;
@@ -34,7 +34,8 @@ struct FlowEnd {
       rate;  ///< the flow's share when it ended; it is constant between changes of other flows
 };
 
-/// Networks and flows of one simulation. Latencies are not in here: a caller that pays one sleeps
+/// Networks and flows of one simulation. While a link of its path is down a flow stands still.
+/// Latencies are not in here: a caller that pays one sleeps
 /// `latency`, so that the successive parts of one stream do not pay it again.
 class Flows {
  public:

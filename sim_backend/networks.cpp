@@ -117,6 +117,16 @@ Networks::Networks(const Instance& instance) : networks_(instance.networks) {
   root->seal();
 }
 
+std::vector<s4u::Link*> Networks::links_of(NetworkId network, HostId which) const {
+  if (hosts_[network.index].size() < 2) return {};
+  const HostId other{which.index == 0 ? 1U : 0U};
+  std::vector<s4u::Link*> out;
+  std::vector<s4u::Link*> in;
+  host(network, which)->route_to(host(network, other), out, nullptr);
+  host(network, other)->route_to(host(network, which), in, nullptr);
+  return {out.front(), in.back()};
+}
+
 std::uint32_t Networks::hops(NetworkId network, HostId from, HostId to) const {
   if (from == to) return 0;
   const NetworkTopology& topology = networks_[network.index].topology;

@@ -19,6 +19,8 @@ class Networks {
   [[nodiscard]] simgrid::s4u::Host* host(NetworkId network, HostId host) const {
     return hosts_[network.index][host.index];
   }
+  /// The links between the host and its network, one in each direction; none if it is alone there.
+  [[nodiscard]] std::vector<simgrid::s4u::Link*> links_of(NetworkId network, HostId host) const;
   /// Links on the way; each costs the network's latency.
   [[nodiscard]] std::uint32_t hops(NetworkId network, HostId from, HostId to) const;
 

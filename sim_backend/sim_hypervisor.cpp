@@ -50,6 +50,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       flows_(flows),
       instance_(instance),
       platform_(platform),
+      faults_(instance),
       control_free_(instance.hosts.size()),
       places_(instance.hosts.size()) {
   guests_.reserve(instance.vms.size());
@@ -64,6 +65,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
                        .moving = false,
                        .mover = nullptr,
                        .aborted = false,
+                       .lost = false,
                        .dirty = DirtyMeter(working_set, rate, scheduler.now()),
                        .busy_rate = rate,
                        .idle_rate = vm.idle_dirty_rate,
@@ -76,6 +78,18 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       use_place(id, kind, true);
     }
   }
+  for (const ClusterFaultSpec& fault : instance.cluster_faults) {
+    if (fault.kind != ClusterFaultSpec::Kind::host_down || fault.until <= fault.from) continue;
+    deaths_.push_back(
+        std::make_unique<CallbackEvent>([this, host = fault.host] { lose_guests_of(host); }));
+    scheduler.schedule(*deaths_.back(), fault.from);
+  }
+}
+
+SimHypervisor::~SimHypervisor() {
+  for (const auto& death : deaths_) {
+    if (death->scheduled()) scheduler_.unschedule(*death);
+  }
 }
 
 // --- Control operations ---
@@ -84,7 +98,7 @@ TimePoint SimHypervisor::control_done(HostId host, Duration cost) {
   const Duration serial = cost * platform_.hypervisor.serial.value();
   TimePoint& free = control_free_[host.index];
   free = std::max(free, scheduler_.now()) + serial;
-  return free + (cost - serial);
+  return faults_.answered(host, scheduler_.now(), free + (cost - serial));
 }
 
 Failure SimHypervisor::interrupted(FailureKind kind, VmId vm, const char* what) const {
@@ -94,18 +108,53 @@ Failure SimHypervisor::interrupted(FailureKind kind, VmId vm, const char* what) 
                       kind == FailureKind::cancelled ? "was cancelled" : "did not end in time")};
 }
 
-Result<> SimHypervisor::sleep(TimePoint until, VmId vm, const char* what, TimePoint deadline) {
-  const Wake wake = scheduler_.block(what, std::min(until, deadline), Cancellable::yes);
+Failure SimHypervisor::went_down(HostId host, VmId vm, const char* what) const {
+  return {guests_[vm.index].lost ? FailureKind::lost : FailureKind::failed,
+          fmt::format("{} does not answer: {} of {} has not ended",
+                      instance_.hosts[host.index].name, what, name(vm))};
+}
+
+Result<> SimHypervisor::sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm,
+                              const char* what, TimePoint deadline, Cancellable cancellable) {
+  const ClusterFaults::Wait wait = faults_.wait_for({hosts.begin(), hosts.size()}, scheduler_.now(),
+                                                    until, platform_.hypervisor.keepalive);
+  const Wake wake = scheduler_.block(what, std::min(wait.until, deadline), cancellable);
   if (wake == Wake::cancelled) {
     return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));
   }
-  if (until > deadline) return tl::unexpected(interrupted(FailureKind::timed_out, vm, what));
+  if (wait.until > deadline) return tl::unexpected(interrupted(FailureKind::timed_out, vm, what));
+  if (guests_[vm.index].lost) return tl::unexpected(went_down(guests_[vm.index].host, vm, what));
+  if (wait.silent) return tl::unexpected(went_down(*wait.silent, vm, what));
   return {};
 }
 
 Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration cost,
                                 TimePoint deadline) {
-  return sleep(control_done(host, cost), vm, what, deadline);
+  return sleep({host}, control_done(host, cost), vm, what, deadline);
+}
+
+Result<> SimHypervisor::not_lost(VmId vm) const {
+  const Guest& guest = guests_[vm.index];
+  if (!guest.lost) return {};
+  return failure(FailureKind::lost, fmt::format("{} runs nowhere; it was last on {}", name(vm),
+                                                instance_.hosts[guest.host.index].name));
+}
+
+void SimHypervisor::lose(Guest& guest, VmId vm) {
+  guest.lost = true;
+  pause(guest);
+  for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
+    if (settle(vm, kind) == DeviceState::absent) continue;
+    device(vm, kind).state = DeviceState::absent;
+    use_place(vm, kind, false);
+  }
+  note_settled(vm);
+}
+
+void SimHypervisor::lose_guests_of(HostId host) {
+  for (std::uint32_t i = 0; i < guests_.size(); ++i) {
+    if (guests_[i].host == host && !guests_[i].lost) lose(guests_[i], VmId{i});
+  }
 }
 
 SimHypervisor::Device& SimHypervisor::device(VmId vm, DeviceKind kind) {
@@ -132,12 +181,14 @@ void SimHypervisor::use_place(VmId vm, DeviceKind kind, bool used) {
 }
 
 Result<> SimHypervisor::set_status(VmId vm, Phase phase, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   const char* const what =
       phase == Phase::set_pre_migration ? "set_pre_migration" : "set_post_migration";
   return control(guests_[vm.index].host, vm, what, platform_.hypervisor.set_status, deadline);
 }
 
 Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   const DeviceState state = settle(vm, kind);
   if (state == DeviceState::absent) return {};
   if (state == DeviceState::coming) {
@@ -156,6 +207,7 @@ Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
 }
 
 Result<> SimHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   const DeviceState state = settle(vm, kind);
   if (state == DeviceState::absent) return {};
   if (state != DeviceState::leaving) {
@@ -163,12 +215,13 @@ Result<> SimHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadl
                    fmt::format("no detach of {} of {} is under way", to_name(kind), name(vm)));
   }
   const char* const what = kind == DeviceKind::virtual_function ? "detach_vf" : "remove_ivshmem";
-  Result<> waited = sleep(device(vm, kind).gone_at, vm, what, deadline);
+  Result<> waited = sleep({guests_[vm.index].host}, device(vm, kind).gone_at, vm, what, deadline);
   if (waited) settle(vm, kind);
   return waited;
 }
 
 Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   if (settle(vm, kind) == DeviceState::attached) return {};
   if (Result<> allowed = check_attach(vm, kind); !allowed) return allowed;
   const HypervisorCosts& costs = platform_.hypervisor;
@@ -180,6 +233,7 @@ Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
   device(vm, kind).state = DeviceState::coming;
   use_place(vm, kind, true);
   Result<> done = control(guests_[vm.index].host, vm, what, cost, deadline);
+  if (guests_[vm.index].lost) return done;
   device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
   if (!done) use_place(vm, kind, false);
   note_settled(vm);
@@ -287,6 +341,7 @@ void SimHypervisor::pause(Guest& guest) {
 }
 
 void SimHypervisor::resume(Guest& guest) {
+  if (guest.lost) return;
   guest.running = true;
   const Bandwidth rate = guest.ranks_running ? guest.busy_rate : guest.idle_rate;
   guest.dirty.set_rate(rate * (1.0 - guest.throttle.value()), scheduler_.now());
@@ -300,6 +355,7 @@ void SimHypervisor::throttle(Guest& guest, Ratio share) {
 // --- Moves ---
 
 Result<> SimHypervisor::check_move(VmId vm, HostId destination, const TransferOptions& options) {
+  if (Result<> there = not_lost(vm); !there) return there;
   const Guest& guest = guests_[vm.index];
   if (guest.moving) {
     return failure(FailureKind::refused, fmt::format("{} is being moved already", name(vm)));
@@ -366,15 +422,17 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
   guest.aborted = false;
   TimePoint prepared = control_done(destination, platform_.hypervisor.prepare);
   if (pinned) prepared = prepared + platform_.hypervisor.pin_per_gib * spec.memory.to_gibi();
-  Result<> ready = sleep(prepared + transfer.latency, vm, "migration", deadline);
+  Result<> ready =
+      sleep({guest.host, destination}, prepared + transfer.latency, vm, "migration", deadline);
   Result<TransferReport> moved =
       ready ? send_memory(transfer) : Result<TransferReport>(tl::unexpected(ready.error()));
   guest.moving = false;
   guest.mover = nullptr;
   guest.throttle = Ratio(0);
-  if (moved || moved.error().kind != FailureKind::lost) resume(guest);
+  if (!moved && moved.error().kind == FailureKind::lost && !guest.lost) lose(guest, vm);
+  resume(guest);
   note_settled(vm);
-  if (!moved && guest.aborted) {
+  if (!moved && guest.aborted && !guest.lost) {
     return failure(FailureKind::failed,
                    fmt::format("the migration of {} was cancelled from elsewhere", name(vm)));
   }
@@ -398,16 +456,20 @@ Result<> SimHypervisor::send(Transfer& transfer, Bytes bytes, Bandwidth* share) 
   if (transfer.guest.aborted) {
     return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
   }
-  const FlowEnd end =
-      transfer.stream->send(transfer.compressor.on_network(bytes), transfer.deadline);
+  const TimePoint breaks = breaks_from_now(transfer);
+  const FlowEnd end = transfer.stream->send(transfer.compressor.on_network(bytes),
+                                            std::min(transfer.deadline, breaks));
   transfer.sent += end.bytes;
   switch (end.outcome) {
     case FlowOutcome::done: break;
     case FlowOutcome::timed_out:
+      if (breaks <= transfer.deadline) {
+        return tl::unexpected(network_failed(
+            transfer.guest.lost ? FailureKind::lost : FailureKind::failed, transfer));
+      }
       return tl::unexpected(interrupted(FailureKind::timed_out, transfer.vm, "migration"));
     case FlowOutcome::cancelled:
       return tl::unexpected(interrupted(FailureKind::cancelled, transfer.vm, "migration"));
-    case FlowOutcome::failed: return tl::unexpected(network_failed(FailureKind::failed, transfer));
   }
   if (share != nullptr) *share = end.rate;
   return {};
@@ -499,9 +561,12 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
   }
   // The destination has all of it: there is no way back.
   transfer.guest.mover = nullptr;
-  scheduler_.block("the switch-over",
-                   scheduler_.now() + transfer.latency + platform_.hypervisor.finish,
-                   Cancellable::no);
+  // The destination starts the guest when it is told to finish: if either host goes down before,
+  // the source, if it is there, goes on with it (libvirt's protocol of version 3).
+  const Result<> finished = sleep({transfer.path.from, transfer.path.to},
+                                  scheduler_.now() + transfer.latency + platform_.hypervisor.finish,
+                                  transfer.vm, "migration", TimePoint::never(), Cancellable::no);
+  if (!finished) return tl::unexpected(finished.error());
   transfer.guest.host = transfer.path.to;
   transfer.guest.throttle = Ratio(0);
   resume(transfer.guest);
@@ -509,7 +574,7 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
                               .bytes = transfer.sent,
                               .rounds = round,
                               .note = transfer.stalls.note()};
-  clean_up();
+  if (Result<> cleaned = clean_up(transfer); !cleaned) return tl::unexpected(cleaned.error());
   return report;
 }
 
@@ -521,19 +586,22 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
   transfer.guest.mover = nullptr;
   const TimePoint paused = scheduler_.now();
   pause(transfer.guest);
-  scheduler_.block("the switch to post-copy",
-                   scheduler_.now() + transfer.latency + platform_.hypervisor.postcopy_switch,
-                   Cancellable::no);
+  if (const Result<> switched =
+          sleep({transfer.path.from, transfer.path.to},
+                scheduler_.now() + transfer.latency + platform_.hypervisor.postcopy_switch,
+                transfer.vm, "migration", TimePoint::never(), Cancellable::no);
+      !switched) {
+    return failure(FailureKind::lost, switched.error().reason);
+  }
   transfer.guest.host = transfer.path.to;
   transfer.guest.throttle = Ratio(0);
   resume(transfer.guest);
   const TimePoint began = scheduler_.now();
   transfer.compressor.stop();
   open_stream(transfer);
-  const FlowEnd end = transfer.stream->send(rest, TimePoint::never(), Cancellable::no);
+  const FlowEnd end = transfer.stream->send(rest, breaks_from_now(transfer), Cancellable::no);
   transfer.sent += end.bytes;
   if (end.outcome != FlowOutcome::done) {
-    pause(transfer.guest);
     return tl::unexpected(network_failed(FailureKind::lost, transfer));
   }
   transfer.observer.round_done(
@@ -544,14 +612,21 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
                               .bytes = transfer.sent,
                               .rounds = round,
                               .note = transfer.stalls.note()};
-  clean_up();
+  if (Result<> cleaned = clean_up(transfer); !cleaned) return tl::unexpected(cleaned.error());
   return report;
 }
 
-void SimHypervisor::clean_up() {
-  if (platform_.hypervisor.clean_up == Duration::zero()) return;
-  scheduler_.block("the clean-up after a migration",
-                   scheduler_.now() + platform_.hypervisor.clean_up, Cancellable::no);
+/// The source's part no longer matters to the guest.
+Result<> SimHypervisor::clean_up(const Transfer& transfer) {
+  if (platform_.hypervisor.clean_up == Duration::zero()) return {};
+  return sleep({transfer.path.to}, scheduler_.now() + platform_.hypervisor.clean_up, transfer.vm,
+               "the clean-up after the migration", TimePoint::never(), Cancellable::no);
+}
+
+TimePoint SimHypervisor::breaks_from_now(const Transfer& transfer) const {
+  const Path& path = transfer.path;
+  return faults_.breaks({path.network.index, path.from, path.to}, scheduler_.now(),
+                        platform_.hypervisor.keepalive);
 }
 
 }  // namespace ferry

@@ -4,9 +4,12 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "core/faults/cluster_faults.hpp"
 #include "core/ports/hypervisor.hpp"
 #include "core/ports/processor.hpp"
 #include "core/scenario/instance.hpp"
@@ -33,11 +36,16 @@ namespace ferry {
 /// not. From the pause on nothing ends the move but a network that fails: then the guest is lost
 /// (QEMU would wait for an operator to mend it). Not modelled: the guest waits for pages that it
 /// touches before they have come.
+///
+/// Hosts that go down take their guests with them, for good; who waits for one hears of it
+/// `keepalive` later. A connection over which nothing goes for so long breaks: then the move fails,
+/// and the guest goes on at its source if that is up and all memory is still there.
 class SimHypervisor final : public Hypervisor, public Processor {
  public:
   /// Guests start on the hosts of `instance`, with their devices, ranks running.
   SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
                 const Platform& platform);
+  ~SimHypervisor() override;
 
   Result<> set_status(VmId vm, Phase phase, TimePoint deadline) override;
   Result<> detach(VmId vm, DeviceKind kind, TimePoint deadline) override;
@@ -49,6 +57,9 @@ class SimHypervisor final : public Hypervisor, public Processor {
     return platform_.hypervisor.devices_at_once;
   }
   [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  [[nodiscard]] bool reachable(HostId host) const override {
+    return !faults_.is_down(host, scheduler_.now());
+  }
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
 
@@ -71,6 +82,7 @@ class SimHypervisor final : public Hypervisor, public Processor {
     bool moving = false;
     SimTask* mover = nullptr;  // whose wait `cancel_migration` may end; none once it must arrive
     bool aborted = false;      // the present or latest move, by `cancel_migration`
+    bool lost = false;         // it runs nowhere, and never will again
     DirtyMeter dirty;
     Bandwidth busy_rate;
     Bandwidth idle_rate;
@@ -83,7 +95,13 @@ class SimHypervisor final : public Hypervisor, public Processor {
   TimePoint control_done(HostId host, Duration cost);
   /// Waits for it; `what` as in "WHAT of vm3 on host1 has not ended in time".
   Result<> control(HostId host, VmId vm, const char* what, Duration cost, TimePoint deadline);
-  Result<> sleep(TimePoint until, VmId vm, const char* what, TimePoint deadline);
+  /// Until what one or two hosts do is done; `lost` or `failed` if one of them goes down before.
+  Result<> sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm, const char* what,
+                 TimePoint deadline, Cancellable cancellable = Cancellable::yes);
+  [[nodiscard]] Failure went_down(HostId host, VmId vm, const char* what) const;
+  [[nodiscard]] Result<> not_lost(VmId vm) const;
+  void lose(Guest& guest, VmId vm);
+  void lose_guests_of(HostId host);
   [[nodiscard]] Failure interrupted(FailureKind kind, VmId vm, const char* what) const;
   [[nodiscard]] Device& device(VmId vm, DeviceKind kind);
   [[nodiscard]] const std::string& name(VmId vm) const { return instance_.vms[vm.index].name; }
@@ -105,13 +123,17 @@ class SimHypervisor final : public Hypervisor, public Processor {
   void open_stream(Transfer& transfer);
   Result<TransferReport> switch_over(Transfer& transfer, Bytes rest, int round);
   Result<TransferReport> post_copy(Transfer& transfer, Bytes rest, int round);
-  void clean_up();
+  Result<> clean_up(const Transfer& transfer);
+  /// When the connection over which memory goes breaks, if nothing gets better.
+  [[nodiscard]] TimePoint breaks_from_now(const Transfer& transfer) const;
   [[nodiscard]] Failure network_failed(FailureKind kind, const Transfer& transfer) const;
 
   Scheduler& scheduler_;
   Flows& flows_;
   const Instance& instance_;
   const Platform& platform_;
+  ClusterFaults faults_;
+  std::vector<std::unique_ptr<CallbackEvent>> deaths_;  // of hosts
   /// Of a guest, that something which was under way has ended.
   void note_settled(VmId vm);
 

@@ -149,7 +149,7 @@ class Execution {
   void run_through_downs(World& world, const Around& around) {
     std::vector<ControllerDown> downs;
     for (const ControllerDownSpec& down : outcome_.instance.controller_downs) {
-      downs.push_back({{down.record, ControllerDeath::When::torn}, down.away});
+      downs.push_back({{down.record, when_of(down.last_record)}, down.away});
     }
     SessionOptions session_options;
     session_options.on_progress = options_.on_progress;
@@ -208,6 +208,12 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
         "the hw world is a cluster's");
   auto outcome = std::make_unique<RunOutcome>();
   outcome->instance = expand(loaded.scenario);
+  if (options.world == WorldKind::hw && !outcome->instance.cluster_faults.empty()) {
+    return tl::unexpected(RunError{
+        ExitStatus::bad_input,
+        "faults: host_down, link_down, slow_link and late_libvirt are for --on sim and --on "
+        "threads; take them out for a real world"});
+  }
   if (options.world == WorldKind::hw && !outcome->instance.controller_downs.empty()) {
     return tl::unexpected(RunError{
         ExitStatus::bad_input,

@@ -46,6 +46,7 @@ FaultyHypervisor::FaultyHypervisor(Hypervisor& inner, Clock& clock, Executor& ex
     : inner_(inner),
       clock_(clock),
       instance_(instance),
+      cluster_(instance),
       mutex_(executor.make_mutex()),
       changed_(executor.make_condition()) {
   for (const FaultSpec& fault : instance.faults) armed_.push_back({fault, false});
@@ -57,8 +58,8 @@ Result<> FaultyHypervisor::strike(VmId vm, Phase phase, TimePoint deadline, Unde
     Lock lock(*mutex_);
     for (Armed& armed : armed_) {
       if (armed.fault.vm != vm || armed.fault.phase != phase || armed.spent) continue;
-      if (armed.fault.fail != PhaseFault::Fail::no) {
-        armed.spent = armed.fault.fail == PhaseFault::Fail::once;
+      if (armed.fault.fail != Fault::Fail::no) {
+        armed.spent = armed.fault.fail == Fault::Fail::once;
         return failure(FailureKind::failed, fmt::format("fault: {} of {} fails", to_name(phase),
                                                         instance_.vms[vm.index].name));
       }
@@ -71,7 +72,7 @@ Result<> FaultyHypervisor::strike(VmId vm, Phase phase, TimePoint deadline, Unde
 
 Result<> FaultyHypervisor::stall(VmId vm, Phase phase, Duration time, TimePoint deadline,
                                  UnderWay* operation) {
-  const TimePoint end = clock_.now() + time;
+  const TimePoint end = std::min(clock_.now() + time, end_of_host(vm));
   const auto aborted = [operation] { return operation != nullptr && operation->aborted; };
   Wake wake = Wake::ready;
   Lock lock(*mutex_);
@@ -118,6 +119,11 @@ Result<> FaultyHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) 
   return inner_.detach(vm, kind, deadline);
 }
 
+TimePoint FaultyHypervisor::end_of_host(VmId vm) const {
+  if (cluster_.empty()) return TimePoint::never();
+  return cluster_.down_from(inner_.inspect(vm).host, clock_.now());
+}
+
 std::list<FaultyHypervisor::LateUnplug>::iterator FaultyHypervisor::find_late(VmId vm,
                                                                               DeviceKind kind) {
   return std::find_if(late_.begin(), late_.end(), [&](const LateUnplug& unplug) {
@@ -128,14 +134,16 @@ std::list<FaultyHypervisor::LateUnplug>::iterator FaultyHypervisor::find_late(Vm
 /// The first whose wait reaches the beginning of a late unplug starts it.
 Result<> FaultyHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadline) {
   const Registered registered(*this, vm, leaving_phase(kind));
+  const TimePoint host_ends = end_of_host(vm);
   bool begun = true;
   {
     Lock lock(*mutex_);
     for (;;) {
       const auto late = find_late(vm, kind);
       begun = late == late_.end();
-      if (begun || late->begins <= clock_.now()) break;
-      const Wake wake = changed_->wait_until(*mutex_, std::min(late->begins, deadline));
+      const TimePoint begins = begun ? TimePoint::start() : std::min(late->begins, host_ends);
+      if (begins <= clock_.now()) break;
+      const Wake wake = changed_->wait_until(*mutex_, std::min(begins, deadline));
       if (wake == Wake::cancelled) return failure(FailureKind::cancelled, "cancelled");
       if (clock_.now() >= deadline && find_late(vm, kind) != late_.end()) {
         return failure(FailureKind::timed_out, "the device is still there");

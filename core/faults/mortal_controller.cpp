@@ -121,6 +121,7 @@ class MortalController::MortalHypervisor final : public Hypervisor {
   }
   [[nodiscard]] bool devices_at_once() const override { return inner_.devices_at_once(); }
   [[nodiscard]] VmInspection inspect(VmId vm) const override { return inner_.inspect(vm); }
+  [[nodiscard]] bool reachable(HostId host) const override { return inner_.reachable(host); }
   Result<> await_settled(VmId vm, TimePoint deadline) override {
     return simple("what was asked earlier", deadline, Orphan::ends,
                   [=, this] { return inner_.await_settled(vm, TimePoint::never()); });

@@ -12,6 +12,7 @@
 #include "core/migration/job_runtime.hpp"
 #include "core/ports/journal.hpp"
 #include "core/ports/world.hpp"
+#include "core/scenario/scenario.hpp"
 
 namespace ferry {
 
@@ -25,6 +26,16 @@ struct ControllerDeath {
   std::uint64_t record = 1;  ///< number in the journal
   When when = When::torn;
 };
+
+/// When it strikes so that this is left of the record.
+inline ControllerDeath::When when_of(Fault::LastRecord last) {
+  switch (last) {
+    case Fault::LastRecord::torn: return ControllerDeath::When::torn;
+    case Fault::LastRecord::whole: return ControllerDeath::When::after;
+    case Fault::LastRecord::missing: return ControllerDeath::When::before;
+  }
+  return ControllerDeath::When::torn;
+}
 
 /// Stands between one controller and its world. Every call to the hypervisor and to the jobs is
 /// made by a task of the world, so that it goes on when the controller dies; the deadline is the

@@ -127,6 +127,10 @@ class Reader {
         history_.events.push_back({Event::Kind::function_replaced, history_.replaced.size()});
         history_.replaced.emplace_back(vm, host);
       }
+    } else if (first == "down") {
+      const HostId host = host_named(words, words.word());
+      words.end();
+      if (!words.wrong()) history_.hosts_down.push_back(host);
     } else if (first == "back") {
       MoveHistory* const move = moving(words);
       const HostId host = host_named(words, words.word());
@@ -434,8 +438,14 @@ class Reader {
       if (gone_at.wrong()) words.fail(gone_at.error());
     }
     rest.reason = words.text();
-    if (move != nullptr && move->rest) words.fail("it has been at rest before");
+    const bool lost_since = move != nullptr && move->rest && outcome == Outcome::lost;
+    if (move != nullptr && move->rest && !lost_since) words.fail("it has been at rest before");
     if (words.wrong()) return;
+    if (lost_since) {  // while it waited for its wave
+      move->rest->outcome = Outcome::lost;
+      move->rest->reason = std::move(rest.reason);
+      return;
+    }
     for (const auto& open : move->open) {
       if (open) words.fail("a phase of it has not ended");
     }

@@ -82,6 +82,7 @@ struct JournalHistory {
   std::vector<SpanRecord> spans;  ///< of phases that ended, as a recorder was told of them
   std::vector<std::pair<VmId, RoundReport>> rounds;
   std::vector<std::pair<VmId, HostId>> replaced;  ///< virtual functions
+  std::vector<HostId> hosts_down;                 ///< that did not answer, and are out of use
   std::vector<std::uint64_t> epochs;              ///< by job: the last one given out
   TimePoint last;                                 ///< the latest time in any record
 

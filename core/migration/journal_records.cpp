@@ -142,6 +142,8 @@ std::string function_replaced(std::string_view vm, std::string_view host) {
   return (Words("replaced") << vm << host).take();
 }
 
+std::string host_is_down(std::string_view host) { return (Words("down") << host).take(); }
+
 std::string goes_back(std::string_view vm, std::string_view host, std::string_view reason) {
   return (Words("back") << vm << host).text(reason).take();
 }

@@ -4,20 +4,25 @@
 // A record is words with single spaces between; TIME is in nanoseconds on the clock of the run, and
 // a text (REASON) is always last:
 //
-//   controller NUMBER TIME ORIGIN             a controller begins its work; ORIGIN as in
-//   SessionOptions controller ends TIME done|interrupted wave N opens TIME moves MOVE:VM:FROM:TO
-//   ... jobs JOB:EPOCH ... wave N suspended TIME                     set_pre_migration has ended,
-//   the ranks are ready wave N unsuspended TIME cancelled|failed REASON
+// clang-format off
+//   controller NUMBER TIME ORIGIN             a controller begins its work; ORIGIN as in SessionOptions
+//   controller ends TIME done|interrupted
+//   wave N opens TIME moves MOVE:VM:FROM:TO ... jobs JOB:EPOCH ...
+//   wave N suspended TIME                     set_pre_migration has ended, the ranks are ready
+//   wave N unsuspended TIME cancelled|failed REASON
 //   detach_vf|remove_ivshmem|attach_vf|add_ivshmem VM HOST TIME
 //   migration VM FROM TO TIME
 //   round VM ROUND BYTES NANOSECONDS DIRTY_BYTES
 //   done|failed|late PHASE VM TIME            late: failed, but the device has gone since
 //   done migration VM TIME DOWNTIME BYTES ROUNDS NOTE
-//   replaced VM HOST                          another virtual function; the one before is out of
-//   use back VM HOST REASON                       to the source, because a device could not be
-//   attached rest VM TIME OUTCOME HOST VF_GONE|- REASON wave N reactivates TIME set_post_migration
-//   begins stale VM REASON                           set_post_migration failed for this VM wave N
-//   closed TIME
+//   replaced VM HOST                          another virtual function; the one before is out of use
+//   back VM HOST REASON                       to the source, because a device could not be attached
+//   rest VM TIME OUTCOME HOST VF_GONE|- REASON   a second one: it was lost since
+//   wave N reactivates TIME                   set_post_migration begins
+//   stale VM REASON                           set_post_migration failed for this VM
+//   wave N closed TIME
+//   down HOST                                 it does not answer, and is out of use from now on
+// clang-format on
 #pragma once
 
 #include <cstdint>
@@ -50,6 +55,7 @@ std::string round_ends(std::string_view vm, const RoundReport& round);
 std::string phase_ends(PhaseEnd end, Phase phase, std::string_view vm, TimePoint now);
 std::string migration_done(std::string_view vm, TimePoint now, const TransferReport& report);
 std::string function_replaced(std::string_view vm, std::string_view host);
+std::string host_is_down(std::string_view host);
 std::string goes_back(std::string_view vm, std::string_view host, std::string_view reason);
 std::string at_rest(std::string_view vm, TimePoint now, Outcome outcome, std::string_view host,
                     std::optional<TimePoint> vf_gone, std::string_view reason);

@@ -33,7 +33,7 @@ Move::Move(MigrationContext& context, const WaveMove& move)
 MoveEnd Move::run() {
   const DeviceResults gone = release_devices();
   if (!gone.virtual_function || !gone.ivshmem) {
-    const Failure& why =
+    const Failure why =
         gone.virtual_function ? gone.ivshmem.error() : gone.virtual_function.error();
     const Uncancellable uncancellable(context_.world.executor);
     settle(why.kind == FailureKind::cancelled ? Outcome::cancelled : Outcome::rolled_back,
@@ -45,8 +45,7 @@ MoveEnd Move::run() {
   const Uncancellable uncancellable(context_.world.executor);
   if (!moved) {
     if (moved.error().kind == FailureKind::lost) {
-      end_.outcome = Outcome::lost;
-      end_.reason = moved.error().reason;
+      lose(moved.error().reason);
       return end_;
     }
     settle(moved.error().kind == FailureKind::cancelled ? Outcome::cancelled : Outcome::rolled_back,
@@ -62,9 +61,29 @@ MoveEnd Move::run() {
 
 void Move::restore_or_go_back() {
   const DeviceResults back = restore_devices();
-  if (!back.virtual_function || !back.ivshmem) {
+  if (const Failure* const gone = loss_in(back)) {
+    lose(gone->reason);
+  } else if (!back.virtual_function || !back.ivshmem) {
     go_back(back.virtual_function ? back.ivshmem.error().reason
                                   : back.virtual_function.error().reason);
+  }
+}
+
+const Failure* Move::loss_in(const DeviceResults& results) {
+  for (const Result<>* const result : {&results.virtual_function, &results.ivshmem}) {
+    if (!*result && result->error().kind == FailureKind::lost) return &result->error();
+  }
+  return nullptr;
+}
+
+/// It runs nowhere: nothing is left to be done for it.
+void Move::lose(const std::string& reason) {
+  end_.outcome = Outcome::lost;
+  end_.host = context_.world.hypervisor.inspect(spec_.vm).host;
+  if (end_.reason.empty()) {
+    end_.reason = reason;
+  } else if (end_.reason != reason) {
+    end_.reason += "; " + reason;
   }
 }
 
@@ -175,6 +194,10 @@ void Move::settle(Outcome otherwise, const std::string& reason) {
   end_.reason = reason;
   if (!end_.transfer.note.empty()) end_.reason += "; it " + end_.transfer.note;
   const DeviceResults back = restore_devices();
+  if (const Failure* const gone = loss_in(back)) {
+    lose(gone->reason);
+    return;
+  }
   for (const Result<>* result : {&back.virtual_function, &back.ivshmem}) {
     if (*result) continue;
     end_.outcome = Outcome::degraded;
@@ -188,10 +211,21 @@ void Move::settle(Outcome otherwise, const std::string& reason) {
 /// The destination cannot attach a device: back to the source, whose places are still held.
 void Move::go_back(const std::string& reason) {
   context_.note(records::goes_back(vm_.name, name(from_), reason));
-  release_devices();
+  const DeviceResults gone = release_devices();
+  if (const Failure* const lost = loss_in(gone)) {
+    end_.reason = reason;
+    lose(lost->reason);
+    return;
+  }
   Result<TransferReport> returned = transfer(from_);
+  if (!returned && returned.error().kind == FailureKind::lost) {
+    end_.reason = reason;
+    lose(returned.error().reason);
+    return;
+  }
   if (!returned) {
     settle(Outcome::degraded, reason + "; the way back failed: " + returned.error().reason);
+    if (end_.outcome == Outcome::lost) return;
     // It stays on the destination. With its devices back after all, the move is complete.
     const VmInspection now = context_.world.hypervisor.inspect(spec_.vm);
     const bool whole =
@@ -245,9 +279,12 @@ Result<> Move::detach(DeviceKind kind) {
                 gone.error().kind == FailureKind::cancelled)) {
     // An unplug cannot be withdrawn: it completes later, and only then can the device come back.
     const Uncancellable uncancellable(context_.world.executor);
-    (void)context_.world.hypervisor.await_detached(spec_.vm, kind, TimePoint::never());
+    const Result<> later =
+        context_.world.hypervisor.await_detached(spec_.vm, kind, TimePoint::never());
+    if (!later && later.error().kind == FailureKind::lost) gone = later;
   }
   const bool is_gone = [&] {
+    if (!gone && gone.error().kind == FailureKind::lost) return false;
     const VmInspection then = context_.world.hypervisor.inspect(spec_.vm);
     return !(is_function ? then.virtual_function : then.ivshmem);
   }();
@@ -262,7 +299,7 @@ Result<> Move::detach(DeviceKind kind) {
 
 Result<> Move::attach(DeviceKind kind) {
   Result<> attached = attach_once(kind);
-  if (attached) return attached;
+  if (attached || attached.error().kind == FailureKind::lost) return attached;
   if (attached.error().kind == FailureKind::timed_out) {
     // It may still appear: take it away before anything else is tried.
     (void)context_.world.hypervisor.detach(spec_.vm, kind,

@@ -31,7 +31,7 @@ class Move {
  public:
   Move(MigrationContext& context, const WaveMove& move);
   /// Blocks until the VM is at rest. Never leaves a device that it took away unless no host could
-  /// attach it again (`degraded`).
+  /// attach it again (`degraded`), or the VM went down with its host (`lost`).
   MoveEnd run();
   /// The same for a move that an earlier controller began and that nobody looks after any more:
   /// waits for what is at work, then goes forward if memory has arrived, else back. Not ended by
@@ -55,6 +55,9 @@ class Move {
   Result<> attach_once(DeviceKind kind);
   Result<TransferReport> transfer(HostId destination);
   void settle(Outcome otherwise, const std::string& reason);
+  /// Of the devices' results one that says that the VM is lost; or null.
+  [[nodiscard]] static const Failure* loss_in(const DeviceResults& results);
+  void lose(const std::string& reason);
   void go_back(const std::string& reason);
   [[nodiscard]] Result<> await_settled(const MoveHistory& before);
   void finish_detaches(const MoveHistory& before);

@@ -186,4 +186,9 @@ Result<> TimedRanks::reactivate(const SuspendRequest& request, TimePoint deadlin
   return {};
 }
 
+std::size_t TimedRanks::suspensions() const {
+  Lock lock(*mutex_);
+  return suspensions_.size();
+}
+
 }  // namespace ferry

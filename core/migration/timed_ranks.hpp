@@ -32,6 +32,8 @@ class TimedRanks : public JobRuntime {
 
   Result<> suspend(const SuspendRequest& request, TimePoint deadline) override;
   Result<> reactivate(const SuspendRequest& request, TimePoint deadline) override;
+  /// Suspensions that were not ended by a reactivation yet.
+  [[nodiscard]] std::size_t suspensions() const;
 
  private:
   struct Suspension;

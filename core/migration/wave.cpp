@@ -72,7 +72,8 @@ std::vector<WaveMoveEnd> Wave::run() {
       at_rest(i);
     });
   } else {
-    suspension_failed(suspended.error().kind == FailureKind::cancelled, suspended.error().reason);
+    suspension_failed(suspended.error().kind == FailureKind::cancelled, suspended.error().reason,
+                      nullptr);
   }
   close();
   return ends_;
@@ -94,7 +95,7 @@ std::vector<WaveMoveEnd> Wave::recover(const WaveHistory& before) {
     for (std::size_t i = 0; i < moves_.size(); ++i) {
       record(Phase::set_pre_migration, i, opened_, now, false);
     }
-    suspension_failed(false, reason);
+    suspension_failed(false, reason, &before);
   } else if (!before.suspension->ready) {
     suspension_failed(before.suspension->cancelled, before.suspension->reason, &before);
   } else {
@@ -120,13 +121,21 @@ std::vector<WaveMoveEnd> Wave::recover(const WaveHistory& before) {
 void Wave::suspension_failed(bool cancelled, const std::string& reason, const WaveHistory* before) {
   for (std::size_t i = 0; i < moves_.size(); ++i) {
     WaveMoveEnd& end = ends_[i];
-    end.end.outcome = cancelled ? Outcome::cancelled : Outcome::rolled_back;
-    end.end.reason = reason;
     if (before != nullptr && before->moves[i].rest) {
+      end.end.outcome = before->moves[i].rest->outcome;
+      end.end.reason = before->moves[i].rest->reason;
       end.ended = before->moves[i].rest->at;
-    } else {
-      at_rest(i);
+      continue;
     }
+    const VmId vm = context_.instance.moves[moves_[i].move].vm;
+    if (before != nullptr && !context_.world.hypervisor.inspect(vm).running) {
+      end.end.outcome = Outcome::lost;
+      end.end.reason = reason + "; it runs nowhere";
+    } else if (end.end.outcome != Outcome::lost) {
+      end.end.outcome = cancelled ? Outcome::cancelled : Outcome::rolled_back;
+      end.end.reason = reason;
+    }
+    at_rest(i);
   }
 }
 
@@ -163,6 +172,11 @@ Result<> Wave::suspend() {
   }
   const auto failed =
       std::find_if(results.begin(), results.end(), [](const Result<>& r) { return !r; });
+  for (std::size_t i = 0; i < moves_.size(); ++i) {
+    if (results[i] || results[i].error().kind != FailureKind::lost) continue;
+    ends_[i].end.outcome = Outcome::lost;
+    ends_[i].end.reason = results[i].error().reason;
+  }
   const TimePoint end = context_.world.clock.now();
   const bool ready = failed == results.end();
   context_.note(ready ? records::wave_suspended(number_, end)
@@ -195,7 +209,7 @@ void Wave::reactivate() {
     for (int attempt = 0; attempt < 2; ++attempt) {
       statuses[i] = context_.world.hypervisor.set_status(vm, Phase::set_post_migration,
                                                          context_.world.clock.now() + patience);
-      if (statuses[i]) break;
+      if (statuses[i] || statuses[i].error().kind == FailureKind::lost) break;
     }
   });
   std::vector<Result<>> reactivated(requests_.size());
@@ -215,7 +229,13 @@ void Wave::reactivate() {
       if (!end.end.reason.empty()) end.end.reason += "; ";
       end.end.reason += reason;
     };
-    if (!statuses[i]) add_reason("its status could not be set: " + statuses[i].error().reason);
+    if (!statuses[i] && statuses[i].error().kind == FailureKind::lost) {
+      end.end.outcome = Outcome::lost;
+      add_reason(statuses[i].error().reason);
+      at_rest(i);
+    } else if (!statuses[i]) {
+      add_reason("its status could not be set: " + statuses[i].error().reason);
+    }
     for (std::size_t r = 0; r < requests_.size(); ++r) {
       const VmId vm = context_.instance.moves[moves_[i].move].vm;
       const std::vector<VmId>& moving = requests_[r].moving;

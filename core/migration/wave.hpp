@@ -46,9 +46,8 @@ class Wave {
   [[nodiscard]] std::vector<VmId> moving_of(JobId job) const;
   [[nodiscard]] const std::string& vm_name(std::size_t index) const;
   Result<> suspend();
-  /// `before`: of a wave that is recovered.
-  void suspension_failed(bool cancelled, const std::string& reason,
-                         const WaveHistory* before = nullptr);
+  /// `before`: of a wave that is recovered, or null.
+  void suspension_failed(bool cancelled, const std::string& reason, const WaveHistory* before);
   void at_rest(std::size_t index);
   void close();
   void reactivate();

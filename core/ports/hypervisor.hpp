@@ -59,6 +59,7 @@ struct VmInspection {
   bool moving = false;  ///< a migration of it is under way, whoever asked for it
 };
 
+/// Any call may fail as `lost`: the VM's host is down, or the VM went down with it.
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
@@ -77,21 +78,24 @@ class Hypervisor {
   /// From the switch-over on there is no way back: neither cancellation nor the deadline ends the
   /// move, also while post-copy still fetches memory from the source.
   virtual Result<TransferReport> migrate(VmId vm, HostId destination,
-                                         const TransferOptions& options,
-                                         TransferObserver& observer, TimePoint deadline) = 0;
-  /// Whether a VM's devices may be plugged and unplugged at the same time; else one after the other.
+                                         const TransferOptions& options, TransferObserver& observer,
+                                         TimePoint deadline) = 0;
+  /// Whether a VM's devices may be plugged and unplugged at the same time; else one after the
+  /// other.
   [[nodiscard]] virtual bool devices_at_once() const = 0;
   /// May ask the hypervisor; blocks no longer than one call to it.
   [[nodiscard]] virtual VmInspection inspect(VmId vm) const = 0;
+  /// Whether the hypervisor of `host` can be reached now. Blocks no longer than one call to it.
+  [[nodiscard]] virtual bool reachable(HostId host) const = 0;
 
   // What an earlier controller left at work.
 
-  /// Blocks until no migration, unplug or plug of `vm` is under way, however it ends. Cancels nothing.
-  /// At once if nothing is.
+  /// Blocks until no migration, unplug or plug of `vm` is under way, however it ends. Cancels
+  /// nothing. At once if nothing is.
   virtual Result<> await_settled(VmId vm, TimePoint deadline) = 0;
-  /// Asks for the end of a migration that is under way; `await_settled` then sees its end, and the VM
-  /// runs on its source host. `refused`, with nothing changed, if none is under way or the VM has been
-  /// switched over to its destination: then it arrives.
+  /// Asks for the end of a migration that is under way; `await_settled` then sees its end, and the
+  /// VM runs on its source host. `refused`, with nothing changed, if none is under way or the VM
+  /// has been switched over to its destination: then it arrives.
   virtual Result<> cancel_migration(VmId vm) = 0;
 };
 

@@ -38,6 +38,7 @@ class Fit {
     devices();
     ways();
     jobs();
+    faults();
     return std::move(found_);
   }
 
@@ -178,6 +179,18 @@ class Fit {
     }
   }
 
+  void faults() {
+    for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
+      const Fault& fault = scenario_.faults[i];
+      if (fault.journal == 0 && !fault.of_cluster()) continue;
+      in_scenario(Problem::pretended_fault, {{"faults"}, {{}, i}},
+                  fmt::format("{} for --on sim and --on threads; leave it out for a real world{}",
+                              fault.journal > 0 ? "a controller that goes down is"
+                                                : "faults of hosts and links are",
+                              fault.journal > 0 ? ", where its process can be killed" : ""));
+    }
+  }
+
   /// The entry of `jobs:` that an expanded job comes from.
   [[nodiscard]] std::string_view group_of(std::string_view name) const {
     for (const Job& job : scenario_.jobs) {
@@ -202,7 +215,9 @@ class Fit {
       const YamlNode* next = nullptr;
       if (const YamlEntry* entry = node->find(step.key)) next = &entry->value;
       for (std::size_t i = 0; next == nullptr && i < node->items.size(); ++i) {
-        if (item_step(node->items[i], i).key == step.key) next = &node->items[i];
+        const PathStep called = item_step(node->items[i], i);
+        const bool counted = step.key.empty();
+        if (called.key == step.key && (!counted || i == step.index)) next = &node->items[i];
       }
       if (next == nullptr) break;
       node = next;

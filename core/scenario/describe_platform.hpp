@@ -41,6 +41,8 @@ void describe(Visitor& v, HypervisorCosts& costs) {
   v.optional_as("postcopy_switch", costs.postcopy_switch,
                 Between{Duration::nanoseconds(1), limits::time}, "none; needed for post-copy",
                 "The guest's pause when post-copy takes it to its new host, in place of finish.");
+  v.optional("keepalive", costs.keepalive, any_time,
+             "How long a host or link is silent before libvirt gives its connections up.");
 }
 
 template <class Visitor>
@@ -71,9 +73,10 @@ void describe(Visitor& v, RdmaStream& stream) {
   v.required("bandwidth", stream.bandwidth, moving_speed,
              "The most that one stream reaches on an idle path, with pin_all.");
   v.present_if(stream.unpinned_bandwidth > Bandwidth());
-  v.optional("unpinned_bandwidth", stream.unpinned_bandwidth, moving_speed,
-             "The same without pin_all, where memory is registered chunk by chunk; default: as with "
-             "it.");
+  v.optional(
+      "unpinned_bandwidth", stream.unpinned_bandwidth, moving_speed,
+      "The same without pin_all, where memory is registered chunk by chunk; default: as with "
+      "it.");
   v.unsupported({"cpu"});
 }
 

@@ -1,6 +1,8 @@
 // The keys of a scenario file.
 #pragma once
 
+#include <fmt/format.h>
+
 #include "core/scenario/describe_platform.hpp"
 #include "core/scenario/describe_values.hpp"
 #include "core/scenario/scenario.hpp"
@@ -254,60 +256,145 @@ void describe(Visitor& v, Constraint& constraint) {
   }
 }
 
+/// The keys of a fault of the controller; true if any was given.
 template <class Visitor>
-void describe(Visitor& v, PhaseFault& fault) {
-  v.about(
-      "Something that goes wrong: a phase of a VM's migration fails, or takes longer; or the "
-      "controller goes down.");
-  const bool of_controller = fault.journal > 0;
-  v.present_if(of_controller);
+bool describe_controller_fault(Visitor& v, Fault& fault) {
+  const bool there = fault.journal > 0;
+  v.present_if(there);
   const bool strikes = v.optional_as(
       "journal", fault.journal, Between{1U, 100'000'000U}, "none",
       "The record of its journal, counted from 1, in whose writing the controller goes down.");
-  v.present_if(of_controller);
+  v.present_if(there);
   const bool returns =
       v.optional_as("controller_down", fault.controller_down, any_time, "none",
                     "The time until another controller comes and resumes; with journal.");
-  if (strikes || returns) {
-    if (!strikes) {
-      v.complain("controller_down", Problem::contradiction,
-                 "says for how long but not when; give journal: NUMBER too");
-    } else if (!returns) {
-      v.complain("journal", Problem::contradiction,
-                 "says when but not for how long; give controller_down: TIME too");
-    }
-    v.present_if(!of_controller);
-    const bool phase =
-        v.optional_as("phase", fault.phase, Word{}, "none; required without journal", "The phase.");
-    v.present_if(!of_controller);
-    const bool vms =
-        v.optional_as("vm", fault.vm, VmNames{}, "none; required without journal", "The VMs.");
-    v.present_if(!of_controller);
-    const bool fails =
-        v.optional("fail", fault.fail, Word{}, "Whether it fails the first time or always.");
-    v.present_if(!of_controller);
-    const bool stalls =
-        v.optional("stall", fault.stall, any_time, "Additional time that it takes.");
-    if (phase || vms || fails || stalls) {
-      v.complain("journal", Problem::contradiction,
-                 "the controller is no phase of a VM; write two faults for both");
-    }
-  } else {
+  v.present_if(there);
+  const bool says =
+      v.optional_as("last_record", fault.last_record, Word{}, "torn",
+                    "With journal: what is on disk of the record. torn: half of it; whole: all of "
+                    "it, and what it announces is not done; missing: nothing.");
+  if ((returns || says) && !strikes) {
+    v.complain(returns ? "controller_down" : "last_record", Problem::contradiction,
+               returns ? "says for how long but not when; give journal: NUMBER too"
+                       : "says what is left of a record but not of which; give journal: NUMBER and "
+                         "controller_down: TIME too");
+  } else if (strikes && !returns) {
+    v.complain("journal", Problem::contradiction,
+               "says when but not for how long; give controller_down: TIME too");
+  }
+  return strikes || returns || says;
+}
+
+/// The keys of a fault of hosts or links; true if any was given.
+template <class Visitor>
+bool describe_cluster_fault(Visitor& v, Fault& fault) {
+  const auto hosts = [&](std::string_view key, Reference& names, std::string_view doc) {
+    v.present_if(!names.text.empty());
+    return v.optional_as(key, names, HostNames{}, "none", doc);
+  };
+  v.present_if(fault.of_cluster());
+  const bool at =
+      v.optional_as("at", fault.at, any_time, "none; required with hosts", "When it begins.");
+  const bool down = hosts("host_down", fault.host_down,
+                          "Hosts that go down. The VMs on them are lost, also if they come back.");
+  const bool link =
+      hosts("link_down", fault.link_down,
+            "Hosts whose link to their networks goes down. What libvirt is asked goes "
+            "another way.");
+  const bool slow = hosts("slow_link", fault.slow_link,
+                          "Hosts whose link to their networks becomes slower; with factor.");
+  const bool late =
+      hosts("late_libvirt", fault.late_libvirt,
+            "Hosts whose libvirt answers late: what it is asked is done when the time "
+            "is over, or with delay that much later.");
+  v.present_if(!fault.network.empty());
+  const bool network = v.optional_as("network", fault.network, ItemName{}, "all of them",
+                                     "With link_down and slow_link: the name of the network.");
+  v.present_if(fault.factor > Ratio(0));
+  const bool factor =
+      v.optional_as("factor", fault.factor, Between{Ratio(0.0001), Ratio(1)}, "none",
+                    "With slow_link: the share of the link's bandwidth that is left.");
+  v.present_if(fault.delay > Duration::zero());
+  const bool delay = v.optional_as("delay", fault.delay, some_time, "none",
+                                   "With late_libvirt: how late each answer is.");
+  v.present_if(fault.lasts > Duration::zero());
+  const bool lasts =
+      v.optional_as("for", fault.lasts, some_time, "until the end", "How long it lasts.");
+  const int kinds = (down ? 1 : 0) + (link ? 1 : 0) + (slow ? 1 : 0) + (late ? 1 : 0);
+  if (kinds == 0 && !at && !network && !factor && !delay && !lasts) return false;
+  const auto complain = [&](std::string_view key, std::string_view message) {
+    v.complain(key, Problem::contradiction, std::string(message));
+  };
+  if (kinds != 1) {
+    complain("",
+             "a fault of the cluster has one of host_down, link_down, slow_link and late_libvirt; "
+             "write one item for each");
+  } else if (!at) {
+    complain("", "it says what goes wrong but not when; give at: TIME too");
+  } else if (network && !link && !slow) {
+    complain("network", "only a link has a network; leave it out, or write link_down or slow_link");
+  } else if (factor != slow) {
+    complain(slow ? "slow_link" : "factor",
+             slow ? "says which link but not how slow; give factor: SHARE too"
+                  : "only a slow link has a factor; leave it out, or write slow_link");
+  } else if (delay && !late) {
+    complain("delay", "only late answers have a delay; leave it out, or write late_libvirt");
+  } else if (late && !delay && !lasts) {
+    complain("late_libvirt",
+             "says neither how late the answers are nor when they come again; give delay: TIME or "
+             "for: TIME too");
+  }
+  return true;
+}
+
+/// The keys of a fault of a phase; true if any was given. `alone`: there are no others, so that
+/// some of these are required.
+template <class Visitor>
+bool describe_phase_fault(Visitor& v, Fault& fault, bool alone) {
+  const bool there = !fault.vm.text.empty();
+  constexpr std::string_view otherwise = "none; required where nothing else goes wrong";
+  bool phase = true;
+  bool vms = true;
+  if (alone) {
     v.required("phase", fault.phase, Word{}, "The phase.");
     v.required("vm", fault.vm, VmNames{}, "The VMs.");
-    const bool fails =
-        v.optional("fail", fault.fail, Word{}, "Whether it fails the first time or always.");
-    const bool stalls =
-        v.optional("stall", fault.stall, any_time, "Additional time that it takes.");
-    if (!fails && !stalls) {
-      v.complain("", Problem::contradiction,
-                 "this fault does nothing; give fail: once, fail: always or stall: TIME");
-    } else if (fault.fail != PhaseFault::Fail::no && fault.stall > Duration::zero()) {
-      v.complain("stall", Problem::contradiction,
-                 "a phase either fails or stalls; write two faults for both");
-    }
+  } else {
+    v.present_if(there);
+    phase = v.optional_as("phase", fault.phase, Word{}, otherwise, "The phase.");
+    v.present_if(there);
+    vms = v.optional_as("vm", fault.vm, VmNames{}, otherwise, "The VMs.");
   }
-  v.unsupported({"at", "host_down", "link_down"});
+  v.present_if(there);
+  const bool fails =
+      v.optional("fail", fault.fail, Word{}, "Whether it fails the first time or always.");
+  v.present_if(there);
+  const bool stalls = v.optional("stall", fault.stall, any_time, "Additional time that it takes.");
+  if (!alone) return phase || vms || fails || stalls;
+  if (!fails && !stalls) {
+    v.complain("", Problem::contradiction,
+               "this fault does nothing; give fail: once, fail: always or stall: TIME");
+  } else if (fault.fail != Fault::Fail::no && fault.stall > Duration::zero()) {
+    v.complain("stall", Problem::contradiction,
+               "a phase either fails or stalls; write two faults for both");
+  }
+  return true;
+}
+
+template <class Visitor>
+void describe(Visitor& v, Fault& fault) {
+  v.about(
+      "Something that goes wrong: a phase of a VM's migration fails, or takes longer; a host or a "
+      "link goes down, or is slow; or the controller goes down.");
+  const bool of_controller = describe_controller_fault(v, fault);
+  const bool of_cluster = describe_cluster_fault(v, fault);
+  const bool of_phase = describe_phase_fault(v, fault, !of_controller && !of_cluster);
+  if ((of_controller ? 1 : 0) + (of_cluster ? 1 : 0) + (of_phase ? 1 : 0) > 1) {
+    v.complain(of_controller ? "journal" : "", Problem::contradiction,
+               fmt::format("{}; write two faults for both",
+                           !of_controller ? "a phase of a VM is no host"
+                           : of_phase     ? "the controller is no phase of a VM"
+                                          : "the controller is no host"));
+  }
 }
 
 template <class Visitor>

@@ -33,6 +33,7 @@ template <class Quantity>
 Between(Quantity, Quantity) -> Between<Quantity>;
 
 inline constexpr Between<Duration> any_time{Duration::zero(), limits::time};
+inline constexpr Between<Duration> some_time{Duration::nanoseconds(1), limits::time};
 inline constexpr Between<Bytes> any_size{Bytes(0), limits::memory};
 inline constexpr Between<Bandwidth> any_speed{Bandwidth(), limits::bandwidth};
 /// A bandwidth of zero would never end.
@@ -184,8 +185,13 @@ struct EnumWords<Phase> {
   static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>
-struct EnumWords<PhaseFault::Fail> {
+struct EnumWords<Fault::Fail> {
   static constexpr std::array<std::string_view, 3> words = {"no", "once", "always"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<Fault::LastRecord> {
+  static constexpr std::array<std::string_view, 3> words = {"torn", "whole", "missing"};
   static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 

@@ -424,11 +424,14 @@ class Expander {
       add(constraint.apart, "apart");
     }
     for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
-      if (scenario_.faults[i].journal > 0) {
-        fault_vms_.push_back(std::nullopt);
-        continue;
-      }
-      fault_vms_.push_back(resolve(*vms_, "vms", scenario_.faults[i].vm, at("faults", i, "vm")));
+      const Fault& fault = scenario_.faults[i];
+      const bool of_phase = fault.journal == 0 && !fault.of_cluster();
+      fault_vms_.push_back(of_phase ? resolve(*vms_, "vms", fault.vm, at("faults", i, "vm"))
+                                    : std::optional<ItemRanges>());
+      const auto [key, hosts] = faulty_hosts(fault);
+      fault_hosts_.push_back(fault.of_cluster()
+                                 ? resolve(*hosts_, host_list, *hosts, at("faults", i, key))
+                                 : std::optional<ItemRanges>());
     }
     split_and_sums();
   }
@@ -477,6 +480,7 @@ class Expander {
     }
     std::uint64_t faults = 0;
     for (const auto& vms : fault_vms_) faults += vms ? vms->size() : 0;
+    for (const auto& hosts : fault_hosts_) faults += hosts ? hosts->size() : 0;
     if (faults > limits::faults) {
       problems_.add(Problem::too_many, {{"faults"}},
                     fmt::format("{} faults in all; write at most {}", faults, limits::faults));
@@ -910,9 +914,13 @@ class Expander {
 
   void expand_faults() {
     for (std::size_t i = 0; i < scenario_.faults.size(); ++i) {
-      const PhaseFault& fault = scenario_.faults[i];
+      const Fault& fault = scenario_.faults[i];
       if (fault.journal > 0) {
-        out_.controller_downs.push_back({fault.journal, fault.controller_down});
+        out_.controller_downs.push_back({fault.journal, fault.controller_down, fault.last_record});
+        continue;
+      }
+      if (fault.of_cluster()) {
+        expand_cluster_fault(i, fault);
         continue;
       }
       const bool needs_function =
@@ -946,6 +954,46 @@ class Expander {
                      [](const ControllerDownSpec& x, const ControllerDownSpec& y) {
                        return x.record < y.record;
                      });
+  }
+
+  /// The key that names the hosts of a fault of the cluster, and they.
+  static std::pair<std::string_view, const Reference*> faulty_hosts(const Fault& fault) {
+    if (!fault.host_down.text.empty()) return {"host_down", &fault.host_down};
+    if (!fault.link_down.text.empty()) return {"link_down", &fault.link_down};
+    if (!fault.slow_link.text.empty()) return {"slow_link", &fault.slow_link};
+    return {"late_libvirt", &fault.late_libvirt};
+  }
+
+  void expand_cluster_fault(std::size_t index, const Fault& fault) {
+    using Kind = ClusterFaultSpec::Kind;
+    ClusterFaultSpec spec;
+    spec.kind = !fault.host_down.text.empty()   ? Kind::host_down
+                : !fault.link_down.text.empty() ? Kind::link_down
+                : !fault.slow_link.text.empty() ? Kind::slow_link
+                                                : Kind::late_libvirt;
+    spec.from = TimePoint::at(fault.at);
+    if (fault.lasts > Duration::zero()) spec.until = spec.from + fault.lasts;
+    spec.factor = fault.factor;
+    spec.delay = fault.delay;
+    if (!fault.network.empty()) {
+      const auto named = std::find_if(out_.networks.begin(), out_.networks.end(),
+                                      [&](const Network& n) { return n.name == fault.network; });
+      if (named == out_.networks.end()) {
+        std::string names;
+        for (const Network& network : out_.networks) {
+          names += (names.empty() ? "" : ", ") + network.name;
+        }
+        problems_.add(Problem::unknown_reference, at("faults", index, "network"),
+                      fmt::format("there is no network '{}'; there are: {}", fault.network, names));
+        return;
+      }
+      spec.network = static_cast<std::uint32_t>(named - out_.networks.begin());
+    }
+    if (!fault_hosts_[index]) return;
+    for (const std::uint32_t host : fault_hosts_[index]->items()) {
+      spec.host = HostId{host};
+      out_.cluster_faults.push_back(spec);
+    }
   }
 
   void expand_constraints() {
@@ -1005,6 +1053,7 @@ class Expander {
   std::vector<std::vector<std::optional<ItemRanges>>> constraint_vms_;
   std::map<std::string, HostList> host_lists_;  ///< by the texts of `to` and `evacuate`
   std::vector<std::optional<ItemRanges>> fault_vms_;
+  std::vector<std::optional<ItemRanges>> fault_hosts_;
   std::vector<bool> moved_;
 };
 

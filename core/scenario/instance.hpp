@@ -86,7 +86,7 @@ struct MoveSpec {
 struct FaultSpec {
   Phase phase = Phase::migration;
   VmId vm;
-  PhaseFault::Fail fail = PhaseFault::Fail::no;
+  Fault::Fail fail = Fault::Fail::no;
   Duration stall;
 };
 
@@ -94,6 +94,19 @@ struct FaultSpec {
 struct ControllerDownSpec {
   std::uint64_t record = 1;
   Duration away;
+  Fault::LastRecord last_record = Fault::LastRecord::torn;
+};
+
+/// Something that goes wrong with one host or its links from a time on.
+struct ClusterFaultSpec {
+  enum class Kind { host_down, link_down, slow_link, late_libvirt } kind = Kind::host_down;
+  HostId host;
+  /// Index in `networks`, of a link; none: all of them.
+  std::optional<std::uint32_t> network = std::nullopt;
+  TimePoint from;
+  TimePoint until = TimePoint::never();
+  Ratio factor = Ratio(0);           ///< of a slow link, above 0
+  Duration delay = Duration::zero();  ///< of late answers; zero: no answer before `until`
 };
 
 /// A constraint with its VMs, each once.
@@ -111,8 +124,9 @@ struct Instance {
   std::vector<MoveSpec> moves;  ///< of all migrations that are not `at: never`
   std::vector<ConstraintSpec> constraints;
   std::vector<FaultSpec> faults;
+  std::vector<ClusterFaultSpec> cluster_faults;
   std::vector<ControllerDownSpec> controller_downs;  ///< by rising record
-  std::vector<Network> networks;  ///< the cluster's, or the platform's
+  std::vector<Network> networks;                     ///< the cluster's, or the platform's
 };
 
 /// Expands and draws. Never fails on a scenario that the reader accepted.

@@ -22,10 +22,10 @@ struct AttachCost {
 };
 
 struct HypervisorCosts {
-  Duration prepare;     ///< start of the destination's QEMU, before memory flows
-  Duration finish;      ///< from the last byte to the guest running there; part of the downtime
-  Duration clean_up;    ///< after the switch-over until the call returns; not downtime
-  Ratio serial;         ///< share of each control operation that a host runs one at a time
+  Duration prepare;   ///< start of the destination's QEMU, before memory flows
+  Duration finish;    ///< from the last byte to the guest running there; part of the downtime
+  Duration clean_up;  ///< after the switch-over until the call returns; not downtime
+  Ratio serial;       ///< share of each control operation that a host runs one at a time
   /// Whether a VM's two devices are plugged, and unplugged, at the same time.
   bool devices_at_once = true;
   Duration set_status;  ///< a status change of a VM (set_pre_migration, set_post_migration)
@@ -36,6 +36,9 @@ struct HypervisorCosts {
   Duration pin_per_gib;  ///< registering guest memory (rdma with pin_all)
   /// Guest paused while post-copy takes it to its new host, in place of `finish`; zero: not known.
   Duration postcopy_switch;
+  /// How long a silent host or link is waited for. libvirt: `keepalive_interval` x
+  /// (`keepalive_count` + 1) of qemu.conf and libvirtd.conf, by default 5 s and 5.
+  Duration keepalive = Duration::milliseconds(30'000);
 };
 
 /// One migration stream of a transport.

@@ -64,9 +64,10 @@ enum class Problem : std::uint8_t {
   fault_without_move,  ///< a fault in a migration that does not take place
   small_topology,      ///< a network with too few places for the hosts
   // a cluster
-  not_in_cluster,  ///< a host or VM of the scenario that the cluster file does not have
-  no_device,       ///< the cluster file names no device where the scenario has one
-  no_ranks,        ///< a job that cooperates, where no ranks run
+  not_in_cluster,   ///< a host or VM of the scenario that the cluster file does not have
+  no_device,        ///< the cluster file names no device where the scenario has one
+  no_ranks,         ///< a job that cooperates, where no ranks run
+  pretended_fault,  ///< a fault that only pretended worlds have
   // settings and studies
   bad_setting,     ///< not `path=value`, or the value is not YAML
   unmatched_path,  ///< a path that matches nothing

@@ -99,6 +99,7 @@ std::string_view to_name(Problem problem) {
     FERRY_PROBLEM(not_in_cluster)
     FERRY_PROBLEM(no_device)
     FERRY_PROBLEM(no_ranks)
+    FERRY_PROBLEM(pretended_fault)
     FERRY_PROBLEM(bad_setting)
     FERRY_PROBLEM(unmatched_path)
     FERRY_PROBLEM(not_varied)

@@ -164,15 +164,40 @@ struct Constraint {
   Duration deadline;  ///< from the first migration's start to the end of all; zero: not this one
 };
 
-/// `{phase: attach_vf, vm: vm3, fail: once}` or `{phase: migration, vm: vm1, stall: 10s}`
-struct PhaseFault {
+/// One of `{phase: attach_vf, vm: vm3, fail: once}`, `{phase: migration, vm: vm1, stall: 10s}`,
+/// `{journal: 7, controller_down: 5s}` and `{at: 3s, host_down: host4}` with its relatives; the
+/// members of the others are empty.
+struct Fault {
+  // of a phase
   Phase phase = Phase::migration;
   Reference vm;
   enum class Fail { no, once, always } fail = Fail::no;
   Duration stall;
-  /// Above 0: instead of all that, the controller goes down as it writes this record of its journal...
+
+  // of the controller: it goes down as it writes this record of its journal; 0: it does not
   std::uint32_t journal = 0;
-  Duration controller_down;  ///< ... and after this time another one resumes
+  Duration controller_down;  ///< after this time another one resumes
+  enum class LastRecord {
+    torn,     ///< half of it is on disk
+    whole,    ///< it is on disk, and what it announces is not done
+    missing,  ///< nothing of it: what the one before announced may have been done
+  } last_record = LastRecord::torn;
+
+  // of the cluster: hosts, one of the four
+  Duration at;
+  Reference host_down;
+  Reference link_down;
+  Reference slow_link;
+  Reference late_libvirt;
+  std::string network;  ///< of a link; empty: every network
+  Ratio factor;         ///< of a slow link: what is left of its bandwidth
+  Duration delay;       ///< of late answers; zero: no answer until it is over
+  Duration lasts;       ///< the key `for`; zero: until the end of the run
+
+  [[nodiscard]] bool of_cluster() const {
+    return !host_down.text.empty() || !link_down.text.empty() || !slow_link.text.empty() ||
+           !late_libvirt.text.empty();
+  }
 };
 
 struct Outputs {
@@ -191,7 +216,7 @@ struct Scenario {
   std::vector<Migration> migrations;
   Schedule schedule;
   std::vector<Constraint> constraints;
-  std::vector<PhaseFault> faults;
+  std::vector<Fault> faults;
   Outputs outputs;
 };
 

@@ -1,8 +1,8 @@
 #include "core/topology/inventory.hpp"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "core/units/check.hpp"
 
@@ -15,7 +15,8 @@ Demand Demand::of(const VmSpec& vm) {
           .ivshmem = vm.ivshmem};
 }
 
-Inventory::Inventory(const Instance& instance) : instance_(instance) {
+Inventory::Inventory(const Instance& instance)
+    : instance_(instance), closed_(instance.hosts.size(), false) {
   free_.reserve(instance.hosts.size());
   for (const HostSpec& host : instance.hosts) {
     free_.push_back({host.memory, host.cores, host.virtual_functions, host.ivshmem});
@@ -54,8 +55,8 @@ std::optional<VmId> Inventory::kept_away_by(VmId vm, HostId host) const {
 bool Inventory::fits(VmId vm, HostId host) const {
   const Demand demand = Demand::of(instance_.vms[vm.index]);
   const Free& left = free_[host.index];
-  return find(vm, host) == nullptr && demand.memory <= left.memory && demand.cores <= left.cores &&
-         (!demand.virtual_function || left.virtual_functions > 0) &&
+  return !closed_[host.index] && find(vm, host) == nullptr && demand.memory <= left.memory &&
+         demand.cores <= left.cores && (!demand.virtual_function || left.virtual_functions > 0) &&
          demand.ivshmem <= left.ivshmem && !kept_away_by(vm, host);
 }
 
@@ -65,6 +66,7 @@ std::optional<std::string> Inventory::refusal(VmId vm, HostId host) const {
   const Demand demand = Demand::of(instance_.vms[vm.index]);
   const Free& left = free_[host.index];
   if (find(vm, host) != nullptr) return fmt::format("{} is where it runs", spec.name);
+  if (closed_[host.index]) return fmt::format("{} does not answer", spec.name);
   if (const std::optional<VmId> other = kept_away_by(vm, host)) {
     return fmt::format("{} has {}, which must stay apart", spec.name,
                        instance_.vms[other->index].name);
@@ -146,8 +148,8 @@ std::vector<HostId> Inventory::hosts_of(VmId vm) const {
 
 const Inventory::Holding* Inventory::find(VmId vm, HostId host) const {
   const std::vector<Holding>& held = holdings_[vm.index];
-  const auto found = std::find_if(held.begin(), held.end(),
-                                  [&](const Holding& h) { return h.host == host; });
+  const auto found =
+      std::find_if(held.begin(), held.end(), [&](const Holding& h) { return h.host == host; });
   return found == held.end() ? nullptr : &*found;
 }
 

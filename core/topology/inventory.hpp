@@ -53,6 +53,9 @@ class Inventory {
   /// use. False if none is free.
   bool replace_virtual_function(VmId vm, HostId host);
 
+  /// From now on nothing fits on `host`; what is held there stays until it is released.
+  void close(HostId host) { closed_[host.index] = true; }
+
   [[nodiscard]] bool holds(VmId vm, HostId host) const;
   /// Number of the virtual function that `vm` holds on `host`, if any.
   [[nodiscard]] std::optional<std::uint32_t> virtual_function(VmId vm, HostId host) const;
@@ -73,6 +76,7 @@ class Inventory {
   const Instance& instance_;
   std::vector<Free> free_;                                  ///< by host
   std::vector<std::vector<std::uint32_t>> free_functions_;  ///< by host, descending numbers
+  std::vector<bool> closed_;                                ///< by host
   std::vector<std::vector<Holding>> holdings_;              ///< by VM
   std::map<VmId, std::vector<std::size_t>> apart_;  ///< the `apart` constraints with this VM
   std::map<std::pair<std::size_t, HostId>, std::vector<VmId>> kept_apart_;  ///< who is there

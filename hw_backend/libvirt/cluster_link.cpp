@@ -95,4 +95,14 @@ void ClusterLink::connect_all(TimePoint deadline) {
   if (!missing.empty()) throw WorldError(missing);
 }
 
+Result<> ClusterLink::reachable(HostId host, TimePoint deadline) {
+  return calls_.run<void>("a connection to " + name(host), deadline,
+                          [connections = connections_[host.index]]() -> Result<> {
+                            if (const auto open = connections->control(); !open) {
+                              return tl::unexpected(open.error());
+                            }
+                            return {};
+                          });
+}
+
 }  // namespace ferry

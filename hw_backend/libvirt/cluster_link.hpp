@@ -64,6 +64,9 @@ class ClusterLink {
     return calls_.run_all<T>(what, deadline, std::move(bodies));
   }
 
+  /// Whether `host` has a connection, or takes a new one. Counted for nobody.
+  [[nodiscard]] Result<> reachable(HostId host, TimePoint deadline);
+
   /// Starts a call that nobody waits for; `body` tells of its end itself.
   void start(VmId vm, HostId host, const std::string& what,
              std::function<void(HostConnections&)> body);

@@ -32,6 +32,7 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
                                  TransferObserver& observer, TimePoint deadline) override;
   [[nodiscard]] bool devices_at_once() const override { return true; }
   [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  [[nodiscard]] bool reachable(HostId host) const override;
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
   void set_ranks_running(VmId /*vm*/, bool /*running*/) override {}
@@ -42,7 +43,8 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
     /// `unplugging` is only inferred from what an earlier controller left: it may have been
     /// attached again instead, which nobody can be asked.
     bool inferred = false;
-    bool plugging = false;  ///< an `attach` has not returned
+    bool plugging = false;          ///< an `attach` has not returned
+    std::optional<TimePoint> gone;  ///< when this controller saw its latest unplug end
     /// Of an attach that its caller has left: libvirt still works on it.
     std::shared_ptr<std::atomic<bool>> left_plug;
     std::string unplugged;         ///< the device as it was; empty: not known
@@ -79,6 +81,8 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
                               const TransferOptions& options, TransferObserver& observer,
                               TimePoint deadline);
   Result<> note_gone(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
+  /// Waits until QEMU can take the device again from which it was taken on this host.
+  Result<> await_memory_freed(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
   Result<> plug_in(VmId vm, DeviceKind kind, const VmPlace& place, TimePoint deadline);
   Result<> await_usable(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
 

@@ -42,15 +42,21 @@ tl::unexpected<Failure> ended_from_elsewhere(const std::string& what) {
   return failure(FailureKind::failed, "the " + what + " was cancelled from elsewhere");
 }
 
+struct Carrier {
+  std::uint32_t network = 0;
+  Bandwidth bandwidth;  ///< zero: no network carries it
+};
+
 /// The fastest that one stream gets: no stream is faster than the link below it.
-/// Streams do not share links here. Zero if no network carries it.
-Bandwidth path_bandwidth(const Instance& instance, const Platform& platform,
-                         const TransferOptions& options) {
+/// Streams do not share links here.
+Carrier carrier_of(const Instance& instance, const Platform& platform,
+                   const TransferOptions& options) {
   const std::vector<Network>& networks =
       instance.networks.empty() ? platform.networks : instance.networks;
-  for (const Network& network : networks) {
-    if (std::ranges::find(network.carries, options.transport) == network.carries.end()) continue;
-    return std::min(stream_bandwidth(platform, options), network.link.bandwidth);
+  for (std::uint32_t i = 0; i < networks.size(); ++i) {
+    const std::vector<Transport>& carries = networks[i].carries;
+    if (std::ranges::find(carries, options.transport) == carries.end()) continue;
+    return {i, std::min(stream_bandwidth(platform, options), networks[i].link.bandwidth)};
   }
   return {};
 }
@@ -59,7 +65,9 @@ Bandwidth path_bandwidth(const Instance& instance, const Platform& platform,
 
 struct FakeHypervisor::Move {
   VmId vm;
+  HostId source;
   HostId destination;
+  std::uint32_t network;
   const TransferOptions& options;
   TransferObserver& observer;
   TimePoint deadline;
@@ -75,14 +83,19 @@ struct FakeHypervisor::Move {
   [[nodiscard]] Bandwidth bandwidth() const { return std::min(path, compressor.most()); }
   /// At which guest memory goes.
   [[nodiscard]] Bandwidth guest_bandwidth() const { return bandwidth() / compressor.factor(); }
-  /// What may be left when the guest is paused; as QEMU, without regard to compression.
-  [[nodiscard]] Bytes threshold() const { return bandwidth() * options.downtime_limit; }
+  /// What may be left when the guest is paused; as QEMU, without regard to compression. `share`: of
+  /// the path's bandwidth that there is now.
+  [[nodiscard]] Bytes threshold(Ratio share) const {
+    return bandwidth() * share.value() * options.downtime_limit;
+  }
+  [[nodiscard]] LinkPair links() const { return {network, source, destination}; }
 };
 
 FakeHypervisor::FakeHypervisor(const Instance& instance, const Platform& platform, Clock& clock,
                                Executor& executor)
     : instance_(instance),
       platform_(platform),
+      faults_(instance),
       clock_(clock),
       executor_(executor),
       mutex_(executor.make_mutex()) {
@@ -95,6 +108,7 @@ FakeHypervisor::FakeHypervisor(const Instance& instance, const Platform& platfor
     const VmSpec& vm = instance_.vms[i];
     Guest& guest = guests_.emplace_back(
         Guest{.host = vm.host,
+              .since = TimePoint::start(),
               .devices = {},
               .dirty_log = DirtyLog({vm.working_set, vm.idle_dirty_rate, vm.dirty_rate}),
               .changed = executor.make_condition()});
@@ -121,11 +135,13 @@ FakeHypervisor::~FakeHypervisor() {
 Result<> FakeHypervisor::set_status(VmId vm, Phase phase, TimePoint deadline) {
   check(phase == Phase::set_pre_migration || phase == Phase::set_post_migration,
         "a VM's status is set before and after its migration only");
-  return control(inspect(vm).host, platform_.hypervisor.set_status,
+  if (Result<> there = not_lost(vm); !there) return there;
+  return control(inspect(vm).host, vm, platform_.hypervisor.set_status,
                  std::string(to_name(phase)) + " of " + name(vm), deadline);
 }
 
 Result<> FakeHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   std::unique_ptr<Task> former;  // has ended, or is about to: joined after the lock
   {
     const Lock lock(*mutex_);
@@ -145,6 +161,7 @@ Result<> FakeHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
 }
 
 Result<> FakeHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   {
     const Lock lock(*mutex_);
     const DeviceState state = device(vm, kind).state;
@@ -158,37 +175,48 @@ Result<> FakeHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint dead
 
 Result<> FakeHypervisor::wait_until_gone(VmId vm, DeviceKind kind, TimePoint deadline) {
   const Lock lock(*mutex_);
+  const HostId host = guest(vm).host;
+  const std::string what = operation("detach", kind) + " of " + name(vm);
+  const ClusterFaults::Wait wait = faults_.wait_for({&host, 1}, clock_.now(), TimePoint::never(),
+                                                    platform_.hypervisor.keepalive);
   while (device(vm, kind).state == DeviceState::unplugging) {
-    const Wake wake = guest(vm).changed->wait_until(*mutex_, deadline);
-    if (wake != Wake::ready) return ended(wake, operation("detach", kind) + " of " + name(vm));
+    const Wake wake = guest(vm).changed->wait_until(*mutex_, std::min(deadline, wait.until));
+    if (wake == Wake::timed_out && wait.until <= deadline) {
+      return tl::unexpected(went_down(host, vm, what));
+    }
+    if (wake != Wake::ready) return ended(wake, what);
   }
   return {};
 }
 
 void FakeHypervisor::unplug(VmId vm, DeviceKind kind) {
   const HostId host = inspect(vm).host;  // a VM with a device does not move
-  const Result<> done = control(host, unplug_cost(platform_.hypervisor, kind),
+  const Result<> done = control(host, vm, unplug_cost(platform_.hypervisor, kind),
                                 operation("detach", kind) + " of " + name(vm), TimePoint::never());
-  if (!done) return;  // the world ends
   const Lock lock(*mutex_);
-  device(vm, kind).state = DeviceState::absent;
-  use(host, vm, kind, false);
+  if (done && !guest(vm).lost) {  // else the world ends, or the host went down
+    device(vm, kind).state = DeviceState::absent;
+    use(host, vm, kind, false);
+  }
   guest(vm).changed->notify_all();
 }
 
 Result<> FakeHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
+  if (Result<> there = not_lost(vm); !there) return there;
   HostId host;
   {
     const Lock lock(*mutex_);
+    note_losses();
     if (device(vm, kind).state == DeviceState::attached) return {};
     if (Result<> allowed = may_plug(vm, kind); !allowed) return allowed;
     host = guest(vm).host;
     device(vm, kind).state = DeviceState::plugging;
     use(host, vm, kind, true);
   }
-  Result<> done = control(host, plug_cost(platform_.hypervisor, instance_.vms[vm.index], kind),
+  Result<> done = control(host, vm, plug_cost(platform_.hypervisor, instance_.vms[vm.index], kind),
                           operation("attach", kind) + " of " + name(vm), deadline);
   const Lock lock(*mutex_);
+  if (guest(vm).lost) return done;  // and what it held is given back
   device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
   if (!done) use(host, vm, kind, false);
   guest(vm).changed->notify_all();
@@ -246,21 +274,26 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
                                                const TransferOptions& options,
                                                TransferObserver& observer, TimePoint deadline) {
   check(destination.index < hosts_.size(), "the destination is a host of the world");
+  HostId source;
   {
     const Lock lock(*mutex_);
+    note_losses();
     if (Result<> allowed = may_move(vm, destination, options); !allowed) {
       return tl::unexpected(allowed.error());
     }
+    source = guest(vm).host;
     guest(vm).moving = guest(vm).may_abort = true;
     guest(vm).aborted = false;
   }
-  const Bandwidth bandwidth =
-      std::min(path_bandwidth(instance_, platform_, options), options.bandwidth_limit);
+  const Carrier carrier = carrier_of(instance_, platform_, options);
+  const Bandwidth bandwidth = std::min(carrier.bandwidth, options.bandwidth_limit);
   check(bandwidth > Bandwidth() && !bandwidth.is_unlimited(), "a migration stream has a speed");
   const VmSpec& spec = instance_.vms[vm.index];
   const Bytes written = spec.memory * (1.0 - spec.zero.value());
   Move move{vm,
+            source,
             destination,
+            carrier.network,
             options,
             observer,
             deadline,
@@ -270,9 +303,14 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
                        written, Bytes(), std::min(spec.working_set, written)),
             Stalls(options)};
   Result<TransferReport> report = transfer(move);
-  if (!report) set_running(vm, true);  // where it was
+  const bool gone = !report && report.error().kind == FailureKind::lost;
+  if (!report && !gone) set_running(vm, true);  // where it was
   set_throttle(vm, Ratio(0));
   const Lock lock(*mutex_);
+  if (gone) {
+    guest(vm).lost = true;
+    guest(vm).running = false;
+  }
   guest(vm).moving = guest(vm).may_abort = false;
   guest(vm).changed->notify_all();
   return report;
@@ -281,6 +319,7 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
 Result<> FakeHypervisor::may_move(VmId vm, HostId destination,
                                   const TransferOptions& options) const {
   const Guest& moved = guest(vm);
+  if (is_lost(vm)) return failure(FailureKind::lost, name(vm) + " runs nowhere");
   for (const DeviceKind kind : all_devices) {
     if (moved.devices[static_cast<std::size_t>(kind)].state == DeviceState::absent) continue;
     return failure(FailureKind::refused, name(vm) + " has an attached " +
@@ -291,7 +330,7 @@ Result<> FakeHypervisor::may_move(VmId vm, HostId destination,
   if (moved.host == destination) {
     return failure(FailureKind::refused, name(vm) + " is on " + name(destination) + " already");
   }
-  if (path_bandwidth(instance_, platform_, options) == Bandwidth()) {
+  if (carrier_of(instance_, platform_, options).bandwidth == Bandwidth()) {
     return failure(FailureKind::refused,
                    "no network carries " + std::string(to_name(options.transport)));
   }
@@ -303,14 +342,14 @@ Result<TransferReport> FakeHypervisor::transfer(Move& move) {
   const VmSpec& vm = instance_.vms[move.vm.index];
   TransferReport report;
 
-  if (Result<> done =
-          control(move.destination, costs.prepare, "prepare for " + move.what, move.deadline);
+  if (Result<> done = control(move.destination, move.vm, costs.prepare, "prepare for " + move.what,
+                              move.deadline);
       !done) {
     return tl::unexpected(done.error());
   }
   if (move.pins_all()) {
     const Duration cost = costs.pin_per_gib * vm.memory.to_gibi();
-    if (Result<> done = pass_moving(move, cost); !done) {
+    if (Result<> done = pass_moving(move, clock_.now() + cost); !done) {
       return tl::unexpected(done.error());
     }
   }
@@ -333,7 +372,11 @@ Result<TransferReport> FakeHypervisor::transfer(Move& move) {
   report.note = move.stalls.note();
   // The VM runs on its destination: nothing can be undone, so nobody may end this wait.
   const Uncancellable rest(executor_);
-  clock_.sleep_until(clock_.now() + costs.clean_up);
+  if (Result<> done = pass(move.destination, move.vm, clock_.now() + costs.clean_up, move.what,
+                           TimePoint::never());
+      !done) {
+    return tl::unexpected(done.error());
+  }
   return report;
 }
 
@@ -346,7 +389,8 @@ Result<FakeHypervisor::After> FakeHypervisor::pre_copy(Move& move, TransferRepor
     guest(move.vm).dirty_log.take(clock_.now());
     if (move.options.auto_converge) converge.emplace(clock_.now());
   }
-  while (pending > move.threshold()) {
+  const auto threshold = [&] { return move.threshold(faults_.share(move.links(), clock_.now())); };
+  while (pending > threshold()) {
     if (report.rounds >= move.stalls.round_limit()) {
       switch (move.stalls.next()) {
         case OnStall::postcopy: return After::post_copy;
@@ -357,7 +401,7 @@ Result<FakeHypervisor::After> FakeHypervisor::pre_copy(Move& move, TransferRepor
           return failure(FailureKind::failed,
                          move.what + " has not converged after " + std::to_string(report.rounds) +
                              " rounds: " + to_text(pending) + " are still to be sent, and only " +
-                             to_text(move.threshold()) + " fit in the downtime limit" +
+                             to_text(threshold()) + " fit in the downtime limit" +
                              (move.stalls.note().empty() ? "" : "; it ") + move.stalls.note());
       }
     }
@@ -383,24 +427,34 @@ Result<FakeHypervisor::Round> FakeHypervisor::send_round(const Move& move, Bytes
   Guest& moved = guest(move.vm);
   const Bandwidth bandwidth = move.guest_bandwidth();
   const TimePoint start = clock_.now();
+  const TimePoint breaks = faults_.breaks(move.links(), start, platform_.hypervisor.keepalive);
   for (;;) {
     const TimePoint now = clock_.now();
-    const Bytes sent = std::min(pending, bandwidth * (now - start));
+    const Ratio share = faults_.share(move.links(), now);
+    const Bytes sent = std::min(pending, bandwidth * faults_.carried(move.links(), start, now));
     const Bytes left = pending - sent;
     const Bytes dirty = moved.dirty_log.dirty(now);
-    if (left == Bytes() || left + dirty <= move.threshold()) {
+    if (left == Bytes() || left + dirty <= move.threshold(share)) {
       return Round{sent, left, moved.dirty_log.take(now), now - start};
     }
-    const RoundState state{
-        left,      dirty,           moved.dirty_log.rate(), moved.dirty_log.working_set(),
-        bandwidth, move.threshold()};
-    const Duration foreseen = time_to_switch_over(state).value_or(left / bandwidth);
-    // At least a nanosecond: rounding must not make a loop without waiting of this one.
-    const TimePoint next = now + std::max(foreseen, Duration::nanoseconds(1));
+    TimePoint next = faults_.next_change(move.links(), now);
+    if (share > Ratio(0)) {
+      const Bandwidth now_there = bandwidth * share.value();
+      const RoundState state{left,
+                             dirty,
+                             moved.dirty_log.rate(),
+                             moved.dirty_log.working_set(),
+                             now_there,
+                             move.threshold(share)};
+      const Duration foreseen = time_to_switch_over(state).value_or(left / now_there);
+      // At least a nanosecond: rounding must not make a loop without waiting of this one.
+      next = std::min(next, now + std::max(foreseen, Duration::nanoseconds(1)));
+    }
     if (moved.aborted) return ended_from_elsewhere(move.what);
+    if (now >= breaks) return tl::unexpected(network_failed(move));
     if (now >= move.deadline) return ended(Wake::timed_out, move.what);
     // `ready` means that the ranks stopped or went on, so that the round is to be foreseen anew.
-    const Wake wake = moved.changed->wait_until(*mutex_, std::min(next, move.deadline));
+    const Wake wake = moved.changed->wait_until(*mutex_, std::min({next, breaks, move.deadline}));
     if (wake == Wake::cancelled) return ended(wake, move.what);
   }
 }
@@ -409,15 +463,15 @@ Result<> FakeHypervisor::stop_and_copy(const Move& move, TransferReport& report,
   const TimePoint start = clock_.now();
   const Bytes sent = move.compressor.on_network(pending);
   set_running(move.vm, false);
-  if (Result<> done = pass_moving(move, sent / move.bandwidth()); !done) return done;
+  if (Result<> done = pass_sending(move, sent); !done) return done;
   report.bytes += sent;
   ++report.rounds;
   const Duration time = clock_.now() - start;
-  if (Result<> done = pass_moving(move, platform_.hypervisor.finish); !done) {
+  if (Result<> done = pass_moving(move, clock_.now() + platform_.hypervisor.finish); !done) {
     return done;
   }
   if (Result<> done = commit(move); !done) return done;
-  arrive(move);
+  if (Result<> done = arrive(move); !done) return done;
   report.downtime = clock_.now() - start;
   move.observer.round_done(move.vm, {report.rounds, sent, time, Bytes()});
   return {};
@@ -429,12 +483,20 @@ Result<> FakeHypervisor::post_copy(Move& move, TransferReport& report, Bytes pen
   const Uncancellable rest(executor_);
   const TimePoint start = clock_.now();
   set_running(move.vm, false);
-  clock_.sleep_until(start + platform_.hypervisor.postcopy_switch);
-  arrive(move);
+  // Whatever fails from here on: its memory is on two hosts, and it runs on neither.
+  const auto lost = [](const Result<>& failed) {
+    return failure(FailureKind::lost, failed.error().reason);
+  };
+  for (const HostId host : {move.source, move.destination}) {
+    const Result<> switched = pass(host, move.vm, start + platform_.hypervisor.postcopy_switch,
+                                   move.what, TimePoint::never());
+    if (!switched) return lost(switched);
+  }
+  if (const Result<> done = arrive(move); !done) return lost(done);
   const TimePoint running = clock_.now();
   report.downtime = running - start;
   move.compressor.stop();
-  clock_.sleep_until(running + pending / move.bandwidth());
+  if (const Result<> done = pass_sending(move, pending); !done) return lost(done);
   report.bytes += pending;
   ++report.rounds;
   move.observer.round_done(move.vm, {report.rounds, pending, clock_.now() - running, Bytes()});
@@ -449,13 +511,16 @@ Result<> FakeHypervisor::commit(const Move& move) {
   return {};
 }
 
-void FakeHypervisor::arrive(const Move& move) {
+Result<> FakeHypervisor::arrive(const Move& move) {
   {
     const Lock lock(*mutex_);
+    if (is_lost(move.vm)) return tl::unexpected(went_down(move.source, move.vm, move.what));
     guest(move.vm).host = move.destination;
+    guest(move.vm).since = clock_.now();
   }
   set_throttle(move.vm, Ratio(0));
   set_running(move.vm, true);
+  return {};
 }
 
 void FakeHypervisor::set_throttle(VmId vm, Ratio share) {
@@ -483,13 +548,15 @@ VmInspection FakeHypervisor::inspect(VmId vm) const {
     const DeviceState state = seen.devices[static_cast<std::size_t>(kind)].state;
     return state == DeviceState::attached || state == DeviceState::unplugging;
   };
+  if (is_lost(vm)) return {seen.host, false, false, false, seen.moving};
   return {seen.host, seen.running, usable(DeviceKind::virtual_function),
           usable(DeviceKind::ivshmem), seen.moving};
 }
 
 Result<> FakeHypervisor::await_settled(VmId vm, TimePoint deadline) {
   const Lock lock(*mutex_);
-  const auto busy = [&seen = guest(vm)] {
+  const auto busy = [this, vm, &seen = guest(vm)] {
+    if (is_lost(vm)) return seen.moving;
     return seen.moving || std::ranges::any_of(seen.devices, [](const Device& device) {
              return device.state == DeviceState::plugging ||
                     device.state == DeviceState::unplugging;
@@ -516,38 +583,117 @@ Result<> FakeHypervisor::cancel_migration(VmId vm) {
   return {};
 }
 
-Result<> FakeHypervisor::control(HostId host, Duration cost, const std::string& what,
+Result<> FakeHypervisor::control(HostId host, VmId vm, Duration cost, const std::string& what,
                                  TimePoint deadline) {
+  const TimePoint asked = clock_.now();
   const Duration serial = cost * platform_.hypervisor.serial.value();
   if (serial > Duration::zero()) {
     FifoGate& gate = hosts_[host.index]->control;
-    if (const Wake wake = gate.enter(deadline); wake != Wake::ready) return ended(wake, what);
-    Result<> done = pass(serial, what, deadline);
+    const ClusterFaults::Wait wait =
+        faults_.wait_for({&host, 1}, asked, TimePoint::never(), platform_.hypervisor.keepalive);
+    const Wake wake = gate.enter(std::min(deadline, wait.until));
+    if (wake == Wake::timed_out && wait.until <= deadline) {
+      return tl::unexpected(went_down(host, vm, what));
+    }
+    if (wake != Wake::ready) return ended(wake, what);
+    Result<> done = pass(host, vm, clock_.now() + serial, what, deadline);
     gate.leave();
     if (!done) return done;
   }
-  return pass(cost - serial, what, deadline);
+  const TimePoint end = faults_.answered(host, asked, clock_.now() + (cost - serial));
+  return pass(host, vm, end, what, deadline);
 }
 
-Result<> FakeHypervisor::pass(Duration cost, const std::string& what, TimePoint deadline) {
-  const TimePoint end = clock_.now() + cost;
-  const Wake wake = clock_.sleep_until(std::min(end, deadline));
-  if (wake == Wake::cancelled || end > deadline) return ended(wake, what);
+Result<> FakeHypervisor::pass(HostId host, VmId vm, TimePoint end, const std::string& what,
+                              TimePoint deadline) {
+  const ClusterFaults::Wait wait =
+      faults_.wait_for({&host, 1}, clock_.now(), end, platform_.hypervisor.keepalive);
+  const Wake wake = clock_.sleep_until(std::min(wait.until, deadline));
+  if (wake == Wake::cancelled || wait.until > deadline) return ended(wake, what);
+  if (wait.silent) return tl::unexpected(went_down(host, vm, what));
   return {};
 }
 
-Result<> FakeHypervisor::pass_moving(const Move& move, Duration cost) {
-  const TimePoint end = clock_.now() + cost;
+Result<> FakeHypervisor::pass_moving(const Move& move, TimePoint end) {
+  const std::array<HostId, 2> hosts = {move.source, move.destination};
   const Lock lock(*mutex_);
+  const ClusterFaults::Wait wait =
+      faults_.wait_for(hosts, clock_.now(), end, platform_.hypervisor.keepalive);
   const Guest& moved = guest(move.vm);
   for (;;) {
     if (moved.aborted) return ended_from_elsewhere(move.what);
     const TimePoint now = clock_.now();
-    if (now >= std::min(end, move.deadline)) {
-      return end <= move.deadline ? Result<>{} : ended(Wake::timed_out, move.what);
+    if (now >= std::min(wait.until, move.deadline)) {
+      if (wait.until > move.deadline) return ended(Wake::timed_out, move.what);
+      if (wait.silent) return tl::unexpected(went_down(*wait.silent, move.vm, move.what));
+      return {};
     }
-    const Wake wake = moved.changed->wait_until(*mutex_, std::min(end, move.deadline));
+    const Wake wake = moved.changed->wait_until(*mutex_, std::min(wait.until, move.deadline));
     if (wake == Wake::cancelled) return ended(wake, move.what);
+  }
+}
+
+Result<> FakeHypervisor::pass_sending(const Move& move, Bytes bytes) {
+  const Lock lock(*mutex_);
+  Guest& moved = guest(move.vm);
+  const bool may_end = moved.may_abort;  // else it has been switched over
+  const TimePoint deadline = may_end ? move.deadline : TimePoint::never();
+  const TimePoint start = clock_.now();
+  const TimePoint end = faults_.carried_by(move.links(), start, bytes / move.bandwidth());
+  const TimePoint breaks = faults_.breaks(move.links(), start, platform_.hypervisor.keepalive);
+  for (;;) {
+    if (may_end && moved.aborted) return ended_from_elsewhere(move.what);
+    const TimePoint now = clock_.now();
+    if (now >= std::min({end, breaks, deadline})) {
+      if (end <= std::min(breaks, deadline)) return {};
+      if (breaks <= deadline) return tl::unexpected(network_failed(move));
+      return ended(Wake::timed_out, move.what);
+    }
+    const Wake wake = moved.changed->wait_until(*mutex_, std::min({end, breaks, deadline}));
+    if (wake == Wake::cancelled) return ended(wake, move.what);
+  }
+}
+
+// --- Hosts that go down ---
+
+Failure FakeHypervisor::went_down(HostId host, VmId vm, const std::string& what) const {
+  return {is_lost(vm) ? FailureKind::lost : FailureKind::failed,
+          name(host) + " does not answer: " + what + " has not ended"};
+}
+
+Failure FakeHypervisor::network_failed(const Move& move) const {
+  return {is_lost(move.vm) ? FailureKind::lost : FailureKind::failed,
+          "the network to " + name(move.destination) + " failed during the " + move.what};
+}
+
+bool FakeHypervisor::is_lost(VmId vm) const {
+  const Guest& seen = guest(vm);
+  return seen.lost ||
+         (!faults_.empty() && faults_.down_from(seen.host, seen.since) <= clock_.now());
+}
+
+Result<> FakeHypervisor::not_lost(VmId vm) const {
+  const Lock lock(*mutex_);
+  if (!is_lost(vm)) return {};
+  return failure(FailureKind::lost,
+                 name(vm) + " runs nowhere; it was last on " + name(guest(vm).host));
+}
+
+void FakeHypervisor::note_losses() {
+  if (faults_.empty()) return;
+  for (std::uint32_t i = 0; i < guests_.size(); ++i) {
+    const VmId vm{i};
+    Guest& gone = guest(vm);
+    if (gone.lost || !is_lost(vm)) continue;
+    gone.lost = true;
+    gone.running = false;
+    for (const DeviceKind kind : all_devices) {
+      Device& held = device(vm, kind);
+      if (held.state == DeviceState::absent) continue;
+      held.state = DeviceState::absent;
+      use(gone.host, vm, kind, false);
+    }
+    gone.changed->notify_all();
   }
 }
 

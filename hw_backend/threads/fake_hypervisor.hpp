@@ -1,7 +1,7 @@
 // A hypervisor whose VMs are pretended but whose operations take real time: the platform's costs,
 // and memory at the speed of the transport's stream. It keeps what a real one keeps (who runs
 // where, with which devices), refuses what a real one refuses, and completes a late unplug after
-// its caller left.
+// its caller left. What `faults:` say of hosts and links happens to it too.
 #pragma once
 
 #include <array>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/faults/cluster_faults.hpp"
 #include "core/ports/clock.hpp"
 #include "core/ports/executor.hpp"
 #include "core/ports/hypervisor.hpp"
@@ -38,6 +39,9 @@ class FakeHypervisor final : public Hypervisor, public Processor {
     return platform_.hypervisor.devices_at_once;
   }
   [[nodiscard]] VmInspection inspect(VmId vm) const override;
+  [[nodiscard]] bool reachable(HostId host) const override {
+    return !faults_.is_down(host, clock_.now());
+  }
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
   void set_ranks_running(VmId vm, bool running) override;
@@ -52,9 +56,11 @@ class FakeHypervisor final : public Hypervisor, public Processor {
     HostId host;
     bool running = true;
     bool moving = false;
-    bool may_abort = false;  ///< it moves, and has not been switched over
-    bool aborted = false;    ///< the present or latest move, by `cancel_migration`
-    std::array<Device, 2> devices;  ///< by DeviceKind
+    bool may_abort = false;                ///< it moves, and has not been switched over
+    bool aborted = false;                  ///< the present or latest move, by `cancel_migration`
+    bool lost = false;                     ///< it runs nowhere, and never will again
+    TimePoint since = TimePoint::start();  ///< it runs on `host`
+    std::array<Device, 2> devices;         ///< by DeviceKind
     DirtyLog dirty_log;
     /// A device's state, the end of a move or the wish for it, or how fast pages are dirtied.
     std::unique_ptr<Condition> changed;
@@ -72,12 +78,23 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   [[nodiscard]] const std::string& name(VmId vm) const;
   [[nodiscard]] const std::string& name(HostId host) const;
 
-  /// Takes `cost` on the control path of `host`: its serial part in turn, then the rest.
-  Result<> control(HostId host, Duration cost, const std::string& what, TimePoint deadline);
-  /// Lets `cost` pass, or less if the deadline or a cancellation comes first.
-  Result<> pass(Duration cost, const std::string& what, TimePoint deadline);
-  /// The same in a move, which `cancel_migration` may also end.
-  Result<> pass_moving(const Move& move, Duration cost);
+  /// Takes `cost` on the control path of `host`: its serial part in turn, then the rest. `lost` or
+  /// `failed` if the host goes down before that.
+  Result<> control(HostId host, VmId vm, Duration cost, const std::string& what,
+                   TimePoint deadline);
+  /// Lets `host` work until `end`, or less if the deadline or a cancellation comes first.
+  Result<> pass(HostId host, VmId vm, TimePoint end, const std::string& what, TimePoint deadline);
+  /// The same for both hosts of a move, which `cancel_migration` may also end.
+  Result<> pass_moving(const Move& move, TimePoint end);
+  /// Sends so many bytes of a move, while the guest runs nowhere or its memory follows it.
+  Result<> pass_sending(const Move& move, Bytes bytes);
+  [[nodiscard]] Failure went_down(HostId host, VmId vm, const std::string& what) const;
+  [[nodiscard]] Failure network_failed(const Move& move) const;
+  [[nodiscard]] bool is_lost(VmId vm) const;
+  /// `lost` if the guest is.
+  [[nodiscard]] Result<> not_lost(VmId vm) const;
+  /// Gives back what guests held that went down with their hosts.
+  void note_losses();
   Result<> wait_until_gone(VmId vm, DeviceKind kind, TimePoint deadline);
   void unplug(VmId vm, DeviceKind kind);
 
@@ -102,12 +119,13 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   Result<> stop_and_copy(const Move& move, TransferReport& report, Bytes pending);
   Result<> post_copy(Move& move, TransferReport& report, Bytes pending);
   Result<> commit(const Move& move);
-  void arrive(const Move& move);
+  Result<> arrive(const Move& move);
   void set_running(VmId vm, bool running);
   void set_throttle(VmId vm, Ratio share);
 
   const Instance instance_;
   const Platform platform_;
+  const ClusterFaults faults_;
   Clock& clock_;
   Executor& executor_;
   std::unique_ptr<Mutex> mutex_;  ///< of everything below

@@ -10,6 +10,7 @@ import pytest
 
 import synthetic
 from synthetic import HERE, TRANSPORT
+from ferry_analysis.intervals import mean_interval
 from ferry_analysis.load import open_folder
 from ferry_analysis.report.html import Html, joined, tag
 from ferry_analysis.report.moves import move_table, slowest, why
@@ -251,7 +252,11 @@ def test_a_study_lists_claims_with_their_basis_and_every_cell(study, command):
     assert (second["verdict"], second["reason"]) == ("not reproduced", "another adapter")
     assert second["robust"] == "no: a halved"
     cells = page.rows("Cells")
-    assert len(cells) == 12
+    assert len(cells) == 6 and {row["repetitions"] for row in cells} == {"2"}
+    table = open_folder(study).cells
+    both = table[(table[TRANSPORT] == "tcp") & (table[COUNT] == "2")]["makespan_seconds"]
+    mean, low, _ = mean_interval(both)
+    assert cells[0]["makespan"] == f"{mean:.3f} s ± {1000 * (mean - low):.0f} ms"
     assert cells[0]["count"] == "2" and cells[0]["transport"] == "TCP"
     assert cells[0]["busiest link, over time"] == "host0 out, 75 %"
     assert "1 of 2 claims hold" in page.sections[""]
@@ -323,3 +328,24 @@ def test_elements_escape_texts_and_keep_markup():
     )
     assert tag("br") == "<br>"
     assert joined(["<", [Html("<i>"), None], 2]) == "&lt;<i>2"
+
+
+def test_a_run_in_which_everything_failed_has_a_page_with_the_reasons(tmp_path, command):
+    moves = [synthetic.move("vm0"), synthetic.move("vm1")]
+    moves[0].update(outcome="rolled_back", reason="no cable", downtime_seconds="", rounds="")
+    seconds = [name for name in moves[1] if name.endswith("_seconds")]
+    moves[1].update(dict.fromkeys([*seconds, "bytes", "rounds"], ""), outcome="not_started", reason="no room")
+    folder = synthetic.write_run(tmp_path / "run", moves[:1])
+    synthetic.write_csv(folder / "migrations.csv", synthetic.MIGRATION_COLUMNS, moves)
+    page = page_of(folder, command)
+    assert [row["reason (of the first)"] for row in page.rows("Failures")] == ["no cable", "no room"]
+    assert [(row["VM"], row["why"]) for row in page.rows("Slowest VMs")] == [("vm0", "no cable")]
+    assert "2 of 2 moves failed" in page.sections[""]
+    assert "time by phase: not drawn: " in page.sections["Phases"]
+
+
+@pytest.mark.parametrize("world, text", [("threads", "run on threads"), ("hw", "measured on node01")])
+def test_runs_of_other_worlds_have_pages(tmp_path, command, world, text):
+    page = page_of(synthetic.write_run(tmp_path / "run", world=world), command)
+    assert text in page.sections[""]
+    assert "Not known: what links carry is known in simulations only" in page.sections["Links"]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import shutil
 import signal
 import time
@@ -191,6 +192,37 @@ def test_a_killed_sweep_leaves_no_process_and_can_be_resumed(ferry):
     assert "kept from before" in result.stdout
     assert len(finished(ferry)) == 6
     assert not list((ferry.folder / "out" / "cells").glob("*.partial"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_and_resumed_it_gives_the_tables_of_an_undisturbed_sweep(ferry, seed):
+    # Faults among it, so that cells have more to tell than that all went well.
+    change(ferry, "four.yaml", faults=[{"at": "100ms", "slow_link": "host0", "factor": "50%"},
+                                       {"journal": 9, "controller_down": "1s", "last_record": "torn"}])
+    change(ferry, "study.yaml", repeat=3)
+    command = ["sweep", "study.yaml", "--quiet", "--no-plots", "--jobs", "2"]
+    begun = time.monotonic()
+    undisturbed = ferry(*command, "--out", "undisturbed")
+    took = time.monotonic() - begun
+    assert undisturbed.returncode in (0, 1), undisturbed.stderr
+    expected = tables(ferry.folder / "undisturbed")
+    moments = random.Random(seed)
+    for _ in range(3):
+        process = ferry.start(*command, "--out", "out", "--resume")
+        time.sleep(moments.uniform(0, took))
+        if moments.random() < 0.5:
+            process.kill()  # its workers find out
+        else:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it had ended
+        process.communicate()
+        wait_until(lambda: group_is_gone(process))
+    result = ferry(*command, "--out", "out", "--resume")
+    assert result.returncode == undisturbed.returncode, result.stderr
+    assert tables(ferry.folder / "out") == expected
+    assert not list((ferry.folder / "out").rglob("*.partial"))
 
 
 def test_after_the_first_interrupt_running_cells_finish(ferry):

@@ -136,7 +136,7 @@ TEST_P(RecoveryInWorlds, epochs_rise_over_controllers) {
 TEST_P(RecoveryInWorlds, a_migration_that_outlives_its_time_is_cancelled_by_the_next_controller) {
   SessionCase session;
   session.move(vm0, host3).timeouts.migration = Duration::seconds(2);
-  session.fault(vm0, Phase::migration, PhaseFault::Fail::no, Duration::seconds(3600));
+  session.fault(vm0, Phase::migration, Fault::Fail::no, Duration::seconds(3600));
   run_case(session, [&](World& world) {
     const TimePoint start = world.clock.now();
     // Record 8 is the migration's intent; the death comes too late to keep the call from being made.
@@ -151,7 +151,7 @@ TEST_P(RecoveryInWorlds, a_migration_that_outlives_its_time_is_cancelled_by_the_
 TEST_P(RecoveryInWorlds, an_unplug_that_outlives_its_controller_is_awaited) {
   SessionCase session;
   session.move(vm0, host3);
-  session.fault(vm0, Phase::detach_vf, PhaseFault::Fail::no, Duration::seconds(3));
+  session.fault(vm0, Phase::detach_vf, Fault::Fail::no, Duration::seconds(3));
   run_case(session, [&](World& world) {
     // Record 6 ends remove_ivshmem, beside which detach_vf stalls.
     const SessionEnd end =
@@ -260,7 +260,7 @@ void draw(SessionCase& session, std::vector<ControllerDown>& downs, std::uint64_
     if (random.next_below(3) == 0) {
       const Phase phase = all_phases[random.next_below(phase_count)];
       const bool fails = random.next_below(2) == 0;
-      session.fault(vm, phase, fails ? PhaseFault::Fail::once : PhaseFault::Fail::no,
+      session.fault(vm, phase, fails ? Fault::Fail::once : Fault::Fail::no,
                     fails ? Duration::zero() : Duration::milliseconds(700));
     }
   }

@@ -22,7 +22,7 @@ MoveSpec& SessionCase::move(VmId vm, HostId to, Duration at) {
   return cluster.instance.moves.back();
 }
 
-void SessionCase::fault(VmId vm, Phase phase, PhaseFault::Fail fail, Duration stall) {
+void SessionCase::fault(VmId vm, Phase phase, Fault::Fail fail, Duration stall) {
   cluster.instance.faults.push_back({.phase = phase, .vm = vm, .fail = fail, .stall = stall});
 }
 

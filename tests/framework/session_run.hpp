@@ -30,7 +30,7 @@ struct SessionCase {
 
   /// A move with generous timeouts; retries none.
   MoveSpec& move(VmId vm, HostId to, Duration at = Duration::zero());
-  void fault(VmId vm, Phase phase, PhaseFault::Fail fail, Duration stall = Duration::zero());
+  void fault(VmId vm, Phase phase, Fault::Fail fail, Duration stall = Duration::zero());
 };
 
 /// What a session left behind.

@@ -113,6 +113,15 @@ def controller_down(record, away):
     return put("faults", [{"journal": record, "controller_down": away}])
 
 
+def cluster_fault(**keys):
+    return put("faults", [{"at": "1s", **keys}])
+
+
+a_link_down = cluster_fault(link_down="host0", **{"for": "5s"})
+a_slow_link = cluster_fault(slow_link="host0", factor="5%", **{"for": "1min"})
+late_answers = cluster_fault(late_libvirt="host0", delay="2s", **{"for": "1min"})
+
+
 def dragonfly(groups, chassis, routers, hosts_per_router):
     return {"dragonfly": {"groups": groups, "chassis": chassis, "routers": routers, "hosts_per_router": hosts_per_router}}
 
@@ -211,6 +220,16 @@ CHANGES = {
     "faults.fail": (None, put("faults.0.fail", "always")),
     "faults.journal": (controller_down(12, "1s"), controller_down(20, "1s")),
     "faults.controller_down": (controller_down(12, "1s"), controller_down(12, "3s")),
+    "faults.last_record": (controller_down(12, "1s"), put("faults.0.last_record", "whole")),
+    "faults.at": (a_link_down, put("faults.0.at", "2s")),
+    "faults.host_down": (cluster_fault(host_down="host0"), put("faults.0.host_down", "host1")),
+    "faults.link_down": (a_link_down, put("faults.0.link_down", "host1")),
+    "faults.slow_link": (a_slow_link, put("faults.0.slow_link", "host1")),
+    "faults.late_libvirt": (late_answers, put("faults.0.late_libvirt", "host1")),
+    "faults.network": (both(a_link_down, put("faults.0.network", "infiniband")), put("faults.0.network", "ethernet")),
+    "faults.factor": (a_slow_link, put("faults.0.factor", "10%")),
+    "faults.delay": (late_answers, put("faults.0.delay", "3s")),
+    "faults.for": (a_link_down, put("faults.0.for", "7s")),
     "faults.stall": (None, put("faults.1.stall", "1s")),
     "outputs.trace": (None, put("outputs.trace", False)),
     "outputs.links": (None, put("outputs.links", False)),
@@ -225,6 +244,7 @@ CHANGES = {
     "platform.hypervisor.remove_ivshmem": (None, override("hypervisor", "remove_ivshmem", "700ms")),
     "platform.hypervisor.add_ivshmem": (None, override("hypervisor", "add_ivshmem", "2s")),
     "platform.hypervisor.pin_per_gib": (None, override("hypervisor", "pin_per_gib", "700ms")),
+    "platform.hypervisor.keepalive": (both(a_link_down, put("faults.0.for", "1min")), override("hypervisor", "keepalive", "7s")),
     "platform.hypervisor.postcopy_switch": (both(over_tcp, put("migrations.0.memory.mode", "postcopy")), override("hypervisor", "postcopy_switch", "70ms")),
     "platform.compression.xbzrle.ratio": (as_xbzrle, override("compression", "xbzrle", "ratio", "90%")),
     "platform.compression.xbzrle.speed": (as_xbzrle, override("compression", "xbzrle", "speed", "100MB/s")),

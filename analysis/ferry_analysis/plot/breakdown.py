@@ -20,6 +20,7 @@ from .picture import Margins, Picture
 _TABLE_BARS = 20  # up to here each bar's values stand below it, beyond they are in the legend
 _ROW_HEIGHT = 0.19  # inches, of the table
 _BAR_WIDTH = 0.72  # of a column
+_SMALLEST = 6.5  # points, of a label; a longer one is cut
 _LONGEST_LABEL = 3.2  # inches, of a label that stands upright
 
 
@@ -205,7 +206,7 @@ def _column_width(bars: Bars, has_table: bool) -> float:
         default=0.5,
     )
     roomy = 1.0 if len(bars.data) <= 5 else 0.52
-    return min(max(roomy, longest + 0.1), 1.6 if len(bars.data) <= 8 else 0.9)
+    return min(max(roomy, longest + 0.1), 1.6 if len(bars.data) <= 10 else 0.9)
 
 
 def _margins(bars: Bars, has_table: bool) -> Margins:
@@ -321,17 +322,20 @@ def _draw_label_row(
         size=8.5, color=FAINT_INK,
     )
     keys = list(zip(*(data[outer.path] for outer in axes)))
-    start = 0
+    spans, start = [], 0  # label, its middle and its room in inches
     for index in range(1, len(keys) + 1):
         if index < len(keys) and keys[index] == keys[start]:
             continue
-        label = axis.label(keys[start][-1])
         room = (left[index - 1] - left[start] + 0.96) * column
-        size = min(9.0, 9.0 * room / max(pictures.text_width(label, 9.0), 1e-9))
-        table.text(
-            (left[start] + left[index - 1]) / 2, y, label, ha="center", va="center", size=size
-        )
+        spans.append((axis.label(keys[start][-1]), (left[start] + left[index - 1]) / 2, room))
         start = index
+    fitting = min(
+        9.0 * room / max(pictures.text_width(label, 9.0), 1e-9) for label, _, room in spans
+    )
+    size = min(9.0, max(fitting, _SMALLEST))
+    for label, middle, room in spans:
+        label = pictures.cut(label, size, room)
+        table.text(middle, y, label, ha="center", va="center", size=size)
 
 
 def _one_line_labels(bars: Bars) -> list[str]:

@@ -268,6 +268,8 @@ def _x_title(x: Axis, unit: str, logarithmic: bool) -> str:
 
 
 def _axis_name(axis: Axis) -> str:
+    if "*" in axis.path:  # of each item: the path says so
+        return axis.path
     of_vms = axis.path.startswith("vms.") and axis.path.endswith(".count")
     return "number of VMs" if of_vms else axis.name.replace("_", " ")
 

@@ -114,11 +114,11 @@ def _matrix(data: pd.DataFrame, first: float, last: float) -> np.ndarray:
 def _draw_means(axes: Axes, rows: pd.DataFrame) -> None:
     for row in rows.to_dict("records"):
         axes.text(
-            1.06, row["row"], share_text(row["mean_utilisation"]), ha="right", va="center", size=8,
+            1.075, row["row"], share_text(row["mean_utilisation"]), ha="right", va="center", size=8,
             transform=axes.get_yaxis_transform(),
         )
     axes.text(
-        1.06, -0.75, "mean", ha="right", va="bottom", size=8, color=FAINT_INK,
+        1.075, -0.75, "mean", ha="right", va="bottom", size=8, color=FAINT_INK,
         transform=axes.get_yaxis_transform(),
     )
 

@@ -41,15 +41,15 @@ def bottleneck_text(links: pd.DataFrame) -> str:
     name = f"{first['link']} ({first['network']})"
     alone = float(first["bytes"] / first["bandwidth_bytes_per_second"])
     near = int((links["mean_utilisation"] >= 0.9 * mean).sum()) - 1
-    others = f", and {near} more carried nearly as much" if near > 0 else ""
+    others = f" ({near} more carried nearly as much)" if near > 0 else ""
     if mean >= 0.8:
         return (f"{name} was {share_text(mean)} full from the first transfer to the last{others}: "
                 f"in whatever order, what passed over it takes {seconds_text(alone, 4)} at least.")
     if float(first["full_seconds"]) > 0:
         return (f"The most loaded link, {name}, was {share_text(mean)} full on average and full "
                 f"for {seconds_text(first['full_seconds'], 3)}{others}: it bounds parts of the run.")
-    return (f"The most loaded link, {name}, was {share_text(mean)} full on average{others} and "
-            f"{share_text(float(first['peak_utilisation']))} at most: no link bounds the run.")
+    return (f"The most loaded link, {name}, was {share_text(mean)} full on average and "
+            f"{share_text(float(first['peak_utilisation']))} at most{others}: no link bounds the run.")
 
 
 def link_sparkline(run: Run, network: str, link: str) -> Html:

@@ -47,8 +47,8 @@ def why(move: dict[str, object], moves: pd.DataFrame, links: pd.DataFrame) -> st
     if failed(str(move["outcome"])):
         return str(move["reason"]) or str(move["outcome"])
     done = succeeded(moves)
-    if len(done) < 3:
-        return _longest_phase(move)
+    if len(done) < 3:  # no median to speak of
+        return "; ".join([_longest_phase(move), *_transfer(move, done.head(0), links)])
     excess = {
         phase: move[f"{phase}_seconds"] - done[f"{phase}_seconds"].median() for phase in PHASES
     }
@@ -124,8 +124,7 @@ def slowest_table(
             reason, outcome_badge(str(move["outcome"])),
         ))
     return joined([
-        phase_key(),
-        table(columns, body, numeric=["total", "downtime", "rounds", "sent"], wide=["why"]),
+        phase_key(), table(columns, body, numeric=["total", "downtime", "rounds", "sent"]),
     ])
 
 
@@ -168,8 +167,7 @@ def failure_groups(failures: pd.DataFrame, where: str) -> Html:
         rows.append((len(group), outcome_badge(key[0]), group["reason"].iloc[0] or "–", shown))
     rows.sort(key=lambda row: -row[0])
     example = "reason (of the first)"
-    return table(["how many", "end", example, where], rows, numeric=["how many"],
-                 wide=[example, where])
+    return table(["how many", "end", example, where], rows, numeric=["how many"])
 
 
 def _pattern(reason: str) -> str:

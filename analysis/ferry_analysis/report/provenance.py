@@ -111,7 +111,6 @@ def constants_section(constants: list[Constant]) -> Html:
             [(tag("code", one.path), one.value,
               one.kind + (f" to {', '.join(one.fitted_to)}" if one.fitted_to else ""), one.source)
              for one in constants],
-            wide=["source"],
         ),
     ])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ..assignments import Axis, assignment_text, axes_of, without_lock_step
+from ..intervals import METHOD, mean_interval
 from ..load import InputError, Run, Study, failed, open_run, read_yaml_file, world_text
 from ..metrics import metric_text, metric_title, share_text
 from ..plot import breakdown, curve, downtime_cdf, links as links_plot, multi_vm, sensitivity
@@ -119,7 +121,7 @@ def _what(study: Study, first: Run | None) -> Html:
                ("In lock-step", "; ".join(" with ".join(map(str, paths)) for paths in together)
                 if isinstance(together, list) else None)]),
         tag("h3", "What it varies"),
-        table(["path", "values"], varied, wide=["values"]),
+        table(["path", "values"], varied),
         [tag("h3", "The scenario, as its first cell has it"), scenario_facts(first),
          whole_scenario(first)] if first else None,
     ])
@@ -137,7 +139,7 @@ def _claims(study: Study, out: Path) -> Html:
         ))
     return joined([
         table(["id", "claim", "expected", "got", "verdict", "basis", "robust", "reason", "source"],
-              rows, wide=["claim", "robust", "reason"]),
+              rows),
         tag("p", "Basis: ", "; ".join(f"{name}: {text}" for name, text in _BASES), ". Robust: no "
             "assumed constant at half or at double turns the verdict. ", "All: ",
             file_link(study.path / "claims.csv", out), ".", class_="note"),
@@ -157,33 +159,47 @@ def _cells(study: Study, axes: Sequence[Axis], runs: dict[str, Run], out: Path) 
             metrics.remove(metric)
     if "failed" in metrics and not cells["failed"].any():
         metrics.remove("failed")
-    repeated = cells["repetition"].nunique() > 1
-    largest = {metric: float(cells[metric].max()) for metric in metrics}
+    groups = _repetitions(cells, axes)
+    repeated = any(len(group) > 1 for group in groups)
+    largest = max((float(cells[metric].max()) for metric in metrics[:1]), default=0.0)
     with_links = any(len(run.links) for run in runs.values())
     columns = ["cell", *(axis.title.replace("_", " ") for axis in axes),
-               *(["repetition"] if repeated else []),
+               *(["repetitions"] if repeated else []),
                *(_short_title(metric) for metric in metrics),
                *(["busiest link, over time"] if with_links else []), "end"]
     rows = []
-    for row in cells.head(_CELLS).to_dict("records"):
+    for group in groups[:_CELLS]:
+        row = group.iloc[0].to_dict()
         run = runs.get(row["cell"])
+        outcomes = dict.fromkeys(group["outcome"])
         rows.append((
             tag("a", row["cell"], href=relative(study.cell_path(row["cell"]), out) + "/")
             if run else row["cell"],
             *(Cell(axis.label(row[axis.path]), float(axis.values.index(row[axis.path])))
               for axis in axes),
-            *([int(row["repetition"])] if repeated else []),
-            *(_metric_cell(metric, row[metric], largest[metric], index == 0)
+            *([len(group)] if repeated else []),
+            *(_metric_cell(metric, group[metric], largest if index == 0 else None)
               for index, metric in enumerate(metrics)),
             *([_busiest(run)] if with_links else []),
-            outcome_badge(row["outcome"]),
+            [[outcome_badge(outcome), " "] for outcome in outcomes],
         ))
-    more = f"The first {_CELLS} of {len(cells)} cells. " if len(cells) > _CELLS else ""
+    more = f"The first {_CELLS} of {len(groups)} rows. " if len(groups) > _CELLS else ""
+    means = (f"Of repetitions: the first cell with its links, and means; after ± half of the "
+             f"{METHOD}. ") if repeated else ""
     return joined([
-        table(columns, rows, numeric=[_short_title(metric) for metric in metrics]),
-        tag("p", more, "Every metric of every cell: ", file_link(study.path / "cells.csv", out),
+        table(columns, rows, numeric=["repetitions", *map(_short_title, metrics)]),
+        tag("p", more, means, "Every metric of every cell: ",
+            file_link(study.path / "cells.csv", out),
             ". Means and maxima are over the moves of a cell.", class_="note"),
     ])
+
+
+def _repetitions(cells: pd.DataFrame, axes: Sequence[Axis]) -> list[pd.DataFrame]:
+    """The cells that share an assignment, in the order of the study."""
+    if not axes:
+        return [cells]
+    keys = list(zip(*(cells[axis.path] for axis in axes)))
+    return [cells[[other == key for other in keys]] for key in dict.fromkeys(keys)]
 
 
 def _short_title(metric: str) -> str:
@@ -193,9 +209,18 @@ def _short_title(metric: str) -> str:
     return names.get(metric, metric_title(metric).split(" (")[0])
 
 
-def _metric_cell(metric: str, value: float, largest: float, as_bar: bool) -> Cell:
-    text = metric_text(metric, value)
-    return bar(text, value, largest) if as_bar else Cell(text, float(value))
+def _metric_cell(metric: str, values: pd.Series, largest: float | None) -> Cell:
+    """The mean; with `largest` also its interval, where there are several, and a bar."""
+    known = values.dropna()
+    if known.empty:
+        return Cell("–", math.nan)
+    mean, low, _ = mean_interval(known)
+    text = metric_text(metric, mean)
+    if not largest:
+        return Cell(text, mean)
+    if not math.isnan(low) and mean - low > 5e-4 * abs(mean):
+        text += f" ± {metric_text(metric, mean - low, 2)}"
+    return bar(text, mean, largest)
 
 
 def _busiest(run: Run | None) -> object:

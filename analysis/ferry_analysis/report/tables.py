@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from ..load import PHASES
 from ..palette import phase_colour
 from ..quantities import seconds_text
 from .html import Html, joined, tag
+
+
+_SENTENCE = 24  # characters: a longer text is broken into lines, but not into single words
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,17 @@ class Cell:
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], numeric: Iterable[str] = (),
-    wide: Iterable[str] = (), caption: str = "",
+    caption: str = "",
 ) -> Html:
     """A table whose columns can be sorted by a click on their heads. Columns of `numeric` stand at
-    the right, those of `wide` hold sentences."""
+    the right; those with long texts get some room."""
     columns, rows = _without_empty(columns, [list(row) for row in rows])
-    right, long = set(numeric), set(wide)
-    classes = ["number" if name in right else "sentence" if name in long else None
-               for name in columns]
+    right = set(numeric)
+    classes = [
+        "number" if name in right
+        else "sentence" if any(_length(row[index]) > _SENTENCE for row in rows) else None
+        for index, name in enumerate(columns)
+    ]
     heads = [
         tag("th", tag("button", name, type="button"), scope="col", class_=kind)
         for name, kind in zip(columns, classes)
@@ -43,6 +50,12 @@ def table(
             tag("thead", tag("tr", heads)), tag("tbody", body), class_="sortable"),
         class_="scroll",
     )
+
+
+def _length(value: object) -> int:
+    """How many characters a cell shows."""
+    content = joined(value.content if isinstance(value, Cell) else value)
+    return len(re.sub("<[^>]*>", "", content))
 
 
 def _without_empty(

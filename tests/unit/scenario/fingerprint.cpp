@@ -14,8 +14,8 @@ void add_platform(std::ostream& out, const Platform& platform) {
   for (const Duration cost :
        {h.prepare, h.finish, h.clean_up, h.set_status, h.detach_vf, h.attach_vf.fixed,
         h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, h.postcopy_switch,
-        platform.mpi.notice, platform.mpi.drain_channel, platform.mpi.reconnect_channel,
-        platform.mpi.reactivate}) {
+        h.keepalive, platform.mpi.notice, platform.mpi.drain_channel,
+        platform.mpi.reconnect_channel, platform.mpi.reactivate}) {
     out << to_text(cost) << ' ';
   }
   out << to_text(h.serial) << ' ' << h.devices_at_once << ' '
@@ -122,7 +122,17 @@ std::string fingerprint(const Scenario& scenario) {
     lines.push_back(line.str());
   }
   for (const ControllerDownSpec& down : instance.controller_downs) {
-    lines.push_back("controller down " + std::to_string(down.record) + " " + to_text(down.away));
+    lines.push_back("controller down " + std::to_string(down.record) + " " + to_text(down.away) +
+                    " " + std::to_string(static_cast<int>(down.last_record)));
+  }
+  for (const ClusterFaultSpec& fault : instance.cluster_faults) {
+    std::ostringstream line;
+    line << "cluster fault " << static_cast<int>(fault.kind) << ' '
+         << instance.hosts[fault.host.index].name << ' '
+         << (fault.network ? instance.networks[*fault.network].name : "-") << ' '
+         << to_text(fault.from.since_start()) << ' ' << fault.until.to_seconds() << ' '
+         << to_text(fault.factor) << ' ' << to_text(fault.delay);
+    lines.push_back(line.str());
   }
   std::sort(lines.begin(), lines.end());
   for (const std::string& line : lines) out << line << '\n';

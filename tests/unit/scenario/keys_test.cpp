@@ -38,8 +38,8 @@ void collect(const Json& schema, const std::string& path, std::set<std::string>&
 
 /// `vms.vm.memory` as `vms.*.memory`
 std::string pattern_of(const std::string& path) {
-  static const std::set<std::string> lists = {"vms",    "jobs",  "migrations",
-                                              "faults", "hosts", "networks", "constraints"};
+  static const std::set<std::string> lists = {"vms",   "jobs",     "migrations", "faults",
+                                              "hosts", "networks", "constraints"};
   std::istringstream steps(path);
   std::string pattern;
   bool item = false;
@@ -130,6 +130,13 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"faults.1.stall", "20s"},
       {"faults.2.journal", "8"},
       {"faults.2.controller_down", "6s"},
+      {"faults.2.last_record", "missing"},
+      {"faults.3.host_down", "host0"},
+      {"faults.4.link_down", "host2"},
+      {"faults.4.network", "ethernet"},
+      {"faults.5.slow_link", "host2"},
+      {"faults.5.network", "fabric"},
+      {"faults.6.late_libvirt", "host1"},
       {"outputs.trace", "true"},
       {"outputs.links", "true"},
       {"migrations.back.vms", "vm1"},

@@ -286,6 +286,16 @@ TEST(FlowsTest, meters_follow_the_shares_of_flows_as_they_change) {
               0.1);
 }
 
+TEST(FlowsTest, meters_know_when_a_flow_sent_what_although_the_engine_takes_one_step) {
+  const auto body = [](Lab& lab) {
+    const auto alone = lab.sender(0, HostId{0}, HostId{3}, 777'000'000);
+    alone->join();
+    lab.clock.sleep_until(at(2.1));
+  };
+  expect_near(metered({"host0 out", "host3 in"}, body), {0.777, 512, 265, 0, 0, 512, 265, 0, 0},
+              0.001);
+}
+
 TEST(FlowsTest, meters_count_what_a_stopped_flow_had_sent_although_our_clock_ran_ahead) {
   const auto body = [](Lab& lab) {
     {

@@ -1,0 +1,331 @@
+#include "tests/swarm/oracle.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <span>
+
+#include "core/migration/journal_history.hpp"
+#include "tests/swarm/phases.hpp"
+
+namespace ferry {
+namespace {
+
+using Kind = FaultKind;
+
+Duration timeout_of(const Timeouts& timeouts, Phase phase) {
+  switch (phase) {
+    case Phase::detach_vf: return timeouts.detach;
+    case Phase::remove_ivshmem:
+    case Phase::add_ivshmem: return timeouts.ivshmem;
+    case Phase::migration: return timeouts.migration;
+    case Phase::attach_vf: return timeouts.attach;
+    default: return timeouts.suspend;
+  }
+}
+
+bool may_use_post_copy(const TransferOptions& transfer) {
+  return transfer.mode == MemoryMode::postcopy || transfer.mode == MemoryMode::hybrid ||
+         std::find(transfer.on_stall.begin(), transfer.on_stall.end(), OnStall::postcopy) !=
+             transfer.on_stall.end();
+}
+
+class Oracle {
+ public:
+  explicit Oracle(const Aftermath& aftermath)
+      : aftermath_(aftermath), instance_(aftermath.drawn->instance) {}
+
+  Judgement run() {
+    auto history = read_history(aftermath_.journal, instance_);
+    if (!history) {
+      wrong("the journal cannot be read: " + history.error());
+      return std::move(judgement_);
+    }
+    history_ = std::move(*history);
+    for (const std::string& vm : aftermath_.unsettled) wrong("not brought to rest: " + vm);
+    if (aftermath_.suspensions > 0) {
+      wrong(fmt::format("{} suspensions of jobs were never ended", aftermath_.suspensions));
+    }
+    cells_.resize(history_.waves.size());
+    for (std::size_t wave = 0; wave < history_.waves.size(); ++wave) find_cells(wave);
+    find_deaths();
+    check_moves();
+    check_vms();
+    check_reservations();
+    return std::move(judgement_);
+  }
+
+ private:
+  void wrong(std::string sentence) { judgement_.wrong.push_back(std::move(sentence)); }
+  [[nodiscard]] const std::string& name(VmId vm) const { return instance_.vms[vm.index].name; }
+
+  [[nodiscard]] std::vector<SpanRecord> spans_in(const WaveHistory& wave, VmId vm) const {
+    std::vector<SpanRecord> found;
+    for (const SpanRecord& span : history_.spans) {
+      if (span.vm != vm || span.start < wave.opened || !wave.closed || span.end > *wave.closed) {
+        continue;
+      }
+      found.push_back(span);
+    }
+    return found;
+  }
+
+  [[nodiscard]] std::optional<HostId> seen_at_fault(std::size_t fault, VmId vm) const {
+    for (const Sighting& sighting : aftermath_.sightings) {
+      if (sighting.fault == fault) return sighting.hosts[vm.index];
+    }
+    return std::nullopt;
+  }
+
+  /// When the VM went down with its host.
+  [[nodiscard]] std::optional<TimePoint> death_of(VmId vm) const {
+    std::optional<TimePoint> first;
+    for (std::size_t i = 0; i < instance_.cluster_faults.size(); ++i) {
+      const ClusterFaultSpec& fault = instance_.cluster_faults[i];
+      if (fault.kind != ClusterFaultSpec::Kind::host_down) continue;
+      if (seen_at_fault(i, vm) != fault.host) continue;
+      if (!first || fault.from < *first) first = fault.from;
+    }
+    return first;
+  }
+
+  void hit(std::size_t wave, std::size_t move, Cell cell, bool strikes_here) {
+    cells_[wave][move].insert(cell);
+    if (strikes_here) judgement_.hits[cell] += 1;
+  }
+
+  void find_cells(std::size_t wave_index) {
+    const WaveHistory& wave = history_.waves[wave_index];
+    if (!wave.closed) {
+      wrong(fmt::format("wave {} was never closed", wave.number));
+      return;
+    }
+    for (std::size_t i = 0; i < wave.moves.size(); ++i) {
+      const MoveHistory& move = wave.moves[i];
+      if (const auto death = death_of(move.vm); death && *death < wave.opened) {
+        hit(wave_index, i, {Phase::set_pre_migration, Kind::host_down}, false);
+      }
+      for (const SpanRecord& span : spans_in(wave, move.vm)) {
+        phase_faults(wave_index, i, span);
+        cluster_faults(wave_index, i, span);
+      }
+    }
+  }
+
+  void phase_faults(std::size_t wave, std::size_t index, const SpanRecord& span) {
+    const MoveHistory& move = history_.waves[wave].moves[index];
+    for (const FaultSpec& fault : instance_.faults) {
+      if (fault.vm != span.vm || fault.phase != span.phase) continue;
+      Kind kind = Kind::times_out;
+      if (fault.fail == Fault::Fail::once) kind = Kind::fails_once;
+      if (fault.fail == Fault::Fail::always) kind = Kind::fails_always;
+      const Duration timeout = timeout_of(instance_.moves[move.move.move].timeouts, fault.phase);
+      if (kind == Kind::times_out && fault.stall <= timeout) continue;
+      hit(wave, index, {span.phase, kind}, true);
+    }
+  }
+
+  void cluster_faults(std::size_t wave, std::size_t index, const SpanRecord& span) {
+    const MoveHistory& move = history_.waves[wave].moves[index];
+    for (std::size_t i = 0; i < instance_.cluster_faults.size(); ++i) {
+      const ClusterFaultSpec& fault = instance_.cluster_faults[i];
+      if (fault.host != move.move.from && fault.host != move.move.to) continue;
+      if (fault.from > span.end || fault.until <= span.start) continue;
+      const bool strikes_here = fault.from >= span.start;
+      const auto kind = [&] {
+        switch (fault.kind) {
+          case ClusterFaultSpec::Kind::host_down:
+            return seen_at_fault(i, span.vm) == fault.host ? Kind::host_down
+                                                           : Kind::other_host_down;
+          case ClusterFaultSpec::Kind::link_down: return Kind::link_down;
+          case ClusterFaultSpec::Kind::slow_link: return Kind::slow_link;
+          case ClusterFaultSpec::Kind::late_libvirt: return Kind::late_libvirt;
+        }
+        return Kind::host_down;
+      }();
+      hit(wave, index, {span.phase, kind}, strikes_here);
+    }
+  }
+
+  /// The record of each later controller tells how far the one before it came.
+  void find_deaths() {
+    std::size_t begun = 0;
+    for (std::size_t record = 0; record < aftermath_.journal.size(); ++record) {
+      const std::string& text = aftermath_.journal[record];
+      if (!text.starts_with("controller ") || text.starts_with("controller ends")) continue;
+      if (++begun == 1) continue;
+      const auto before = read_history(std::span(aftermath_.journal).first(record), instance_);
+      for (std::size_t wave = 0; wave < before->waves.size(); ++wave) {
+        if (before->waves[wave].closed) continue;
+        for (std::size_t i = 0; i < before->waves[wave].moves.size(); ++i) {
+          const Phase phase = phase_of(before->waves[wave], before->waves[wave].moves[i]);
+          hit(wave, i, {phase, Kind::controller_down}, true);
+        }
+      }
+    }
+  }
+
+  /// Where a wave is not suspended because of one VM, all others go back with it.
+  [[nodiscard]] bool suspension_troubled(std::size_t wave) const {
+    for (const auto& [index, cells] : cells_[wave]) {
+      for (const auto& [phase, kind] : cells) {
+        if (phase == Phase::set_pre_migration) return true;
+      }
+    }
+    return false;
+  }
+
+  struct Allowed {
+    std::set<Outcome> outcomes;
+    std::set<Cell> cells;
+    std::size_t waves = 0;
+  };
+
+  [[nodiscard]] Allowed allowed_for(std::size_t move_index) const {
+    Allowed allowed;
+    const TransferOptions& transfer = instance_.moves[move_index].transfer;
+    for (std::size_t wave = 0; wave < history_.waves.size(); ++wave) {
+      for (std::size_t i = 0; i < history_.waves[wave].moves.size(); ++i) {
+        if (history_.waves[wave].moves[i].move.move != move_index) continue;
+        ++allowed.waves;
+        if (const auto found = cells_[wave].find(i); found != cells_[wave].end()) {
+          allowed.cells.insert(found->second.begin(), found->second.end());
+        }
+        if (suspension_troubled(wave)) allowed.outcomes.insert(Outcome::rolled_back);
+      }
+    }
+    bool of_devices = false;
+    for (const auto& [phase, kind] : allowed.cells) {
+      const AllowedEnds& row = allowed_ends(phase, kind);
+      allowed.outcomes.insert(row.ends.begin(), row.ends.end());
+      if (may_use_post_copy(transfer)) {
+        allowed.outcomes.insert(row.with_post_copy.begin(), row.with_post_copy.end());
+      }
+      of_devices = of_devices || phase == Phase::attach_vf || phase == Phase::add_ivshmem ||
+                   kind == Kind::late_libvirt;
+    }
+    if (allowed.cells.empty() || allowed.waves > 1) allowed.outcomes.insert(Outcome::completed);
+    // A device that comes back only at a second attempt, or on the way back, meets the next
+    // trouble.
+    if (of_devices && allowed.cells.size() > 1) {
+      allowed.outcomes.insert({Outcome::degraded, Outcome::rolled_back, Outcome::completed});
+    }
+    return allowed;
+  }
+
+  void check_moves() {
+    if (aftermath_.records->moves().size() != instance_.moves.size()) {
+      wrong(fmt::format("{} moves ended, of {}", aftermath_.records->moves().size(),
+                        instance_.moves.size()));
+    }
+    // Who did not leave, and functions that failed and stay out of use, take places of others.
+    const bool trouble =
+        std::any_of(cells_.begin(), cells_.end(), [](const auto& wave) { return !wave.empty(); });
+    for (const MoveRecord& move : aftermath_.records->moves()) {
+      if (move.outcome != Outcome::completed && move.reason.empty()) {
+        wrong(fmt::format("the move of {} gives no reason", name(move.vm)));
+      }
+      if (move.outcome == Outcome::not_started) {
+        if (!trouble) {
+          wrong(fmt::format("{} was not moved ({}) although nobody failed", name(move.vm),
+                            move.reason));
+        }
+        continue;
+      }
+      if (move.outcome == Outcome::lost) {
+        check_loss(move);
+        continue;
+      }
+      const Allowed allowed = allowed_for(move.move);
+      if (allowed.outcomes.contains(move.outcome)) continue;
+      std::string cells;
+      for (const auto& [phase, kind] : allowed.cells) {
+        cells += fmt::format(" [{}, {}]", to_name(phase), to_name(kind));
+      }
+      wrong(fmt::format("{} ended {} ({}), which the table does not allow for{}", name(move.vm),
+                        to_name(move.outcome), move.reason, cells.empty() ? " no fault" : cells));
+    }
+  }
+
+  /// Only where its own host went down, or post-copy failed.
+  void check_loss(const MoveRecord& move) {
+    const std::optional<TimePoint> death = death_of(move.vm);
+    if (death && *death <= move.end) return;
+    const Allowed allowed = allowed_for(move.move);
+    const bool failed_post_copy =
+        std::any_of(allowed.cells.begin(), allowed.cells.end(), [&](const Cell& cell) {
+          return may_use_post_copy(instance_.moves[move.move].transfer) &&
+                 !allowed_ends(cell.first, cell.second).with_post_copy.empty();
+        });
+    if (!failed_post_copy) {
+      wrong(fmt::format("{} is lost ({}), although its host did not go down", name(move.vm),
+                        move.reason));
+    }
+  }
+
+  void check_vms() {
+    for (std::uint32_t i = 0; i < instance_.vms.size(); ++i) {
+      const VmId vm{i};
+      const VmInspection& found = aftermath_.vms[i];
+      const MoveRecord* last = nullptr;
+      bool lost = false;
+      bool degraded = false;
+      for (const MoveRecord& move : aftermath_.records->moves()) {
+        if (move.vm != vm) continue;
+        lost = lost || move.outcome == Outcome::lost;
+        degraded = degraded || move.outcome == Outcome::degraded;
+        if (last == nullptr || move.end > last->end) last = &move;
+      }
+      if (!found.running) {
+        if (!lost && !death_of(vm)) wrong(name(vm) + " runs nowhere, and nothing happened to it");
+        if (lost && !aftermath_.held[i].empty()) wrong(name(vm) + " is lost and holds a host");
+        continue;
+      }
+      if (lost) wrong(name(vm) + " runs, although it is called lost");
+      if (death_of(vm)) wrong(name(vm) + " runs, although its host went down under it");
+      if (found.moving) wrong(name(vm) + " is still being moved");
+      const HostId told = last == nullptr ? instance_.vms[i].host : last->to;
+      if (found.host != told) {
+        wrong(fmt::format("{} runs on {}, not on {}", name(vm),
+                          instance_.hosts[found.host.index].name,
+                          instance_.hosts[told.index].name));
+      }
+      const VmSpec& spec = instance_.vms[i];
+      const bool whole = (found.virtual_function || !spec.virtual_function) &&
+                         (found.ivshmem || spec.ivshmem == Bytes(0));
+      if (!whole && !degraded) wrong(name(vm) + " lacks a device");
+      if (aftermath_.held[i] != std::vector<HostId>{found.host}) {
+        wrong(fmt::format("{} holds {} hosts, or another than its own", name(vm),
+                          aftermath_.held[i].size()));
+      }
+    }
+  }
+
+  void check_reservations() {
+    std::vector<Bytes> used(instance_.hosts.size());
+    for (std::uint32_t i = 0; i < instance_.vms.size(); ++i) {
+      if (aftermath_.held[i].size() > 1) wrong(name(VmId{i}) + " holds two hosts at rest");
+      for (const HostId host : aftermath_.held[i]) used[host.index] += instance_.vms[i].memory;
+    }
+    for (std::size_t i = 0; i < used.size(); ++i) {
+      if (aftermath_.memory_free[i] + used[i] == instance_.hosts[i].memory) continue;
+      wrong(fmt::format("{} of memory of {} are reserved for nobody",
+                        to_text(instance_.hosts[i].memory - aftermath_.memory_free[i] - used[i]),
+                        instance_.hosts[i].name));
+    }
+  }
+
+  const Aftermath& aftermath_;
+  const Instance& instance_;
+  JournalHistory history_;
+  std::vector<std::map<std::size_t, std::set<Cell>>> cells_;  ///< by wave and move of it
+  Judgement judgement_;
+};
+
+}  // namespace
+
+Judgement judge(const Aftermath& aftermath) { return Oracle(aftermath).run(); }
+
+}  // namespace ferry
