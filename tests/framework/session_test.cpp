@@ -265,7 +265,7 @@ const MoveRecord& move_of(const SessionEnd& end, VmId vm) {
 TEST_P(SessionInWorlds, who_should_follow_one_that_did_not_arrive_never_begins_and_holds_nothing) {
   SessionCase session;
   in_a_row(session);
-  session.fault(vm0, Phase::migration, PhaseFault::Fail::always);
+  session.fault(vm0, Phase::migration, Fault::Fail::always);
   session.move(vm3, host3, Duration::milliseconds(1));
   run_case(session, [&](World& world) {
     const SessionEnd end = run_session(world, session);
@@ -287,7 +287,7 @@ TEST_P(SessionInWorlds, who_should_follow_one_that_did_not_arrive_never_begins_a
 TEST_P(SessionInWorlds, who_follows_one_that_is_tried_again_waits_for_the_last_attempt) {
   SessionCase session;
   in_a_row(session);
-  session.fault(vm0, Phase::migration, PhaseFault::Fail::once);
+  session.fault(vm0, Phase::migration, Fault::Fail::once);
   session.cluster.instance.moves[0].retry = {.attempts = 1, .wait = Duration::milliseconds(20)};
   run_case(session, [&](World& world) {
     const SessionEnd end = run_session(world, session);
