@@ -32,8 +32,8 @@ struct PlannedMove {
   HostId to;
   Duration predicted_total;  ///< alone on an idle network
   /// In the course of the plan; of a planned order.
-  TimePoint predicted_start;
-  TimePoint predicted_end;
+  TimePoint predicted_start{};
+  TimePoint predicted_end{};
 };
 
 struct Plan {
@@ -42,13 +42,12 @@ struct Plan {
   Order order = Order::parallel;
   Limits limits;
   Duration stagger;
-  /// Of a planned order: how many moves may be on each link at once, by `LinkId` in `links`; a link
-  /// beyond the end has no limit.
-  /// A move holds them until its memory has moved.
-  std::shared_ptr<LinkMap> links;
   /// No schedule of these moves is faster, and why. Of a planned order or one with a deadline.
   Duration least_makespan;
   std::string bounded_by;
+  /// Of a planned order: how many moves may be on each link at once, by `LinkId` in `links`; a link
+  /// beyond the end has no limit. A move holds them until its memory has moved.
+  std::shared_ptr<LinkMap> links;
   std::vector<std::uint32_t> link_slots;
   /// A link that was full takes nobody until no more than this share of its slots are used.
   Ratio link_refill = Ratio(1);

@@ -32,7 +32,7 @@ std::string plan_text(const LoadedScenario& loaded, const Instance& instance, co
     }
   }
   const char* order = plan.order == Order::sequential ? "one after the other"
-                      : plan.order == Order::planned  ? "the most loaded links first"
+                      : plan.order == Order::planned  ? "the best of several schedules"
                                                       : "as limits allow";
   std::string text = fmt::format("{}: {} moves in {} waves, {}\n", loaded.scenario.name,
                                  plan.moves.size(), plan.waves.size(), order);

@@ -65,7 +65,9 @@ void LinkMap::add_dragonfly(Route& route, std::uint32_t network, const Dragonfly
   };
   Router at = router_of(from);
   const Router goal = router_of(to);
-  const auto position = [&] { return (at.group * fly.chassis + at.chassis) * fly.routers + at.number; };
+  const auto position = [&] {
+    return (at.group * fly.chassis + at.chassis) * fly.routers + at.number;
+  };
   if (at == goal) return;
   if (at.group != goal.group) {
     if (at.number != goal.group) {
@@ -84,20 +86,15 @@ void LinkMap::add_dragonfly(Route& route, std::uint32_t network, const Dragonfly
     // The engine's dragonfly goes on from the group's first chassis, whichever it came from.
     at = {goal.group, 0, goal.number};
   }
-  if (at.chassis != goal.chassis) route.add(id_of({network, Kind::black, position(), goal.chassis}));
+  if (at.chassis != goal.chassis)
+    route.add(id_of({network, Kind::black, position(), goal.chassis}));
 }
 
-Bandwidth LinkMap::bandwidth(LinkId link) const {
-  return network(link).link.bandwidth;
-}
+Bandwidth LinkMap::bandwidth(LinkId link) const { return network(link).link.bandwidth; }
 
-Duration LinkMap::latency(LinkId link) const {
-  return network(link).link.latency;
-}
+Duration LinkMap::latency(LinkId link) const { return network(link).link.latency; }
 
-const Network& LinkMap::network(LinkId link) const {
-  return networks_[links_[link.index].network];
-}
+const Network& LinkMap::network(LinkId link) const { return networks_[links_[link.index].network]; }
 
 std::string LinkMap::name(LinkId link, const Instance& instance) const {
   return fmt::format("{} ({})", place(link, instance), network(link).name);
@@ -110,10 +107,8 @@ std::string LinkMap::place(LinkId id, const Instance& instance) const {
     case Kind::host_in: return fmt::format("{} in", instance.hosts[link.a].name);
     case Kind::up: return fmt::format("leaf {} to spine {}", link.a, link.b);
     case Kind::down: return fmt::format("spine {} to leaf {}", link.a, link.b);
-    case Kind::green:
-      return fmt::format("router {} to number {} of its chassis", link.a, link.b);
-    case Kind::black:
-      return fmt::format("router {} to chassis {}", link.a, link.b);
+    case Kind::green: return fmt::format("router {} to number {} of its chassis", link.a, link.b);
+    case Kind::black: return fmt::format("router {} to chassis {}", link.a, link.b);
     case Kind::blue: return fmt::format("group {} to group {}", link.a, link.b);
   }
   return {};

@@ -24,11 +24,11 @@ struct LinkId {
 /// computed for pairs of hosts that never meet. Every link is full duplex; its two directions are
 /// two `LinkId`s.
 ///
-/// Routes: a star has each host's link to the middle. A fat tree goes over the spine whose number is
-/// the destination's modulo the number of spines (the destination-modulo rule that keeps a tree's
-/// routes in order). A dragonfly takes its shortest route: within the chassis to the router that
-/// leads to the other group, to the group's first chassis, over, and then to the router's number and
-/// the chassis of the destination.
+/// Routes: a star has each host's link to the middle. A fat tree goes over the spine whose number
+/// is the destination's modulo the number of spines (the destination-modulo rule that keeps a
+/// tree's routes in order). A dragonfly takes its shortest route: within the chassis to the router
+/// that leads to the other group, to the group's first chassis, over, and then to the router's
+/// number and the chassis of the destination.
 class LinkMap {
  public:
   explicit LinkMap(const Instance& instance);
@@ -66,11 +66,11 @@ class LinkMap {
   enum class Kind : std::uint8_t {
     host_out,
     host_in,
-    up,      ///< leaf a to spine b
-    down,    ///< spine a to leaf b
-    green,   ///< router a to the router numbered b of its chassis
-    black,   ///< router a to the router of its number in chassis b of its group
-    blue,    ///< group a to group b
+    up,     ///< leaf a to spine b
+    down,   ///< spine a to leaf b
+    green,  ///< router a to the router numbered b of its chassis
+    black,  ///< router a to the router of its number in chassis b of its group
+    blue,   ///< group a to group b
   };
   struct Link {
     std::uint32_t network = 0;

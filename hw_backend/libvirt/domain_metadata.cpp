@@ -26,11 +26,14 @@ void DomainMark::give_back(DeviceKind kind) {
   std::erase_if(taken, [kind](const TakenDevice& device) { return device.kind == kind; });
 }
 
-bool DomainMark::may_still_unplug(DeviceKind kind, std::string_view host) const {
+bool DomainMark::taken_on(DeviceKind kind, std::string_view host) const {
   const TakenDevice* device = find(kind);
-  if (device == nullptr || device->gone) return false;
-  if (phase != Phase::detach_vf && phase != Phase::remove_ivshmem) return false;
-  return (device->host.empty() ? source : device->host) == host;
+  return device != nullptr && (device->host.empty() ? source : device->host) == host;
+}
+
+bool DomainMark::may_still_unplug(DeviceKind kind, std::string_view host) const {
+  return taken_on(kind, host) && !find(kind)->gone &&
+         (phase == Phase::detach_vf || phase == Phase::remove_ivshmem);
 }
 
 std::string to_xml(const DomainMark& mark) {

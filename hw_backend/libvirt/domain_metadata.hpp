@@ -36,6 +36,8 @@ struct DomainMark {
   /// Replaces what was known of it.
   void take(DeviceKind kind, std::string xml, std::string host);
   void give_back(DeviceKind kind);
+  /// Was it taken away on that host?
+  [[nodiscard]] bool taken_on(DeviceKind kind, std::string_view host) const;
   /// For a domain that runs on `host` and has the device although it was taken: may the guest still
   /// be about to let it go? Not on another host than the one where it was asked to, not if it was
   /// seen to be gone, and not once a migration was asked for, which devices must be gone for: then

@@ -21,6 +21,12 @@ constexpr Duration look_again = Duration::milliseconds(2'000);
 /// QEMU's guest agent has no event for a new interface: it is asked this often.
 constexpr Duration ask_guest_again = Duration::milliseconds(100);
 
+/// After the removal of an IVShmem device QEMU frees its memory in its RCU thread, which first lets
+/// others gather for up to 50 ms (QEMU 7.2, util/rcu.c, call_rcu_thread). A device of the same name
+/// that is plugged in before that aborts QEMU ("RAMBlock already registered": seen in the lab), and
+/// the guest is lost. Nothing tells of it; this is 20 times as long.
+constexpr Duration memory_is_freed = Duration::milliseconds(1'000);
+
 using Port = WaitingTime::Scope;
 constexpr WaitingTime::Kind port = WaitingTime::Kind::port;
 
@@ -137,6 +143,7 @@ Result<> LibvirtHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline)
       return failure(FailureKind::refused, label(vm, kind) + " is being attached");
     }
     device(vm, kind).unplugged = *xml;
+    device(vm, kind).gone.reset();
   }
   Result<> marked = mark(vm, place->host, deadline, [&](std::optional<DomainMark>& mark) {
     if (!mark) mark = DomainMark{run_, Phase::detach_vf, link_.name(place->host), {}, {}};
@@ -200,6 +207,7 @@ Result<> LibvirtHypervisor::await_gone(VmId vm, DeviceKind kind, DomainInbox& in
   const auto over = [&] {
     const Lock lock(*mutex_);
     device(vm, kind).unplugging = false;
+    device(vm, kind).gone = link_.clock().now();
   };
   for (;;) {
     DomainEvent event;
@@ -293,6 +301,7 @@ Result<> LibvirtHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline)
     target.plugging = true;
   }
   Result<> done = note_gone(vm, kind, place->host, deadline);
+  if (done) done = await_memory_freed(vm, kind, place->host, deadline);
   if (done) done = plug_in(vm, kind, *place, deadline);
   {
     const Lock lock(*mutex_);
@@ -317,6 +326,28 @@ Result<> LibvirtHypervisor::note_gone(VmId vm, DeviceKind kind, HostId host, Tim
   return mark(vm, host, deadline, [&](std::optional<DomainMark>& mark) {
     for (TakenDevice& taken : mark->taken) taken.gone = taken.gone || taken.kind == kind;
   });
+}
+
+Result<> LibvirtHypervisor::await_memory_freed(VmId vm, DeviceKind kind, HostId host,
+                                               TimePoint deadline) {
+  if (kind != DeviceKind::ivshmem) return {};
+  TimePoint until;
+  {
+    const Lock lock(*mutex_);
+    const std::optional<DomainMark>& known = at(vm).mark;
+    if (!known || !known->taken_on(kind, link_.name(host))) return {};
+    std::optional<TimePoint>& gone = device(vm, kind).gone;
+    if (!gone) gone = link_.clock().now();  // an earlier controller took it
+    until = *gone + memory_is_freed;
+  }
+  while (link_.clock().now() < until) {
+    const Wake wake = link_.pause(vm, std::min(until, deadline));
+    if (wake == Wake::cancelled || link_.clock().now() >= deadline) {
+      return tl::unexpected(ended_early(
+          wake, "attach of " + label(vm, kind) + " (QEMU frees the memory of the one before)"));
+    }
+  }
+  return {};
 }
 
 Result<> LibvirtHypervisor::plug_in(VmId vm, DeviceKind kind, const VmPlace& place,

@@ -45,7 +45,8 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
     /// `unplugging` is only inferred from what an earlier controller left: it may have been
     /// attached again instead, which nobody can be asked.
     bool inferred = false;
-    bool plugging = false;  ///< an `attach` has not returned
+    bool plugging = false;          ///< an `attach` has not returned
+    std::optional<TimePoint> gone;  ///< when this controller saw its latest unplug end
     /// Of an attach that its caller has left: libvirt still works on it.
     std::shared_ptr<std::atomic<bool>> left_plug;
     std::string unplugged;         ///< the device as it was; empty: not known
@@ -82,6 +83,8 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
                               const TransferOptions& options, TransferObserver& observer,
                               TimePoint deadline);
   Result<> note_gone(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
+  /// Waits until QEMU can take the device again from which it was taken on this host.
+  Result<> await_memory_freed(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
   Result<> plug_in(VmId vm, DeviceKind kind, const VmPlace& place, TimePoint deadline);
   Result<> await_usable(VmId vm, DeviceKind kind, HostId host, TimePoint deadline);
 

@@ -62,6 +62,7 @@ class Host:
     bits: int
     switch: Process  # the first process of the lab's own namespaces, in which the bridges are
     has_kvm: bool  # False where KVM runs no guest: nobody should be told that it does
+    devices: tuple[str, ...] = ()  # of this machine's /dev, beyond what every host has
     first: Process | None = None  # its own first process; None: not on
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -119,7 +120,8 @@ class Host:
                 ["nsenter", "--target", str(self.switch.pid), "--pid", "--net", "--ipc", "sh", "-c",
                  'exec 3<&0; unshare --fork --pid --mount --net --uts --ipc --propagation private'
                  ' sh -c \'read -r pid rest </proc/self/stat; echo "$pid"; read -r go && [ "$go" = go ] && exec "$@"\' sh "$@" <&3 &',
-                 "sh", "sh", SET_UP, self.root, self.name, f"{self.address}/{self.bits}", "kvm" if self.has_kvm else ""],
+                 "sh", "sh", SET_UP, self.root, self.name, f"{self.address}/{self.bits}",
+                 " ".join([*(["kvm"] if self.has_kvm else []), *self.devices])],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         with starter:
@@ -271,6 +273,13 @@ class Host:
         """What a guest wrote to its console while it ran here."""
         try:
             return (self.root / CONSOLES[1:] / f"{vm}.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def qemu_log(self, domain: str) -> str:
+        """What libvirt and QEMU wrote about a domain while it ran here."""
+        try:
+            return (self.root / f"var/log/libvirt/qemu/{domain}.log").read_text(errors="replace")
         except FileNotFoundError:
             return ""
 

@@ -2,7 +2,7 @@
 # The first process of a host of the lab. It has new namespaces (PID, network, mount, UTS, IPC) and makes the
 # host's file system: a root of its own, in which only /usr is the machine's, read-only.
 # Arguments: ROOT (a folder with etc/, var/ and boot/ in it), NAME, ADDRESS/BITS in the management network,
-# DEVICES beyond the usual ones (kvm, where it works).
+# DEVICES beyond the usual ones (kvm, where it works), or folders of them.
 # Says "ready" when the host is there, and then collects orphans until it is killed.
 set -eu
 root=$1 name=$2 address=$3 devices=$4
@@ -26,7 +26,7 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 for device in null zero full random urandom tty net/tun $devices; do
-  : >"dev/$device"
+  if [ -d "/dev/$device" ]; then mkdir "dev/$device"; else : >"dev/$device"; fi
   mount --bind "/dev/$device" "dev/$device"
 done
 

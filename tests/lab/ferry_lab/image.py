@@ -143,7 +143,7 @@ def _pack_initramfs(unpacked: Path, release: str, root: Path, out: Path) -> None
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, target)
     _run(["cc", "-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o", root / "bin/dirty_memory", GUEST / "dirty_memory.c"])
-    order = _modules(unpacked, release)
+    order = _modules(unpacked, release, MODULES)
     for module in order:
         shutil.copy(module, root / "lib/modules" / module.name)
     (root / "lib/modules/order").write_text("".join(module.name + "\n" for module in order))
@@ -163,10 +163,10 @@ def _libraries(program: Path) -> list[Path]:
     return found
 
 
-def _modules(unpacked: Path, release: str) -> list[Path]:
+def _modules(unpacked: Path, release: str, wanted: list[str]) -> list[Path]:
     """The modules in the order in which they must be loaded; what is built in is left out."""
     order: dict[Path, None] = {}
-    for module in MODULES:
+    for module in wanted:
         lines = subprocess.check_output(["modprobe", "-d", unpacked, "-S", release, "--show-depends", module], text=True)
         for line in lines.splitlines():
             if line.startswith("insmod "):

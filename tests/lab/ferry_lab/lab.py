@@ -83,8 +83,17 @@ class Lab:
                 found.append(host)
         if len(found) != 1:
             places = " and ".join(host.name for host in found)
-            raise LabProblem(f"{vm} runs on {places}" if found else f"{vm} runs nowhere")
+            raise LabProblem(f"{vm} runs on {places}" if found else f"{vm} runs nowhere{self._last_words(vm)}")
         return found[0]
+
+    def _last_words(self, vm: str) -> str:
+        """Of its QEMUs and its guest, where they were."""
+        told = ""
+        for host in self.hosts.values():
+            for what, text in [("QEMU", host.qemu_log(self.vms[vm].domain)), ("guest", host.console(vm))]:
+                last = text.splitlines()[-12:]
+                told += "".join(f"\n  {host.name}, {what}: {line}" for line in last)
+        return told
 
     @contextlib.contextmanager
     def domain(self, vm: str, host: Host | None = None):
@@ -249,9 +258,10 @@ def missing() -> str:
     return "; ".join(lacks)
 
 
-def up(folder: Path, hosts: list[HostPlan], vms: list[Vm]) -> Lab:
-    """A lab in `folder`, complete: hosts answer, guests are ready, the cluster file is written. It ends with this
-    program unless `keep` is called. What a lab left in the folder that did not come up or was not ended is cleared."""
+def up(folder: Path, hosts: list[HostPlan], vms: list[Vm], devices: list[str] = ()) -> Lab:
+    """A lab in `folder`, complete: hosts answer, guests are ready, the cluster file is written. The hosts also have these
+    devices of this machine's /dev. It ends with this program unless `keep` is called. What a lab left in the folder that
+    did not come up or was not ended is cleared."""
     if lacks := missing():
         raise LabProblem(f"there can be no lab here: {lacks}")
     if not 1 <= len(hosts) <= HOSTS_MAX:
@@ -274,7 +284,8 @@ def up(folder: Path, hosts: list[HostPlan], vms: list[Vm]) -> Lab:
         names = {plan.name: str(network[i + 1]) for i, plan in enumerate(hosts)}
         for i, plan in enumerate(hosts):
             place = folder / "hosts" / plan.name
-            host = Host(plan.name, i + 1, place, names[plan.name], network.prefixlen, switch, faster.name == "kvm")
+            host = Host(plan.name, i + 1, place, names[plan.name], network.prefixlen, switch, faster.name == "kvm",
+                        tuple(devices))  # fmt: skip
             lab.hosts[plan.name], lab.plans[plan.name] = host, plan
             host.prepare(guests_from, names)
         in_parallel(Host.power_on, list(lab.hosts.values()))

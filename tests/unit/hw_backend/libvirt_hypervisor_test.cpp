@@ -108,6 +108,20 @@ TEST_F(LeftVm, whose_device_comes_back_where_it_was_taken_is_marked_so_before_it
   });
 }
 
+TEST_F(LeftVm, gets_shared_memory_back_where_it_was_taken_only_when_qemu_has_freed_the_one_before) {
+  DomainMark mark{"leave-003", Phase::remove_ivshmem, "host0", "", {}};
+  mark.take(DeviceKind::ivshmem, shmem_xml, "host0");
+  left(0, mark);
+  run(
+      [&](World& world, ClusterLink& /*link*/) {
+        const TimePoint start = world.clock.now();
+        // What becomes of it is the driver's; QEMU would abort if it were plugged in too early.
+        (void)world.hypervisor.attach(vm0, DeviceKind::ivshmem, later(world));
+        EXPECT_GE(world.clock.now() - start, Duration::seconds(1));
+      },
+      4);
+}
+
 TEST_F(LeftVm, does_not_move_while_a_device_may_yet_go) {
   left(0, mark_of(Phase::detach_vf, "host0"));
   run([&](World& world, ClusterLink& /*link*/) {

@@ -120,6 +120,28 @@ TEST(JournalHistory, knows_everything_that_the_records_say) {
   EXPECT_EQ(last.outcome, Outcome::failed) << "it is stale";
 }
 
+TEST(JournalHistory, knows_who_was_lost_while_it_waited_for_its_wave_and_which_hosts_are_out_of_use) {
+  std::vector<std::string> all = example();
+  const auto reactivates = std::find(all.begin(), all.end(), records::wave_reactivates(1, at(81)));
+  all.insert(reactivates + 1, {records::status_is_stale("vm0", "host3 does not answer"),
+                               records::at_rest("vm0", at(85), Outcome::lost, "host3", at(30),
+                                                "host3 does not answer"),
+                               records::host_is_down("host3")});
+  const auto history = read_history(all, instance());
+  ASSERT_TRUE(history.has_value()) << history.error();
+  const MoveHistory::Rest& rest = *history->waves[0].moves[0].rest;
+  EXPECT_EQ(rest.outcome, Outcome::lost);
+  EXPECT_EQ(rest.reason, "host3 does not answer");
+  EXPECT_EQ(rest.at, at(60)) << "its last phase began when it first came to rest";
+  EXPECT_THAT(history->hosts_down, ElementsAre(host3));
+
+  all = example();
+  all.insert(all.begin() + 17, records::at_rest("vm0", at(61), Outcome::degraded, "host3", {}, "again"));
+  const auto twice = read_history(all, instance());
+  ASSERT_FALSE(twice.has_value());
+  EXPECT_EQ(twice.error(), "record 18: it has been at rest before");
+}
+
 TEST(JournalHistory, says_what_was_under_way_after_any_number_of_records) {
   const std::vector<std::string> all = example();
   for (std::size_t count = 0; count <= all.size(); ++count) {

@@ -105,5 +105,20 @@ RC_GTEST_PROP(InventoryProperty, any_order_of_reservations_and_releases_leaks_no
   }
 }
 
+TEST(Inventory, a_closed_host_takes_nobody_and_gives_back_what_it_holds) {
+  const Instance instance = small_cluster().instance;
+  Inventory inventory(instance);
+  const VmId vm0{0};
+  const HostId host0{0};
+  const HostId host3{3};
+  inventory.reserve(vm0, host3);
+  inventory.close(host3);
+  EXPECT_FALSE(inventory.fits(VmId{1}, host3));
+  EXPECT_EQ(inventory.refusal(VmId{1}, host3), "host3 does not answer");
+  inventory.release(vm0, host3);
+  EXPECT_EQ(inventory.free(host3).memory, instance.hosts[3].memory);
+  EXPECT_EQ(inventory.hosts_of(vm0), std::vector<HostId>{host0});
+}
+
 }  // namespace
 }  // namespace ferry

@@ -1,0 +1,47 @@
+"""The way of an assigned PCI function (`<hostdev managed='yes'>`), for real: in an emulated machine with an IOMMU and SR-IOV,
+whose two hosts have a virtual function each. FERRY_LAB_HOSTDEV=1 runs it: some minutes."""
+
+import json
+import os
+
+import pytest
+from ferry_lab.image import image
+from ferry_lab.machine import run_machine
+
+pytestmark = pytest.mark.skipif("FERRY_LAB_HOSTDEV" not in os.environ, reason="takes minutes: FERRY_LAB_HOSTDEV=1 runs it")
+NVME = "0x010802"
+
+
+@pytest.fixture(scope="module")
+def steps(lab_is_possible, program, tmp_path_factory):
+    console = run_machine(tmp_path_factory.mktemp("machine"), image(), program, 1200)
+    found = [json.loads(line[line.index("{"):]) for line in console.splitlines() if line.startswith("STEP {")]
+    assert found and found[-1]["step"] == "after back", console[-6000:]
+    return {step["step"]: step for step in found}
+
+
+def test_libvirt_moves_no_guest_with_an_assigned_function(steps):
+    assert NVME in steps["assigned"]["classes"]
+    assert "VFIO device doesn't support migration" in steps["libvirt"]["refuses"]
+
+
+def test_ferry_moves_no_guest_with_a_function_that_the_cluster_file_does_not_name(steps):
+    assert steps["unnamed"]["status"] != 0
+    assert "which is not the virtual function that the cluster file names" in steps["unnamed"]["said"]
+    assert steps["after unnamed"]["host"] == "host0"
+    assert steps["after unnamed"]["holds"] == steps["assigned"]["holds"]
+    assert steps["after unnamed"]["ivshmem"]
+
+
+def test_doctor_finds_the_functions(steps):
+    assert steps["doctor"]["status"] == 0, steps["doctor"]["said"]
+    assert "0000:01:00.1 are there" in steps["doctor"]["said"]
+
+
+@pytest.mark.parametrize(("move", "host", "function"), [("there", "host1", "0x2"), ("back", "host0", "0x1")])
+def test_a_vm_gets_the_function_of_the_host_where_it_goes(steps, move, host, function):
+    assert steps[move]["status"] == 0, steps[move]["said"]
+    after = steps[f"after {move}"]
+    assert (after["host"], after["holds"]["function"], after["ivshmem"]) == (host, function, True)
+    assert after["at"] == steps["assigned"]["at"], "its guest sees it where it was"
+    assert NVME in after["classes"]
