@@ -146,6 +146,49 @@ TEST(PredictTransfer, counts_what_compression_leaves) {
   EXPECT_EQ(got.time, Duration::milliseconds(250));
 }
 
+TEST(PredictTransfer, counts_the_state_of_a_device_as_pending_and_in_the_pause) {
+  const Bytes state(30'000'000);
+  const TransferPrediction got =
+      predict_transfer(vm_of(Bytes(1'000'000'000)), limit(Duration::milliseconds(100)), rate(1e9),
+                       rate(0), {}, state);
+  // 70 MB of memory fit beside it; 1 % less is left.
+  EXPECT_EQ(got.downtime, Duration::microseconds(69'300 + 30'000));
+  EXPECT_EQ(got.time, Duration::milliseconds(1030));
+  EXPECT_EQ(got.bytes, Bytes(1'030'000'000));
+}
+
+TEST(PredictTransfer, never_pauses_for_a_state_that_does_not_fit_the_limit) {
+  const TransferPrediction got =
+      predict_transfer(vm_of(Bytes(1'000'000'000)), limit(Duration::milliseconds(100)), rate(1e9),
+                       rate(0), {}, Bytes(100'000'000));
+  EXPECT_FALSE(got.converges);
+}
+
+TEST(CostsOf, a_move_has_what_its_device_strategy_costs) {
+  SmallCluster cluster = small_cluster();
+  const HypervisorCosts& costs = cluster.platform.hypervisor;
+  MoveSpec move;
+  const MoveCosts usual = costs_of(cluster.instance, cluster.platform, move);
+  EXPECT_GT(usual.suspend, Duration::zero());
+  EXPECT_FALSE(usual.ranks_run);
+
+  move.transfer.device = DeviceStrategy::failover;
+  const MoveCosts stand_in = costs_of(cluster.instance, cluster.platform, move);
+  EXPECT_EQ(stand_in.suspend, Duration::zero());
+  EXPECT_TRUE(stand_in.ranks_run);
+  EXPECT_EQ(stand_in.detach_vf, usual.detach_vf + costs.failover.redirect);
+  EXPECT_EQ(stand_in.attach_vf, usual.attach_vf + costs.failover.redirect);
+
+  move.transfer.device = DeviceStrategy::vfio;
+  const MoveCosts state = costs_of(cluster.instance, cluster.platform, move);
+  EXPECT_TRUE(state.ranks_run);
+  EXPECT_EQ(state.detach_vf, Duration::zero());
+  EXPECT_EQ(state.attach_vf, Duration::zero());
+  EXPECT_EQ(state.pin, costs.attach_vf.per_gib * (64.0 / 1024));
+  EXPECT_EQ(state.device_state, costs.vfio.state);
+  EXPECT_EQ(state.save_and_load, costs.vfio.save + costs.vfio.load);
+}
+
 TEST(IdleBandwidth, of_several_streams_is_bound_by_the_link_and_by_their_threads) {
   SmallCluster cluster = small_cluster();
   cluster.platform.zstd = {.ratio = Ratio(0.5), .speed = rate(0.4e9)};
