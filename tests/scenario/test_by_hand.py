@@ -216,6 +216,45 @@ def test_hybrid_sends_after_the_switch_what_its_round_left_and_let_be_dirtied(ru
     assert float(row["downtime_seconds"]) == pytest.approx(costs.postcopy_switch, abs=1e-4)
 
 
+def device(strategy):
+    def change(scenario):
+        scenario["vms"][0]["ivshmem"] = "0B"
+        scenario["migrations"][0]["device"] = strategy
+
+    return change
+
+
+def test_a_function_that_moves_pauses_its_guest_for_its_state(run):
+    result, [row], costs = one(run, device("vfio"))
+    vfio = result.resolved()["platform"]["hypervisor"]["vfio"]
+    state, bandwidth = 64 * 2**20, costs.bandwidth("tcp")
+    assert vfio["state"]["value"] == "64MiB"
+    extra = seconds(vfio["save"]) + seconds(vfio["load"])
+    check_sums([row])
+    assert (phase(row, "detach_vf"), phase(row, "attach_vf"), row["device"]) == (0, 0, "vfio")
+    total = costs.around(1) + costs.attach_per_gib + (2**30 + state) / bandwidth + extra
+    assert float(row["total_seconds"]) == pytest.approx(total, abs=2e-3)
+    # State and memory fill the limit together, less 1 % of what is left for memory.
+    pause = state / bandwidth + 0.99 * (0.3 - state / bandwidth) + extra + costs.finish
+    assert float(row["downtime_seconds"]) == pytest.approx(pause, abs=2e-3)
+    assert row["outage_seconds"] == row["lost_traffic_seconds"] == row["downtime_seconds"]
+
+
+def test_a_stand_in_is_redirected_to_twice_and_lacks_throughput_meanwhile(run):
+    result, [row], costs = one(run, device("failover"))
+    failover = result.resolved()["platform"]["hypervisor"]["failover"]
+    redirect, throughput = seconds(failover["redirect"]), share(failover["throughput"])
+    attach = costs.attach_fixed + costs.attach_per_gib
+    check_sums([row])
+    assert phase(row, "detach_vf") == pytest.approx(costs.detach_vf + redirect, abs=1e-6)
+    assert phase(row, "attach_vf") == pytest.approx(attach + redirect, abs=1e-6)
+    downtime = float(row["downtime_seconds"])
+    assert float(row["outage_seconds"]) == pytest.approx(2 * redirect + downtime, abs=1e-6)
+    slow = phase(row, "migration") + attach
+    lost = 2 * redirect + slow * (1 - throughput) + downtime * throughput
+    assert float(row["lost_traffic_seconds"]) == pytest.approx(lost, abs=1e-6)
+
+
 def test_a_stall_that_ends_in_post_copy_is_told_in_the_reason_of_the_completed_move(run):
     # 2 GB/s is more than the network carries: each round after the first sends the working set.
     result, [row], costs = one(run, dirtying("2GB/s", "512MiB", max_rounds=3, on_stall=["postcopy"]))
