@@ -272,7 +272,6 @@ def up(folder: Path, hosts: list[HostPlan], vms: list[Vm], devices: list[str] = 
     folder = folder.resolve()
     _claim(folder)
     guard = switch = None
-    link = ""
     try:
         guard, switch = _start_switch(folder)
         link, network = _link_to(switch, folder)
@@ -293,7 +292,7 @@ def up(folder: Path, hosts: list[HostPlan], vms: list[Vm], devices: list[str] = 
         lab._write_cluster_file()
         return lab
     except BaseException:
-        _end(folder, switch, link)
+        _end(folder, switch, (_read_state(folder) or {}).get("link", ""))
         if guard:
             guard.stdin.close()
             guard.wait()
@@ -402,14 +401,15 @@ def _link_to(switch: Process, folder: Path):
         if any(subnets[number].overlaps(network) for network in taken):
             continue
         link = f"ferry-lab{number}"
-        try:
-            run_ip(None, "link", "add", link, "type", "veth", "peer", "name", "ctl", "netns", switch.pid)
-        except LabProblem:
-            if Path("/sys/class/net", link).exists():
-                continue  # another lab's
-            raise
-        state = _read_state(folder)
-        _write_state(folder, {**state, "switch": switch.saved(), "link": link})
+        with _undisturbed():  # so that no link is there that the state does not name
+            try:
+                run_ip(None, "link", "add", link, "type", "veth", "peer", "name", "ctl", "netns", switch.pid)
+            except LabProblem:
+                if Path("/sys/class/net", link).exists():
+                    continue  # another lab's
+                raise
+            state = _read_state(folder)
+            _write_state(folder, {**state, "switch": switch.saved(), "link": link})
         run_ip(None, "addr", "add", f"{subnets[number][-2]}/24", "dev", link)
         run_ip(None, "link", "set", link, "up")
         return link, subnets[number]
