@@ -163,6 +163,7 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"faults.1.phase", "set_post_migration"},
       {"faults.1.vm", "vm1"},
       {"platform.hypervisor.devices_at_once", "false"},
+      {"platform.processors.shared", "false"},
   };
   // Names and texts; what names the only thing there is; what only another key gives a meaning.
   const auto is_about = [](const std::string& path) {
@@ -199,6 +200,11 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
     // A VM without a virtual function cannot have a fault in attaching one.
     if (leaf.path == "vms.vm.virtual_functions")
       settings.push_back({"faults.0.phase", "migration"});
+    // Only a way that takes IVShmem away moves a VM that has it.
+    if (leaf.path == "vms.lone.ivshmem") {
+      settings.push_back({"migrations.idle.device", "detach"});
+      settings.push_back({"migrations.empty.device", "detach"});
+    }
     // Nothing throttles a guest that is stopped.
     if (leaf.path == "migrations.back.memory.mode")
       settings.push_back({"migrations.back.memory.auto_converge", "false"});
