@@ -10,8 +10,7 @@ namespace ferry {
 MemoryTransfer::MemoryTransfer(const VmSpec& vm, const TransferOptions& options,
                                const Platform& platform, Bandwidth rate, Bandwidth expected,
                                TimePoint now)
-    : options_(options),
-      memory_(guest_memory(vm.memory, vm.zero)),
+    : memory_(guest_memory(vm.memory, vm.zero)),
       dirty_(std::min(vm.working_set, memory_.total - memory_.zero), rate, now),
       rate_(rate),
       compressor_(options.compression, compression_costs(platform, options.compression),

@@ -42,7 +42,6 @@ class MemoryTransfer {
   void switch_to_post_copy(TimePoint now);
   void send(Bytes guest);
 
-  const TransferOptions& options_;
   GuestMemory memory_;
   DirtyMeter dirty_;
   Bandwidth rate_;

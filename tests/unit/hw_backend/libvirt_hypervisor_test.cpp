@@ -140,8 +140,8 @@ class WholeVm : public LeftVm,
                 public testing::WithParamInterface<std::tuple<std::uint32_t, Phase>> {};
 
 TEST_P(WholeVm, has_its_device_back_although_its_mark_says_that_it_was_taken) {
-  const auto [host, phase] = GetParam();
-  left(host, mark_of(phase, "host0"));
+  const HostId host{std::get<std::uint32_t>(GetParam())};
+  left(host.index, mark_of(std::get<Phase>(GetParam()), "host0"));
   run([&](World& world, ClusterLink& /*link*/) {
     const Result<> attached = world.hypervisor.attach(vm0, vf, later(world));
     EXPECT_TRUE(attached) << attached.error().reason;
@@ -149,7 +149,7 @@ TEST_P(WholeVm, has_its_device_back_although_its_mark_says_that_it_was_taken) {
     ASSERT_FALSE(awaited);
     EXPECT_EQ(awaited.error().reason, "no detach of virtual_function of vm0 is under way");
     EXPECT_TRUE(world.hypervisor.await_settled(vm0, later(world)));
-    EXPECT_EQ(world.hypervisor.inspect(vm0).host, HostId{host});
+    EXPECT_EQ(world.hypervisor.inspect(vm0).host, host);
     EXPECT_TRUE(world.hypervisor.inspect(vm0).virtual_function);
     EXPECT_FALSE(world.hypervisor.inspect(vm0).ivshmem);
   });
