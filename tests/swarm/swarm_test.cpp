@@ -16,13 +16,18 @@ namespace ferry {
 namespace {
 
 constexpr std::uint64_t usual_seeds = 1575;  // each cell is meant 25 times
+#ifdef FERRY_SANITIZED
+constexpr std::uint64_t default_seeds = 189;  // each run forks, which sanitizers make slow
+#else
+constexpr std::uint64_t default_seeds = usual_seeds;
+#endif
 constexpr int least_hits = 20;
 /// One run in so many is made twice.
 constexpr std::uint64_t repeated = 10;
 
 std::pair<std::uint64_t, std::uint64_t> asked_seeds() {
   const char* const asked = std::getenv("FERRY_SWARM_SEEDS");
-  if (asked == nullptr) return {1, usual_seeds};
+  if (asked == nullptr) return {1, default_seeds};
   char* end = nullptr;
   const std::uint64_t first = std::strtoull(asked, &end, 10);
   const std::uint64_t last = *end == '-' ? std::strtoull(end + 1, nullptr, 10) : first;
