@@ -3,6 +3,8 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include <mutex>
+
 #include "hw_backend/libvirt/refusals.hpp"
 
 namespace ferry {
@@ -28,8 +30,22 @@ struct Listener {
   }
 };
 
-const Listener& listener(void* opaque) { return *static_cast<const Listener*>(opaque); }
-void free_listener(void* opaque) { delete static_cast<Listener*>(opaque); }
+/// libvirt hands listeners from thread to thread under locks of its own, which thread sanitizers do
+/// not see; this one they do.
+std::mutex handover;
+
+const Listener& listener(void* opaque) {
+  const std::lock_guard taken(handover);
+  return *static_cast<const Listener*>(opaque);
+}
+void* make_listener(const std::shared_ptr<EventBoard>& board, HostId host) {
+  const std::lock_guard given(handover);
+  return new Listener{board, host};
+}
+void free_listener(void* opaque) {
+  const std::lock_guard taken(handover);
+  delete static_cast<Listener*>(opaque);
+}
 
 void device_event(DomainEvent::Kind kind, virDomainPtr domain, const char* alias, void* opaque) {
   DomainEvent event;
@@ -97,7 +113,7 @@ bool Connection::alive() const { return virConnectIsAlive(connection_) == 1; }
 
 void Connection::tell(const std::shared_ptr<EventBoard>& board, HostId host) {
   const auto listen = [&](int id, virConnectDomainEventGenericCallback callback) {
-    auto* const opaque = new Listener{board, host};
+    void* const opaque = make_listener(board, host);
     const int registered =
         virConnectDomainEventRegisterAny(connection_, nullptr, id, callback, opaque, free_listener);
     if (registered < 0) {
@@ -113,9 +129,9 @@ void Connection::tell(const std::shared_ptr<EventBoard>& board, HostId host) {
   listen(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle));
   listen(VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent));
   // Kept here: drivers without a daemon accept the callback, and then neither keep nor free it.
-  const auto listener = std::make_shared<Listener>(Listener{board, host});
-  close_listener_ = listener;
-  watched_ = virConnectRegisterCloseCallback(connection_, on_close, listener.get(), nullptr) == 0;
+  close_listener_ = std::shared_ptr<void>(make_listener(board, host), free_listener);
+  watched_ =
+      virConnectRegisterCloseCallback(connection_, on_close, close_listener_.get(), nullptr) == 0;
 }
 
 Connection::~Connection() {
