@@ -1,7 +1,11 @@
-// Work of guests, as far as a world must be told of it.
+// Work of guests and ranks that costs time: real on hardware, virtual in simulation.
 #pragma once
 
+#include <optional>
+
+#include "core/ports/clock.hpp"
 #include "core/ports/types.hpp"
+#include "core/units/units.hpp"
 
 namespace ferry {
 
@@ -11,6 +15,14 @@ class Processor {
   /// Whether the ranks of `vm` compute (and so dirty its pages) or wait inside the library. A world
   /// with real guests sees for itself and ignores this. Never blocks.
   virtual void set_ranks_running(VmId vm, bool running) = 0;
+
+  /// Computes for `work` of an undisturbed processor, in the calling task. A rank of a VM (`vm`)
+  /// stands still while its guest is paused. Blocks; `timed_out` when it is done, `cancelled`.
+  virtual Wake compute(std::optional<VmId> vm, Duration work) = 0;
+  /// A cost of the library itself (a call, a lock, a reduction), known beforehand: in simulation
+  /// added to the calling task's time and spent at its next wait; on hardware nothing, since there
+  /// it was spent already. Never blocks.
+  virtual void spend(Duration cost) = 0;
 };
 
 }  // namespace ferry

@@ -1,4 +1,4 @@
-#include "core/ports/fabric.hpp"
+#include "core/ports/transport_profile.hpp"
 
 #include <algorithm>
 
@@ -18,6 +18,19 @@ const TransportSegment& TransportProfile::segment_for(Bytes size) const {
 Duration TransportProfile::one_way(Bytes size) const {
   const TransportSegment& segment = segment_for(size);
   return segment.overhead + segment.latency + size / segment.bandwidth + segment.overhead;
+}
+
+std::string_view to_name(Channel channel) {
+  switch (channel) {
+    case Channel::shm: return "shm";
+    case Channel::cma: return "cma";
+    case Channel::ivshmem: return "ivshmem";
+    case Channel::sriov: return "sriov";
+    case Channel::sriov_loopback: return "sriov_loopback";
+    case Channel::passthrough: return "passthrough";
+    case Channel::native: return "native";
+  }
+  return "?";
 }
 
 }  // namespace ferry

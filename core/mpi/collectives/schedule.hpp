@@ -1,0 +1,57 @@
+// A collective as one rank carries it out: steps in rounds, as data. Builders (`algorithms.hpp`)
+// are pure functions, so that a schedule can be kept, printed, counted and checked without any
+// world.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/mpi/types.hpp"
+
+namespace ferry::mpi {
+
+/// Which memory a step means.
+enum class Region : std::uint8_t {
+  input,    ///< what the caller sends
+  output,   ///< what the caller receives
+  scratch,  ///< `Schedule::scratch` bytes, for the collective alone
+};
+
+/// A piece of a region, in bytes.
+struct Piece {
+  Region region = Region::input;
+  std::size_t offset = 0;
+  std::size_t size = 0;
+};
+
+struct Step {
+  enum class Kind : std::uint8_t {
+    send,     ///< `from` to `peer`
+    receive,  ///< from `peer` into `into`
+    copy,     ///< `from` to `into`
+    reduce,   ///< `into = from op into`
+  };
+  Kind kind = Kind::copy;
+  Rank peer = 0;  ///< rank in the communicator, never oneself
+  Piece from;
+  Piece into;
+};
+
+/// Steps of one round. Sends and receives of a round are started together, in this order; copies
+/// and reductions of it happen, in order, once all its receives have ended. The next round starts
+/// when the receives, copies and reductions of this one are done; sends only have to end before
+/// their memory is written by a later step, and before the collective ends.
+struct Round {
+  std::size_t first = 0;  ///< index in `Schedule::steps`
+  std::size_t count = 0;
+};
+
+/// One rank's part. Between a pair of ranks the n-th send meets the n-th receive, in sizes too.
+struct Schedule {
+  std::vector<Step> steps;
+  std::vector<Round> rounds;
+  std::size_t scratch = 0;
+};
+
+}  // namespace ferry::mpi

@@ -1,0 +1,24 @@
+// What one rank waits on: arrivals at its endpoint, and being told of something else.
+#pragma once
+
+#include "core/ports/clock.hpp"
+
+namespace ferry {
+
+/// Tasks of one rank wait here; any number of them, and all are woken.
+class WaitSet {
+ public:
+  virtual ~WaitSet() = default;
+  /// Blocks the calling task until an endpoint of this set has an arrival or room again, or
+  /// `notify` was called since the last `wait` returned; `timed_out` at the deadline, `cancelled`.
+  /// May return `ready` for nothing: look again. On hardware it spins a little, then sleeps; in
+  /// simulation it is an event.
+  virtual Wake wait(TimePoint deadline) = 0;
+  /// Wakes who waits, or who waits next. From any task; never blocks.
+  virtual void notify() = 0;
+  /// Lets time pass after a look that found nothing, so that an application that polls ends: in
+  /// simulation the cost of a poll, on hardware next to nothing.
+  virtual void pause() = 0;
+};
+
+}  // namespace ferry
