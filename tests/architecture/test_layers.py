@@ -18,6 +18,8 @@ ALLOWED = {
     "core/memory": {"core/units", "core/ports", "core/scenario"},
     "core/migration": {"core/units", "core/ports", "core/scenario", "core/memory", "core/topology"},
     "core/record": {"core/units", "core/ports", "core/scenario"},
+    "core/channel": {"core/units", "core/ports", "core/scenario", "core/topology"},
+    "core/mpi": {"core/units", "core/ports", "core/channel"},
     "sim_backend": {"core"},
     "hw_backend": {"core"},
     "controller": {"core", "sim_backend", "hw_backend"},
