@@ -14,6 +14,8 @@ ALLOWED = {
     "core/ports": {"core/units"},
     "core/scenario": {"core/units", "core/ports"},
     "core/topology": {"core/units", "core/ports", "core/scenario"},
+    "core/channel": {"core/units", "core/ports", "core/scenario", "core/topology"},
+    "core/mpi": {"core/units", "core/ports", "core/channel"},
     "core/faults": {"core/units", "core/ports", "core/scenario", "core/migration"},
     "core/memory": {"core/units", "core/ports", "core/scenario"},
     "core/migration": {"core/units", "core/ports", "core/scenario", "core/memory", "core/topology"},
