@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/ports/hypervisor.hpp"
+#include "core/ports/transport_profile.hpp"
 #include "core/ports/types.hpp"
 #include "core/units/units.hpp"
 
@@ -129,6 +130,7 @@ struct Platform {
   CompressionCosts xbzrle;
   CompressionCosts zstd;
   MpiCosts mpi;
+  ChannelProfiles channels;
   std::vector<Network> networks;
 };
 
