@@ -1,5 +1,4 @@
 // Elements, and what reductions do to them.
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -38,23 +37,18 @@ T combine(T a, T b, Operation operation) {
   }
 }
 
-/// Buffers of users need no alignment: blocks are copied to where the compiler can work on them in
-/// registers. A compiler makes vector instructions of the inner loop.
+/// Buffers of users need no alignment, so elements go through `memcpy`, of which compilers make
+/// plain loads and stores, and vector instructions of the loop.
 template <class T, class Operation>
-void reduce_elements(const std::byte* from, std::byte* into, std::size_t count,
-                     Operation operation) {
-  constexpr std::size_t batch = 4096 / sizeof(T);
-  std::array<T, batch> left;
-  std::array<T, batch> right;
-  while (count > 0) {
-    const std::size_t now = std::min(count, batch);
-    std::memcpy(left.data(), from, now * sizeof(T));
-    std::memcpy(right.data(), into, now * sizeof(T));
-    for (std::size_t i = 0; i < now; ++i) right[i] = combine(left[i], right[i], operation);
-    std::memcpy(into, right.data(), now * sizeof(T));
-    from += now * sizeof(T);
-    into += now * sizeof(T);
-    count -= now;
+void reduce_elements(const std::byte* __restrict from, std::byte* __restrict into,
+                     std::size_t count, Operation operation) {
+  for (std::size_t i = 0; i < count; ++i) {
+    T left;
+    T right;
+    std::memcpy(&left, from + i * sizeof(T), sizeof(T));
+    std::memcpy(&right, into + i * sizeof(T), sizeof(T));
+    right = combine(left, right, operation);
+    std::memcpy(into + i * sizeof(T), &right, sizeof(T));
   }
 }
 

@@ -23,7 +23,8 @@ constexpr AlgorithmEntry entries[] = {
     {reduce, binomial, false, "(a + n b + n c) lg p"},
     {reduce, rabenseifner, false, "2 a lg p + (2 n b + n c)(p-1)/p, a + n b + n c more if folded"},
     {reduce, two_level, false, "(a + n b + n c) lg s, and as chosen between leaders"},
-    {allreduce, recursive_doubling, false, "(a + n b + n c) lg p, 2 a + 2 n b + n c more if folded"},
+    {allreduce, recursive_doubling, false,
+     "(a + n b + n c) lg p, 2 a + 2 n b + n c more if folded"},
     {allreduce, rabenseifner, false,
      "2 a lg p + (2 n b + n c)(p-1)/p, 2 a + 2 n b + n c more if folded"},
     {allreduce, ring, false, "2 (p-1) a + (2 n b + n c)(p-1)/p"},
@@ -77,56 +78,56 @@ void build_bcast(Algorithm algorithm, const Members& members, std::size_t size,
   }
 }
 
-void build_reduction(Algorithm algorithm, const Members& members, const CollectiveCall& call,
+void build_reduction(Algorithm algorithm, const Members& members, const CollectiveShape& shape,
                      ScheduleBuilder& to) {
-  const Piece from = input(call.size);
-  const Piece into = output(call.size);
-  if (call.kind == scan) return phase::scan_doubling(to, members, from, into);
-  if (call.kind == reduce) {
+  const Piece from = input(shape.size);
+  const Piece into = output(shape.size);
+  if (shape.kind == scan) return phase::scan_doubling(to, members, from, into);
+  if (shape.kind == reduce) {
     if (algorithm == binomial) return phase::reduce_binomial(to, members, from, into);
-    return phase::reduce_rabenseifner(to, members, from, into, call.element);
+    return phase::reduce_rabenseifner(to, members, from, into, shape.element);
   }
   switch (algorithm) {
     case recursive_doubling: return phase::allreduce_doubling(to, members, from, into);
-    case ring: return phase::allreduce_ring(to, members, from, into, call.element);
-    default: return phase::allreduce_rabenseifner(to, members, from, into, call.element);
+    case ring: return phase::allreduce_ring(to, members, from, into, shape.element);
+    default: return phase::allreduce_rabenseifner(to, members, from, into, shape.element);
   }
 }
 
-void build_reduce_scatter(Algorithm algorithm, const Members& members, const CollectiveCall& call,
+void build_reduce_scatter(Algorithm algorithm, const Members& members, const CollectiveShape& shape,
                           ScheduleBuilder& to) {
-  const Blocks blocks = Blocks::of(call.sizes);
-  const Piece from = input(sum_of(call.sizes));
-  const Piece into = output(call.sizes[static_cast<std::size_t>(call.rank)]);
+  const Blocks blocks = Blocks::of(shape.sizes);
+  const Piece from = input(sum_of(shape.sizes));
+  const Piece into = output(shape.sizes[static_cast<std::size_t>(shape.rank)]);
   if (algorithm == pairwise) return phase::reduce_scatter_pairwise(to, members, blocks, from, into);
   phase::reduce_scatter_halving(to, members, blocks, from, into);
 }
 
-void build_rooted(Algorithm algorithm, const Members& members, const CollectiveCall& call,
+void build_rooted(Algorithm algorithm, const Members& members, const CollectiveShape& shape,
                   ScheduleBuilder& to) {
-  const bool gathers = call.kind == gather || call.kind == gatherv;
-  const bool own_sizes = call.kind == gatherv || call.kind == scatterv;
-  const auto ranks = static_cast<std::size_t>(call.ranks);
-  const std::size_t all = own_sizes ? sum_of(call.sizes) : call.size * ranks;
-  const Piece from = input(gathers ? call.size : all);
-  const Piece into = output(gathers ? all : call.size);
+  const bool gathers = shape.kind == gather || shape.kind == gatherv;
+  const bool own_sizes = shape.kind == gatherv || shape.kind == scatterv;
+  const auto ranks = static_cast<std::size_t>(shape.ranks);
+  const std::size_t all = own_sizes ? sum_of(shape.sizes) : shape.size * ranks;
+  const Piece from = input(gathers ? shape.size : all);
+  const Piece into = output(gathers ? all : shape.size);
   if (algorithm == binomial) {
     if (gathers) return phase::gather_binomial(to, members, from, into);
     return phase::scatter_binomial(to, members, from, into);
   }
-  const bool sizes_known = own_sizes && call.rank == call.root;
-  const Blocks blocks = sizes_known ? Blocks::of(call.sizes) : Blocks::equal(call.size);
+  const bool sizes_known = own_sizes && shape.rank == shape.root;
+  const Blocks blocks = sizes_known ? Blocks::of(shape.sizes) : Blocks::equal(shape.size);
   if (gathers) return phase::gather_linear(to, members, blocks, from, into);
   phase::scatter_linear(to, members, blocks, from, into);
 }
 
-void build_allgather(Algorithm algorithm, const Members& members, const CollectiveCall& call,
+void build_allgather(Algorithm algorithm, const Members& members, const CollectiveShape& shape,
                      ScheduleBuilder& to) {
-  const bool own_sizes = call.kind == allgatherv;
-  const auto rank = static_cast<std::size_t>(call.rank);
-  const Blocks blocks = own_sizes ? Blocks::of(call.sizes) : Blocks::equal(call.size);
+  const bool own_sizes = shape.kind == allgatherv;
+  const auto rank = static_cast<std::size_t>(shape.rank);
+  const Blocks blocks = own_sizes ? Blocks::of(shape.sizes) : Blocks::equal(shape.size);
   const Piece from = input(blocks.size(rank));
-  const Piece into = output(blocks.begin(static_cast<std::size_t>(call.ranks)));
+  const Piece into = output(blocks.begin(static_cast<std::size_t>(shape.ranks)));
   switch (algorithm) {
     case bruck: return phase::allgather_bruck(to, members, blocks, from, into);
     case ring: return phase::allgather_ring(to, members, blocks, from, into);
@@ -134,56 +135,58 @@ void build_allgather(Algorithm algorithm, const Members& members, const Collecti
   }
 }
 
-void build_alltoall(Algorithm algorithm, const Members& members, const CollectiveCall& call,
+void build_alltoall(Algorithm algorithm, const Members& members, const CollectiveShape& shape,
                     ScheduleBuilder& to) {
-  const bool own_sizes = call.kind == alltoallv;
-  const auto ranks = static_cast<std::size_t>(call.ranks);
-  const Blocks sent = own_sizes ? Blocks::of(call.sizes) : Blocks::equal(call.size);
-  const Blocks received = own_sizes ? Blocks::of(call.receive_sizes) : Blocks::equal(call.size);
+  const bool own_sizes = shape.kind == alltoallv;
+  const auto ranks = static_cast<std::size_t>(shape.ranks);
+  const Blocks sent = own_sizes ? Blocks::of(shape.sizes) : Blocks::equal(shape.size);
+  const Blocks received = own_sizes ? Blocks::of(shape.receive_sizes) : Blocks::equal(shape.size);
   const Piece from = input(sent.begin(ranks));
   const Piece into = output(received.begin(ranks));
   switch (algorithm) {
-    case bruck: return phase::alltoall_bruck(to, members, call.size, from, into);
+    case bruck: return phase::alltoall_bruck(to, members, shape.size, from, into);
     case pairwise: return phase::alltoall_pairwise(to, members, sent, received, from, into);
     default:
       return phase::alltoall_linear(to, members, sent, received, from, into, alltoall_window);
   }
 }
 
-void build_flat(Algorithm algorithm, const CollectiveCall& call, ScheduleBuilder& to) {
-  const Members all{call.rank, call.ranks, {}, 0};
-  switch (call.kind) {
+void build_flat(Algorithm algorithm, const CollectiveShape& shape, ScheduleBuilder& to) {
+  const Members all{shape.rank, shape.ranks, {}, 0};
+  switch (shape.kind) {
     case barrier: return phase::barrier_dissemination(to, all);
-    case bcast: return build_bcast(algorithm, all.from(call.root), call.size, to);
-    case reduce: return build_reduction(algorithm, all.from(call.root), call, to);
+    case bcast: return build_bcast(algorithm, all.from(shape.root), shape.size, to);
+    case reduce: return build_reduction(algorithm, all.from(shape.root), shape, to);
     case allreduce:
-    case scan: return build_reduction(algorithm, all, call, to);
+    case scan: return build_reduction(algorithm, all, shape, to);
     case gather:
     case gatherv:
     case scatter:
-    case scatterv: return build_rooted(algorithm, all.from(call.root), call, to);
+    case scatterv: return build_rooted(algorithm, all.from(shape.root), shape, to);
     case allgather:
-    case allgatherv: return build_allgather(algorithm, all, call, to);
+    case allgatherv: return build_allgather(algorithm, all, shape, to);
     case alltoall:
-    case alltoallv: return build_alltoall(algorithm, all, call, to);
-    case reduce_scatter: return build_reduce_scatter(algorithm, all, call, to);
+    case alltoallv: return build_alltoall(algorithm, all, shape, to);
+    case reduce_scatter: return build_reduce_scatter(algorithm, all, shape, to);
+    case none: break;
   }
 }
 
 }  // namespace
 
-std::string_view to_name(Collective collective) {
-  static constexpr std::array<std::string_view, collective_count> names = {
-      "barrier",  "bcast",     "reduce",     "allreduce", "gather",    "gatherv",        "scatter",
-      "scatterv", "allgather", "allgatherv", "alltoall",  "alltoallv", "reduce_scatter", "scan"};
-  return names[static_cast<std::size_t>(collective)];
-}
-
 std::string_view to_name(Algorithm algorithm) {
-  static constexpr std::array<std::string_view, 12> names = {
-      "dissemination",     "binomial",     "scatter_ring", "scatter_doubling", "recursive_doubling",
-      "recursive_halving", "rabenseifner", "ring",         "bruck",            "pairwise",
-      "linear",            "two_level"};
+  static constexpr std::array<std::string_view, 12> names = {"dissemination",
+                                                             "binomial",
+                                                             "scatter_ring",
+                                                             "scatter_doubling",
+                                                             "recursive_doubling",
+                                                             "recursive_halving",
+                                                             "rabenseifner",
+                                                             "ring",
+                                                             "bruck",
+                                                             "pairwise",
+                                                             "linear",
+                                                             "two_level"};
   return names[static_cast<std::size_t>(algorithm)];
 }
 
@@ -195,17 +198,17 @@ bool applies(Algorithm algorithm, Collective collective, Rank ranks) {
          (!entry->power_of_two || std::has_single_bit(static_cast<std::uint32_t>(ranks)));
 }
 
-void build_schedule(const AlgorithmChoice& choice, const CollectiveCall& call,
+void build_schedule(const AlgorithmChoice& choice, const CollectiveShape& shape,
                     const LocalityGroups* groups, Schedule& into) {
-  check(applies(choice.algorithm, call.kind, call.ranks), "the algorithm does this collective");
-  check(call.rank >= 0 && call.rank < call.ranks && call.root >= 0 && call.root < call.ranks,
+  check(applies(choice.algorithm, shape.kind, shape.ranks), "the algorithm does this collective");
+  check(shape.rank >= 0 && shape.rank < shape.ranks && shape.root >= 0 && shape.root < shape.ranks,
         "rank and root are of the communicator");
   ScheduleBuilder builder(into);
   if (choice.algorithm == two_level) {
-    check(groups != nullptr && groups->ranks() == call.ranks, "two levels have groups");
-    build_two_level(call, choice.between, *groups, builder);
+    check(groups != nullptr && groups->ranks() == shape.ranks, "two levels have groups");
+    build_two_level(shape, choice.between, *groups, builder);
   } else {
-    build_flat(choice.algorithm, call, builder);
+    build_flat(choice.algorithm, shape, builder);
   }
   builder.finish();
 }

@@ -8,29 +8,11 @@
 #include <span>
 #include <string_view>
 
+#include "core/mpi/collectives/call.hpp"
 #include "core/mpi/collectives/groups.hpp"
 #include "core/mpi/collectives/schedule.hpp"
 
 namespace ferry::mpi {
-
-enum class Collective : std::uint8_t {
-  barrier,
-  bcast,
-  reduce,
-  allreduce,
-  gather,
-  gatherv,
-  scatter,
-  scatterv,
-  allgather,
-  allgatherv,
-  alltoall,
-  alltoallv,
-  reduce_scatter,
-  scan,
-};
-inline constexpr std::size_t collective_count = 14;
-std::string_view to_name(Collective collective);
 
 enum class Algorithm : std::uint8_t {
   dissemination,
@@ -62,14 +44,15 @@ struct AlgorithmEntry {
 /// Whether there is such an algorithm, for so many ranks.
 [[nodiscard]] bool applies(Algorithm algorithm, Collective collective, Rank ranks);
 
-/// A collective as one rank calls it. Sizes are bytes.
-struct CollectiveCall {
-  Collective kind = Collective::barrier;
+/// All that a schedule depends on, besides the algorithm. Sizes are bytes.
+struct CollectiveShape {
+  Collective kind = Collective::none;
   Rank rank = 0;
   Rank ranks = 1;
   Rank root = 0;
   /// Of the whole vector (bcast, reduce, allreduce, scan), of one rank's block (gather, scatter,
-  /// allgather), of what one rank sends to another (alltoall), of our own block (gatherv, scatterv).
+  /// allgather), of what one rank sends to another (alltoall), of our own block (gatherv,
+  /// scatterv).
   std::size_t size = 0;
   std::size_t element = 1;  ///< of reductions
   /// Of each rank's block (allgatherv, reduce_scatter; at the root of gatherv and scatterv), or of
@@ -91,11 +74,11 @@ struct AlgorithmChoice {
 /// MPIR_CVAR_ALLTOALL_THROTTLE.
 inline constexpr Rank alltoall_window = 32;
 
-/// Replaces `into`, whose memory is used again, by the schedule of `call.rank`. `groups`: of a
+/// Replaces `into`, whose memory is used again, by the schedule of `shape.rank`. `groups`: of a
 /// two-level algorithm. Regions: `input` is what the caller sends, blocks packed in the order of
-/// ranks; `output` what it receives, likewise; bcast has its data in `output` on all ranks. What the
-/// root alone has (`into` of reduce and gather, `from` of scatter) is not touched on others.
-void build_schedule(const AlgorithmChoice& choice, const CollectiveCall& call,
+/// ranks; `output` what it receives, likewise; bcast has its data in `output` on all ranks. What
+/// the root alone has (`into` of reduce and gather, `from` of scatter) is not touched on others.
+void build_schedule(const AlgorithmChoice& choice, const CollectiveShape& shape,
                     const LocalityGroups* groups, Schedule& into);
 
 }  // namespace ferry::mpi

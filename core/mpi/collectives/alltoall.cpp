@@ -37,14 +37,12 @@ void alltoall_bruck(ScheduleBuilder& to, const Members& members, std::size_t blo
         moved += end - begin;
       }
     };
-    for_each_run([&](const Piece& run, Rank begin, Rank end) {
-      to.copy(run, blocks(packed, begin, end));
-    });
+    for_each_run(
+        [&](const Piece& run, Rank begin, Rank end) { to.copy(run, blocks(packed, begin, end)); });
     to.send(members.at(members.further(bit)), blocks(packed, 0, moved));
     to.receive(members.at(members.further(-bit)), blocks(arrived, 0, moved));
-    for_each_run([&](const Piece& run, Rank begin, Rank end) {
-      to.copy(blocks(arrived, begin, end), run);
-    });
+    for_each_run(
+        [&](const Piece& run, Rank begin, Rank end) { to.copy(blocks(arrived, begin, end), run); });
   }
   for (Rank distance = 0; distance < count; ++distance) {
     const Rank source = (members.me - distance + count) % count;

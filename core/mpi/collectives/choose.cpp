@@ -1,5 +1,7 @@
 #include "core/mpi/collectives/choose.hpp"
 
+#include <fmt/format.h>
+
 #include <bit>
 
 namespace ferry::mpi {
@@ -74,6 +76,7 @@ AlgorithmChoice choose_flat(Collective collective, Rank ranks, std::size_t bytes
     case Collective::alltoallv: return use(linear, "no rank knows all sizes");
     case Collective::reduce_scatter: return choose_reduce_scatter(ranks, bytes);
     case Collective::scan: return use(recursive_doubling, "there is one way");
+    case Collective::none: break;
   }
   return {};
 }
@@ -109,10 +112,10 @@ tl::expected<Algorithm, std::string> parse_algorithm(Collective collective, std:
   for (const AlgorithmEntry& entry : all_algorithms()) {
     if (entry.collective != collective) continue;
     if (to_name(entry.algorithm) == name) return entry.algorithm;
-    known += (known.empty() ? "" : ", ") + std::string(to_name(entry.algorithm));
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", to_name(entry.algorithm));
   }
-  return tl::unexpected("'" + std::string(name) + "' is no algorithm of " +
-                        std::string(to_name(collective)) + "; write one of " + known);
+  return tl::unexpected(fmt::format("'{}' is no algorithm of {}; write one of {}", name,
+                                    to_name(collective), known));
 }
 
 AlgorithmChoice choose_algorithm(Collective collective, Rank ranks, std::size_t bytes,

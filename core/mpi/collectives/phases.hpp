@@ -47,7 +47,9 @@ struct Fold {
 
   [[nodiscard]] bool idle(Rank member) const { return member < 2 * pairs && member % 2 == 1; }
   [[nodiscard]] bool paired(Rank member) const { return member < 2 * pairs; }
-  [[nodiscard]] Rank actor(Rank member) const { return paired(member) ? member / 2 : member - pairs; }
+  [[nodiscard]] Rank actor(Rank member) const {
+    return paired(member) ? member / 2 : member - pairs;
+  }
   /// The member that acts as `actor`; for `actors` the number of members.
   [[nodiscard]] Rank member(Rank actor) const { return actor < pairs ? 2 * actor : actor + pairs; }
 };

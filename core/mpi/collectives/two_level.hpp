@@ -9,9 +9,9 @@
 
 namespace ferry::mpi {
 
-/// Adds the steps of `call.rank`. Leaders are the lowest rank of each group, and the root of its
+/// Adds the steps of `shape.rank`. Leaders are the lowest rank of each group, and the root of its
 /// own. `between`: the algorithm of the leaders, where it applies to so many.
-void build_two_level(const CollectiveCall& call, Algorithm between, const LocalityGroups& groups,
+void build_two_level(const CollectiveShape& shape, Algorithm between, const LocalityGroups& groups,
                      ScheduleBuilder& to);
 
 }  // namespace ferry::mpi
