@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "core/mpi/engine.hpp"
+#include "core/mpi/engine_call.hpp"
 #include "core/mpi/slices.hpp"
 #include "core/units/check.hpp"
 

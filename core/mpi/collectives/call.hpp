@@ -27,6 +27,7 @@ enum class Collective : std::uint8_t {
   reduce_scatter,
   scan,
 };
+inline constexpr std::size_t collective_count = 15;  ///< `none` counted
 std::string_view to_name(Collective collective);
 
 struct CollectiveCall {
