@@ -36,7 +36,7 @@ class JobWatch {
  public:
   virtual ~JobWatch() = default;
   /// An error that a status also says: a truncated message.
-  virtual void complain(std::string what) = 0;
+  virtual void complain(RankId rank, std::string what) = 0;
   /// The job cannot go on: its ranks leave their calls with `JobAborted`.
   virtual void abort(std::string why) = 0;
 };

@@ -85,10 +85,10 @@ void Engine::receive_from_self(Operation& receive, Unexpected& message) {
 }
 
 void Engine::complain_of_truncation(const Operation& receive, const PacketHeader& header) {
-  ports_.watch.complain(fmt::format(
-      "rank {} receives {} bytes from rank {}, tag {}, communicator {}, into a buffer of {} bytes",
-      receive.group->rank, header.size, receive.status.source, header.tag, receive.group->name,
-      receive.into.size()));
+  ports_.watch.complain(rank_, fmt::format("rank {} receives {} bytes from rank {}, tag {}, "
+                                           "communicator {}, into a buffer of {} bytes",
+                                           receive.group->rank, header.size, receive.status.source,
+                                           header.tag, receive.group->name, receive.into.size()));
 }
 
 }  // namespace ferry::mpi

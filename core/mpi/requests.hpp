@@ -29,6 +29,9 @@ class Requests {
   /// All places that were ever used, over or not.
   [[nodiscard]] std::uint32_t places() const { return made_; }
   [[nodiscard]] Operation& at(std::uint32_t index) { return chunks_[index / chunk][index % chunk]; }
+  [[nodiscard]] const Operation& at(std::uint32_t index) const {
+    return chunks_[index / chunk][index % chunk];
+  }
 
  private:
   static constexpr std::uint32_t chunk = 16;

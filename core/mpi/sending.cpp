@@ -20,11 +20,6 @@ std::uint8_t flags_of(const ConstBuffer& from, bool synchronous) {
                                    (synchronous ? flag_synchronous : 0));
 }
 
-bool is_numbered(const PacketHeader& header) {
-  const auto kind = static_cast<PacketKind>(header.kind);
-  return kind != PacketKind::returns && kind != PacketKind::fragment;
-}
-
 }  // namespace
 
 Peer& Engine::peer_of(RankId rank) {
