@@ -42,11 +42,10 @@ struct Exposure {
   std::atomic<std::uint32_t> readers;     ///< threads of its own process that read it now
 };
 
-/// One packet, or a further part of one.
+/// One packet, but for what does not fit.
 struct alignas(cache_line) Cell {
-  /// Of a packet's first cell: position + 1 (40 bits), what kind of body, its size. Written last.
-  /// Positions never come again, so what is left of earlier packets is never taken for a new one;
-  /// further parts leave it alone.
+  /// Position + 1 (40 bits), size and kind of the body: see ring.hpp. Written last. A position never
+  /// comes again, so what is left of earlier packets is never taken for a new one.
   std::atomic<std::uint64_t> mark;
   std::byte bytes[cache_line - sizeof(std::uint64_t)];
 };

@@ -2,8 +2,6 @@
 // `has_room` may be asked by other tasks of the same rank meanwhile, which are about to sleep.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstring>
 #include <span>
 
@@ -12,48 +10,43 @@
 
 namespace ferry::shm {
 
-/// How a packet lies in its ring. The first cell holds the mark, the header up to `size` and, if
-/// nothing else, a body of 16 bytes: one cache line. Further cells hold the rest of the header
-/// (where it is not zero) and bodies up to `largest_inline`; larger ones lie in the ring's data, in
-/// one piece.
+/// How a packet lies in its ring. Its cell, one cache line, holds the mark, the header up to `size`
+/// and a body of up to 16 bytes. Larger bodies lie in the ring's data in one piece; the rest of the
+/// header, where it is not zero, comes after them. (Bodies in further cells were slower than that:
+/// processors fetch lines in pairs, and the receiver that looks at one takes the next one away.)
 struct Mark {
   static constexpr std::size_t head = offsetof(PacketHeader, checksum);  ///< always carried
   static constexpr std::size_t rest = sizeof(PacketHeader) - head;
-  static constexpr std::size_t cell_body = sizeof(Cell::bytes);
-  static constexpr std::size_t first_body = cell_body - head;
-  static constexpr std::size_t largest_inline = 4 * cell_body - rest;
-  static constexpr std::size_t largest_size = (1U << 21U) - 1;
+  static constexpr std::size_t cell_body = sizeof(Cell::bytes) - head;
+  static constexpr std::size_t largest_size = (1U << 22U) - 1;
 
   static constexpr std::uint64_t positions = (1ULL << 40U) - 1;
   static constexpr std::uint64_t with_rest = 1;
   static constexpr std::uint64_t phantom = 2;
-  static constexpr std::uint64_t kept = 4;  ///< reserved: always set
 
   static std::uint64_t make(std::uint64_t position, std::uint64_t flags, std::size_t size) {
-    return ((position + 1) & positions) << 24U | size << 3U | kept | flags;
+    return ((position + 1) & positions) << 24U | size << 2U | flags;
   }
   [[nodiscard]] static bool is_of(std::uint64_t mark, std::uint64_t position) {
     return mark >> 24U == ((position + 1) & positions);
   }
-  [[nodiscard]] static std::size_t size_of(std::uint64_t mark) { return mark >> 3U & largest_size; }
+  [[nodiscard]] static std::size_t size_of(std::uint64_t mark) { return mark >> 2U & largest_size; }
 };
-static_assert(Mark::head == 40 && Mark::first_body == 16);
+static_assert(Mark::head == 40 && Mark::cell_body == 16);
 
 /// Shape of one packet.
 struct PacketShape {
   PacketShape(bool with_rest_, bool phantom_, std::size_t size)
-      : with_rest(with_rest_), carried(phantom_ ? 0 : size) {
-    in_data = carried > Mark::largest_inline;
-    in_first = !in_data && !with_rest && carried <= Mark::first_body;
-    const std::size_t further =
-        (with_rest ? Mark::rest : 0) + (in_data || in_first ? 0 : carried);
-    cells = 1 + static_cast<std::uint32_t>((further + Mark::cell_body - 1) / Mark::cell_body);
-  }
+      : with_rest(with_rest_),
+        carried(phantom_ ? 0 : size),
+        body_in_cell(carried <= Mark::cell_body),
+        rest_at(body_in_cell ? 0 : (carried + 7) / 8 * 8),
+        data(rest_at + (with_rest ? Mark::rest : 0)) {}
   bool with_rest;
   std::size_t carried;  ///< bytes of the body that are there
-  bool in_data;
-  bool in_first;
-  std::uint32_t cells;
+  bool body_in_cell;
+  std::size_t rest_at;  ///< within the packet's data
+  std::size_t data;     ///< bytes that it takes of the ring's data
 };
 
 /// Positions within a ring's data: bodies start at cache lines and never wrap.
@@ -98,25 +91,22 @@ class RingWriter {
       is_phantom = is_phantom || (piece.data == nullptr && piece.size != 0);
     }
     const PacketShape shape((header.checksum | header.key | header.more) != 0, is_phantom, size);
-    const std::uint64_t data_start =
-        shape.in_data ? cursor_.start_of(data_tail_, shape.carried) : data_tail_;
-    const std::uint64_t data_end =
-        shape.in_data ? DataCursor::end_of(data_start, shape.carried) : data_tail_;
-    if (!fits(shape.cells, data_end)) [[unlikely]] return false;
+    const std::uint64_t data_start = cursor_.start_of(data_tail_, shape.data);
+    const std::uint64_t data_end = DataCursor::end_of(data_start, shape.data);
+    if (!fits(data_end)) [[unlikely]] return false;
 
-    Cell& first = cells_[tail_ & mask_];
+    // The cell last: a receiver that spins on it would take its line away in between.
     const auto* const header_bytes = reinterpret_cast<const std::byte*>(&header);
-    std::memcpy(first.bytes, header_bytes, Mark::head);
-    if (shape.in_data) {
-      gather(data_ + cursor_.offset_of(data_start), body);
-    } else if (shape.in_first && shape.carried != 0) {
-      gather(first.bytes + Mark::head, body);
-    }
-    if (shape.cells > 1) write_further(shape, header_bytes + Mark::head, body);
+    std::byte* const data = data_ + cursor_.offset_of(data_start);
+    if (!shape.body_in_cell) gather(data, body);
+    if (shape.with_rest) std::memcpy(data + shape.rest_at, header_bytes + Mark::head, Mark::rest);
+    Cell& cell = cells_[tail_ & mask_];
+    std::memcpy(cell.bytes, header_bytes, Mark::head);
+    if (shape.body_in_cell && shape.carried != 0) gather(cell.bytes + Mark::head, body);
     const std::uint64_t flags =
         (shape.with_rest ? Mark::with_rest : 0) | (is_phantom ? Mark::phantom : 0);
-    first.mark.store(Mark::make(tail_, flags, size), std::memory_order_release);
-    tail_ += shape.cells;
+    cell.mark.store(Mark::make(tail_, flags, size), std::memory_order_release);
+    ++tail_;
     data_tail_ = data_end;
     if (starved_) [[unlikely]] {
       starved_ = false;
@@ -141,9 +131,9 @@ class RingWriter {
   [[nodiscard]] std::uint64_t tail() const { return tail_; }
 
  private:
-  bool fits(std::uint32_t cells, std::uint64_t data_end) {
+  bool fits(std::uint64_t data_end) {
     const auto fit = [&] {
-      return tail_ + cells - cells_freed_ <= mask_ + 1 &&
+      return tail_ - cells_freed_ <= mask_ &&
              data_end - data_freed_ <= cursor_.capacity();
     };
     if (fit()) [[likely]] return true;
@@ -158,27 +148,6 @@ class RingWriter {
       if (piece.size == 0) continue;
       std::memcpy(into, piece.data, piece.size);
       into += piece.size;
-    }
-  }
-
-  void write_further(const PacketShape& shape, const std::byte* rest,
-                     std::span<const ConstSlice> body) {
-    std::array<std::byte, Mark::rest + Mark::largest_inline> flat;
-    std::size_t size = 0;
-    if (shape.with_rest) {
-      std::memcpy(flat.data(), rest, Mark::rest);
-      size = Mark::rest;
-    }
-    if (!shape.in_data && !shape.in_first) {
-      if (shape.carried != 0) gather(flat.data() + size, body);
-      size += shape.carried;
-    }
-    const std::byte* from = flat.data();
-    for (std::uint64_t at = tail_ + 1; size != 0; ++at) {
-      const std::size_t part = std::min(size, Mark::cell_body);
-      std::memcpy(cells_[at & mask_].bytes, from, part);
-      from += part;
-      size -= part;
     }
   }
 
@@ -218,34 +187,24 @@ class RingReader {
   /// The next packet, whose place stays taken until `release`; false if there is none.
   bool read(Arrival& arrival) {
     const std::uint64_t head = head_.load(std::memory_order_relaxed);
-    const Cell& first = cells_[head & mask_];
-    const std::uint64_t mark = first.mark.load(std::memory_order_acquire);
+    const Cell& cell = cells_[head & mask_];
+    const std::uint64_t mark = cell.mark.load(std::memory_order_acquire);
     if (!Mark::is_of(mark, head)) return false;
     const std::size_t size = Mark::size_of(mark);
     const PacketShape shape((mark & Mark::with_rest) != 0, (mark & Mark::phantom) != 0, size);
+    const std::uint64_t data_start = cursor_.start_of(data_head_, shape.data);
+    const std::byte* const data = data_ + cursor_.offset_of(data_start);
     auto* const header_bytes = reinterpret_cast<std::byte*>(&arrival.header);
-    std::memcpy(header_bytes, first.bytes, Mark::head);
-    std::memset(header_bytes + Mark::head, 0, Mark::rest);
-    const std::byte* body = nullptr;
-    if (shape.in_data) {
-      const std::uint64_t start = cursor_.start_of(data_head_, shape.carried);
-      body = data_ + cursor_.offset_of(start);
-      data_head_ = DataCursor::end_of(start, shape.carried);
-    } else if (shape.in_first) {
-      body = first.bytes + Mark::head;
+    std::memcpy(header_bytes, cell.bytes, Mark::head);
+    if (shape.with_rest) {
+      std::memcpy(header_bytes + Mark::head, data + shape.rest_at, Mark::rest);
+    } else {
+      std::memset(header_bytes + Mark::head, 0, Mark::rest);
     }
-    if (shape.cells > 1) {
-      flatten(head, shape.cells);
-      const std::byte* from = flat_.data();
-      if (shape.with_rest) {
-        std::memcpy(header_bytes + Mark::head, from, Mark::rest);
-        from += Mark::rest;
-      }
-      if (!shape.in_data && !shape.in_first) body = from;
-    }
-    arrival.body = {body, shape.carried};
+    arrival.body = {shape.body_in_cell ? cell.bytes + Mark::head : data, shape.carried};
     arrival.body_size = size;
-    head_.store(head + shape.cells, std::memory_order_relaxed);
+    data_head_ = DataCursor::end_of(data_start, shape.data);
+    head_.store(head + 1, std::memory_order_relaxed);
     return true;
   }
 
@@ -275,11 +234,8 @@ class RingReader {
       if (!Mark::is_of(mark, head)) return;
       const PacketShape shape((mark & Mark::with_rest) != 0, (mark & Mark::phantom) != 0,
                               Mark::size_of(mark));
-      if (shape.in_data) {
-        data_head_ =
-            DataCursor::end_of(cursor_.start_of(data_head_, shape.carried), shape.carried);
-      }
-      head_.store(head + shape.cells, std::memory_order_relaxed);
+      data_head_ = DataCursor::end_of(cursor_.start_of(data_head_, shape.data), shape.data);
+      head_.store(head + 1, std::memory_order_relaxed);
     }
   }
 
@@ -287,13 +243,6 @@ class RingReader {
   [[nodiscard]] std::uint32_t index() const { return index_; }
 
  private:
-  void flatten(std::uint64_t head, std::uint32_t cells) {
-    std::byte* into = flat_.data();
-    for (std::uint64_t at = head + 1; at < head + cells; ++at, into += Mark::cell_body) {
-      std::memcpy(into, cells_[at & mask_].bytes, Mark::cell_body);
-    }
-  }
-
   Region& region_;
   Ring& ring_;
   Cell* cells_;
@@ -306,7 +255,6 @@ class RingReader {
   std::uint64_t data_head_ = 0;
   std::uint64_t freed_;  ///< as the sender knows
   std::uint64_t data_freed_ = 0;
-  std::array<std::byte, 4 * Mark::cell_body> flat_;
 };
 
 }  // namespace ferry::shm
