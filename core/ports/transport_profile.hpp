@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/units/units.hpp"
@@ -35,11 +37,15 @@ struct TransportSegment {
   Duration overhead;    ///< o: processor time of the sender, and of the receiver
   Duration gap;         ///< g: least time between two packets of one sender
   Bandwidth bandwidth;  ///< 1/G
+
+  bool operator==(const TransportSegment&) const = default;
 };
 
 /// What a channel costs by packet size. Segments ascend, the first starts at zero bytes.
 struct TransportProfile {
   std::vector<TransportSegment> segments;
+  /// Largest body of one packet: bounds eager messages, and cuts longer ones into fragments.
+  Bytes largest_packet = Bytes::kibi(64);
   /// Of one copy between a buffer of the user and one of the channel, which eager packets make on
   /// either side; unlimited: the segments have it already.
   Bandwidth copy = Bandwidth::unlimited();
@@ -56,6 +62,37 @@ struct TransportProfile {
   /// End-to-end time of one packet on an idle channel: o + L + size/bandwidth + o. Copies into and
   /// out of buffers are not in it.
   [[nodiscard]] Duration one_way(Bytes size) const;
+};
+
+/// The profiles of a world or test bed, by channel and locality class. Adapters' do not depend on
+/// sockets unless they say so.
+class ChannelProfiles {
+ public:
+  /// Between two ranks on the same socket or not; null: there is no such channel.
+  [[nodiscard]] const TransportProfile* find(Channel channel, bool same_socket) const {
+    const auto& profile = profiles_[index(channel, same_socket)];
+    return profile ? &*profile : nullptr;
+  }
+  void set(Channel channel, bool same_socket, TransportProfile profile) {
+    profiles_[index(channel, same_socket)] = std::move(profile);
+  }
+  /// For both classes.
+  void set(Channel channel, const TransportProfile& profile) {
+    set(channel, true, profile);
+    set(channel, false, profile);
+  }
+  [[nodiscard]] bool empty() const {
+    for (const auto& profile : profiles_) {
+      if (profile) return false;
+    }
+    return true;
+  }
+
+ private:
+  static std::size_t index(Channel channel, bool same_socket) {
+    return 2 * static_cast<std::size_t>(channel) + (same_socket ? 0 : 1);
+  }
+  std::array<std::optional<TransportProfile>, 2 * channel_count> profiles_;
 };
 
 }  // namespace ferry

@@ -41,10 +41,17 @@ struct Step {
 /// Steps of one round. Sends and receives of a round are started together, in this order; copies
 /// and reductions of it happen, in order, once all its receives have ended. The next round starts
 /// when the receives, copies and reductions of this one are done; sends only have to end before
-/// their memory is written by a later step, and before the collective ends.
+/// their memory is written by a later step, and before the collective ends. When that is, builders
+/// have worked out: sends are counted over the whole schedule, in the order of its steps.
 struct Round {
-  std::size_t first = 0;  ///< index in `Schedule::steps`
-  std::size_t count = 0;
+  std::uint32_t first = 0;  ///< index in `Schedule::steps`
+  std::uint32_t count = 0;
+  /// So many sends, the oldest ones, have to have ended before this round's receives start. Always
+  /// sends of earlier rounds.
+  std::uint32_t sends_ended_before = 0;
+  /// So many before its copies and reductions happen; at least as many as above, and maybe some of
+  /// this round.
+  std::uint32_t sends_ended_between = 0;
 };
 
 /// One rank's part. Between a pair of ranks the n-th send meets the n-th receive, in sizes too.
