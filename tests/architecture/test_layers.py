@@ -22,6 +22,7 @@ ALLOWED = {
     "core/record": {"core/units", "core/ports", "core/scenario"},
     "core/channel": {"core/units", "core/ports", "core/scenario", "core/topology"},
     "core/mpi": {"core/units", "core/ports", "core/channel"},
+    "core/mpi/workloads": {"core/units", "core/ports", "core/scenario", "core/mpi"},
     "sim_backend": {"core"},
     "hw_backend": {"core"},
     "controller": {"core", "sim_backend", "hw_backend"},
