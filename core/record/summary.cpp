@@ -48,6 +48,43 @@ Metric throughput(const Sample& totals, const Sample& lost, std::string_view why
   return {"throughput", fmt::format("{:.6f}", std::clamp(share, 0.0, 1.0)), "", ""};
 }
 
+/// Of jobs whose ranks sent messages; no line where there are none.
+void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs) {
+  Sample elapsed;
+  Sample unmigrated;
+  Sample exposed;
+  double overlaps = 0;
+  std::size_t overlapping = 0;
+  std::uint64_t messages = 0;
+  std::string why_not;
+  bool some = false;
+  for (const JobAccount& job : jobs) {
+    if (job.record == nullptr) continue;
+    some = true;
+    messages += job.record->messages;
+    if (why_not.empty()) why_not = job.reason;
+    if (job.elapsed) elapsed.add(*job.elapsed);
+    if (job.unmigrated) unmigrated.add(*job.unmigrated);
+    if (job.exposed) exposed.add(*job.exposed);
+    if (job.overlap) {
+      overlaps += *job.overlap;
+      ++overlapping;
+    }
+  }
+  if (!some) return;
+  metrics.push_back(seconds("elapsed_seconds", elapsed.mean(), why_not));
+  metrics.push_back(seconds("unmigrated_seconds", unmigrated.mean(), why_not));
+  metrics.push_back(seconds("exposed_seconds", exposed.mean(), why_not));
+  metrics.push_back(seconds("exposed_max_seconds", exposed.largest(), why_not));
+  if (why_not.empty()) why_not = "no VM of a job was moved";
+  metrics.push_back(
+      overlapping > 0
+          ? Metric{"overlap", fmt::format("{:.6f}", overlaps / static_cast<double>(overlapping)), "",
+                   ""}
+          : Metric{"overlap", "", "", why_not});
+  metrics.push_back({"messages", fmt::to_string(messages), "", ""});
+}
+
 }  // namespace
 
 bool starts_before(const MoveRecord& a, const MoveRecord& b, const NameOrder& order) {
@@ -96,7 +133,8 @@ std::vector<MoveAccount> account_moves(const RunRecords& records) {
   return accounts;
 }
 
-std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts) {
+std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts,
+                              const std::vector<JobAccount>& accounted) {
   Sample totals;
   Sample downtimes;
   Sample outages;
@@ -147,7 +185,17 @@ std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveA
   }
   metrics.push_back(seconds("lost_traffic_seconds", lost.mean(), none_completed));
   metrics.push_back(throughput(totals, lost, none_completed));
+  add_jobs(metrics, accounted);
   return metrics;
+}
+
+std::vector<std::string> metric_names() {
+  const JobRecord record;
+  JobAccount job;
+  job.record = &record;
+  std::vector<std::string> names;
+  for (Metric& metric : summarise(RunRecords(), {}, {job})) names.push_back(std::move(metric.name));
+  return names;
 }
 
 RunVerdict judge(const RunRecords& records, const Instance& instance) {
@@ -162,6 +210,17 @@ RunVerdict judge(const RunRecords& records, const Instance& instance) {
   if (first != nullptr) {
     verdict.outcome = first->outcome;
     verdict.reason = first->reason;
+  }
+  std::optional<JobId> failed_job;
+  for (const JobRecord& record : records.jobs()) {
+    if (record.reason.empty()) continue;
+    ++verdict.failed_jobs;
+    if (failed_job && order.of(*failed_job) < order.of(record.job)) continue;
+    failed_job = record.job;
+    if (first == nullptr) {
+      verdict.outcome = Outcome::failed;
+      verdict.reason = instance.jobs[record.job.index].name + ": " + record.reason;
+    }
   }
   return verdict;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/record/csv.hpp"
+#include "core/record/job_accounts.hpp"
 #include "core/record/name_order.hpp"
 
 namespace ferry {
@@ -27,18 +28,11 @@ std::vector<JobId> sorted_jobs(VmId vm, const Instance& instance, const NameOrde
   return jobs;
 }
 
-/// The time in which any rank was blocked.
-Duration union_of_blocks(std::vector<std::pair<TimePoint, TimePoint>> blocks) {
-  std::sort(blocks.begin(), blocks.end());
-  Duration sum;
-  TimePoint done;
-  for (const auto& [from, to] : blocks) {
-    const TimePoint begin = std::max(from, done);
-    if (to <= begin) continue;
-    sum += to - begin;
-    done = to;
-  }
-  return sum;
+std::vector<JobId> jobs_in_order(const Instance& instance) {
+  const NameOrder order(instance);
+  std::vector<JobId> jobs(instance.jobs.size());
+  for (std::uint32_t i = 0; i < jobs.size(); ++i) jobs[order.of(JobId{i})] = JobId{i};
+  return jobs;
 }
 
 }  // namespace
@@ -150,20 +144,23 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
 }
 
 std::string jobs_csv(const RunRecords& records, const Instance& instance) {
-  std::vector<std::vector<std::pair<TimePoint, TimePoint>>> blocks(instance.jobs.size());
-  for (const RankRecord& rank : records.ranks()) {
-    blocks[rank.job.index].emplace_back(rank.blocked_from, rank.blocked_to);
-  }
-  const NameOrder order(instance);
-  std::vector<std::size_t> in_order(instance.jobs.size());
-  for (std::uint32_t i = 0; i < in_order.size(); ++i) in_order[order.of(JobId{i})] = i;
+  const std::vector<JobAccount> accounts = account_jobs(records, instance);
   CsvText csv({"job", "strategy", "workload", "elapsed_seconds", "unmigrated_seconds",
                "exposed_seconds", "overlap", "messages", "bytes", "reason"});
-  for (const std::size_t i : in_order) {
-    const JobSpec& job = instance.jobs[i];
-    csv.row({job.name, to_name(job.strategy), "timed", "", "",
-             csv_seconds(union_of_blocks(std::move(blocks[i]))), "", "", "",
-             "the timed workload has no work of its own and sends no messages"});
+  for (const JobId id : jobs_in_order(instance)) {
+    const JobSpec& job = instance.jobs[id.index];
+    const JobAccount& account = accounts[id.index];
+    csv.field(job.name)
+        .field(to_name(job.strategy))
+        .field(to_name(job.workload.type))
+        .seconds_if(account.elapsed.has_value(), account.elapsed.value_or(Duration()))
+        .seconds_if(account.unmigrated.has_value(), account.unmigrated.value_or(Duration()))
+        .seconds_if(account.exposed.has_value(), account.exposed.value_or(Duration()))
+        .field(account.overlap ? fmt::format("{:.6f}", *account.overlap) : "")
+        .count_if(account.record != nullptr, account.record ? account.record->messages : 0)
+        .count_if(account.record != nullptr, account.record ? account.record->bytes.count() : 0)
+        .field(account.reason)
+        .end_row();
   }
   return csv.take();
 }
@@ -190,8 +187,23 @@ std::string ranks_csv(const RunRecords& records, const Instance& instance) {
   return csv.take();
 }
 
-std::string measurements_csv() {
-  return CsvText({"job", "metric", "message_bytes", "repetition", "value", "unit"}).take();
+std::string measurements_csv(const RunRecords& records, const Instance& instance) {
+  std::vector<const JobRecord*> by_job(instance.jobs.size(), nullptr);
+  for (const JobRecord& record : records.jobs()) by_job[record.job.index] = &record;
+  CsvText csv({"job", "metric", "message_bytes", "repetition", "value", "unit"});
+  for (const JobId id : jobs_in_order(instance)) {
+    if (by_job[id.index] == nullptr) continue;
+    for (const MeasurementRecord& measured : by_job[id.index]->measurements) {
+      csv.field(name_of(id, instance))
+          .field(measured.metric)
+          .count_if(measured.message_bytes.has_value(), measured.message_bytes.value_or(0))
+          .count(measured.repetition)
+          .field(fmt::format("{:.9g}", measured.value))
+          .field(measured.unit)
+          .end_row();
+    }
+  }
+  return csv.take();
 }
 
 std::string summary_csv(const std::vector<Metric>& metrics) {

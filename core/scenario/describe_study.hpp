@@ -14,7 +14,7 @@
 namespace ferry {
 
 /// The metrics of summary.csv that claims may use.
-inline constexpr std::array<std::string_view, 20> metric_words = {"makespan_seconds",
+inline constexpr std::array<std::string_view, 26> metric_words = {"makespan_seconds",
                                                                   "total_seconds",
                                                                   "total_max_seconds",
                                                                   "downtime_seconds",
@@ -33,7 +33,13 @@ inline constexpr std::array<std::string_view, 20> metric_words = {"makespan_seco
                                                                   "add_ivshmem_seconds",
                                                                   "set_post_migration_seconds",
                                                                   "lost_traffic_seconds",
-                                                                  "throughput"};
+                                                                  "throughput",
+                                                                  "elapsed_seconds",
+                                                                  "unmigrated_seconds",
+                                                                  "exposed_seconds",
+                                                                  "exposed_max_seconds",
+                                                                  "overlap",
+                                                                  "messages"};
 
 enum class PlotKind : std::uint8_t {
   breakdown,

@@ -852,6 +852,7 @@ class Expander {
         job.containers = containers_of(i);
         job.channels = group.channels;
         job.ivshmem = group.ivshmem.value_or(Bytes());
+        job.workload = group.workload;
         job.strategy = group.strategy;
         job.suspend = group.suspend;
         job.reconnect = group.reconnect;
