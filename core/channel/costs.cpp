@@ -39,7 +39,8 @@ Duration registration_time(const TransportProfile& profile, Bytes size) {
 
 Duration read_time(const TransportProfile& profile, Bytes size) {
   const TransportSegment& segment = profile.segment_for(size);
-  return segment.overhead + segment.latency + segment.latency + size / segment.bandwidth;
+  const Duration asks = profile.segment_for(Bytes()).latency;
+  return segment.overhead + asks + segment.latency + size / segment.bandwidth;
 }
 
 Duration fragments_time(const TransportProfile& profile, Bytes size, Bytes fragment) {

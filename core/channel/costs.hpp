@@ -18,7 +18,8 @@ namespace ferry {
 /// Memory that the other side may read from now on: registration + size/registration_bandwidth.
 [[nodiscard]] Duration registration_time(const TransportProfile& profile, Bytes size);
 
-/// A read of the sender's memory, as its reader sees it: o + L + L + size/bandwidth.
+/// A read of the sender's memory, as its reader sees it: o + L of a packet of nothing, which asks,
+/// + L + size/bandwidth.
 [[nodiscard]] Duration read_time(const TransportProfile& profile, Bytes size);
 
 /// Packets of `fragment` bytes, and the rest in a last one, through three stages that each does one

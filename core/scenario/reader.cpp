@@ -523,6 +523,12 @@ void Reader::read(const YamlNode& node, SocketChoice& out, SocketOrAny /*rule*/)
     out.number.reset();
     return;
   }
+  if (node.is_scalar() && !node.text.empty() && is_letter(node.text.front())) {
+    problem(Problem::unknown_value, node,
+            fmt::format("{} is no socket; write its number, counted from 0, or any",
+                        in_quotes(node.text)));
+    return;
+  }
   std::uint32_t number = 0;
   const std::size_t before = report_.count();
   whole_number(node, number, Between{0U, limits::sockets - 1});

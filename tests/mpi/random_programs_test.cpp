@@ -58,15 +58,6 @@ Program make_program(std::uint64_t seed) {
   return program;
 }
 
-/// By messages of a tag that programs do not use.
-void barrier(Communicator& world) {
-  for (Rank distance = 1; distance < world.size(); distance *= 2) {
-    const Rank to = (world.rank() + distance) % world.size();
-    const Rank from = (world.rank() + world.size() - distance) % world.size();
-    world.sendrecv({}, to, 1000 + distance, {}, from, 1000 + distance);
-  }
-}
-
 /// One rank's part of a stage: its sends in order, its receives in order, interleaved by the seed.
 class StageOfRank {
  public:
@@ -160,7 +151,7 @@ TEST_P(RandomPrograms, receive_what_a_sequential_reading_says) {
         for (std::size_t i = 0; i < program.stages.size(); ++i) {
           StageOfRank(communicator, program.stages[i], seed * 100 + i).run();
           // A stage's wildcards must not take what belongs to the next.
-          barrier(communicator);
+          communicator.barrier();
         }
       });
       const Result<void> ended = job.join();

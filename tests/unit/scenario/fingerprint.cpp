@@ -9,6 +9,18 @@ namespace {
 
 std::string limit(const Limit& value) { return value ? std::to_string(*value) : "unlimited"; }
 
+void add_profile(std::ostream& out, const TransportProfile& profile) {
+  out << " profile";
+  for (const TransportSegment& segment : profile.segments) {
+    out << ' ' << to_text(segment.from_size) << ' ' << to_text(segment.latency) << ' '
+        << to_text(segment.overhead) << ' ' << to_text(segment.gap) << ' '
+        << to_text(segment.bandwidth);
+  }
+  out << ' ' << to_text(profile.largest_packet) << ' ' << profile.copy.to_bytes_per_second() << ' '
+      << profile.reads << ' ' << to_text(profile.registration) << ' '
+      << profile.registration_bandwidth.to_bytes_per_second() << ' ' << to_text(profile.connect);
+}
+
 void add_platform(std::ostream& out, const Platform& platform) {
   const HypervisorCosts& h = platform.hypervisor;
   for (const Duration cost :
@@ -30,6 +42,16 @@ void add_platform(std::ostream& out, const Platform& platform) {
   out << ' ' << to_text(h.failover.redirect) << ' ' << to_text(h.failover.throughput) << ' '
       << to_text(h.vfio.state) << ' ' << to_text(h.vfio.save) << ' ' << to_text(h.vfio.load) << ' '
       << platform.processors.cores << ' ' << platform.processors.shared;
+  const RuntimeCosts& runtime = platform.mpi.runtime;
+  out << ' ' << to_text(runtime.call) << ' ' << to_text(runtime.lock) << ' '
+      << to_text(runtime.poll) << ' ' << runtime.reduce.to_bytes_per_second();
+  for (const Bytes threshold : platform.mpi.eager_thresholds) out << ' ' << to_text(threshold);
+  for (const Channel channel : all_channels) {
+    for (const bool same_socket : {true, false}) {
+      const TransportProfile* profile = platform.channels.find(channel, same_socket);
+      if (profile != nullptr) add_profile(out, *profile);
+    }
+  }
   out << '\n';
 }
 
@@ -47,6 +69,7 @@ void add_networks(std::ostream& out, const std::vector<Network>& networks) {
     }
     line << ' ' << to_text(network.link.bandwidth) << ' ' << to_text(network.link.latency);
     for (const Transport transport : network.carries) line << ' ' << to_name(transport);
+    line << ' ' << network.carries_mpi;
     lines.push_back(line.str());
   }
   std::sort(lines.begin(), lines.end());
@@ -70,7 +93,7 @@ std::string fingerprint(const Scenario& scenario) {
   for (const HostSpec& host : instance.hosts) {
     std::ostringstream line;
     line << "host " << host.name << ' ' << host.cores << ' ' << to_text(host.memory) << ' '
-         << host.virtual_functions << ' ' << to_text(host.ivshmem);
+         << host.virtual_functions << ' ' << to_text(host.ivshmem) << ' ' << host.sockets;
     lines.push_back(line.str());
   }
   for (const VmSpec& vm : instance.vms) {
@@ -78,7 +101,8 @@ std::string fingerprint(const Scenario& scenario) {
     line << "vm " << vm.name << " on " << instance.hosts[vm.host.index].name << ' ' << vm.vcpus
          << ' ' << to_text(vm.memory) << ' ' << vm.virtual_function << ' ' << to_text(vm.ivshmem)
          << ' ' << to_text(vm.zero) << ' ' << to_text(vm.working_set) << ' '
-         << to_text(vm.dirty_rate) << ' ' << to_text(vm.idle_dirty_rate);
+         << to_text(vm.dirty_rate) << ' ' << to_text(vm.idle_dirty_rate) << ' '
+         << (vm.socket ? static_cast<int>(*vm.socket) : -1) << ' ' << vm.containers;
     std::vector<std::string> jobs;
     for (const JobId job : vm.jobs) jobs.push_back(instance.jobs[job.index].name);
     std::sort(jobs.begin(), jobs.end());
@@ -88,7 +112,10 @@ std::string fingerprint(const Scenario& scenario) {
   for (const JobSpec& job : instance.jobs) {
     std::ostringstream line;
     line << "job " << job.name << ' ' << job.ranks_per_vm << ' ' << to_name(job.strategy) << ' '
-         << static_cast<int>(job.suspend) << static_cast<int>(job.reconnect);
+         << static_cast<int>(job.suspend) << static_cast<int>(job.reconnect) << ' '
+         << static_cast<int>(job.channels.mode) << static_cast<int>(job.channels.device) << ' '
+         << job.channels.eager_threshold.size.value_or(Bytes(1)).count() << ' '
+         << to_text(job.ivshmem) << ' ' << job.containers;
     for (const VmId vm : job.vms) line << ' ' << instance.vms[vm.index].name;
     for (const Duration call : job.next_call) line << ' ' << to_text(call);
     lines.push_back(line.str());

@@ -39,7 +39,7 @@ void collect(const Json& schema, const std::string& path, std::set<std::string>&
 /// `vms.vm.memory` as `vms.*.memory`
 std::string pattern_of(const std::string& path) {
   static const std::set<std::string> lists = {"vms",   "jobs",     "migrations", "faults",
-                                              "hosts", "networks", "constraints"};
+                                              "hosts", "networks", "constraints", "segments"};
   std::istringstream steps(path);
   std::string pattern;
   bool item = false;
@@ -49,7 +49,7 @@ std::string pattern_of(const std::string& path) {
     // `on.vms` and a migration's `vms` are single values, not lists.
     item = !item && lists.count(step) > 0 &&
            (pattern == step || pattern.ends_with("cluster." + step) ||
-            pattern.ends_with("platform." + step));
+            pattern.ends_with("platform." + step) || step == "segments");
   }
   return pattern;
 }
@@ -108,6 +108,17 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"jobs.lu.suspend", "peers"},
       {"jobs.lu.reconnect", "lazy"},
       {"jobs.lu.workload.next_call", "1ms"},
+      {"jobs.lu.channels.mode", "hybrid"},
+      {"jobs.lu.channels.device", "native"},
+      {"jobs.quiet.channels.mode", "one_layer"},
+      {"jobs.quiet.channels.device", "native"},
+      {"jobs.quiet.channels.eager_threshold", "1KiB"},
+      {"cluster.hosts.host.numa", "\"4x4\""},
+      {"vms.vm.numa", "1"},
+      {"cluster.hosts.spare.numa", "\"4x2\""},
+      {"vms.vm.containers", "1"},
+      {"vms.lone.numa", "0"},
+      {"vms.lone.containers", "3"},
       {"jobs.quiet.on.vms", "\"vm\""},
       {"jobs.quiet.ranks", "2"},
       {"jobs.quiet.strategy", "migration_thread"},
@@ -163,10 +174,18 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"faults.1.phase", "set_post_migration"},
       {"faults.1.vm", "vm1"},
       {"platform.hypervisor.devices_at_once", "false"},
+      {"platform.channels.shm.reads", "false"},
+      {"platform.channels.cma.reads", "false"},
+      {"platform.channels.ivshmem.reads", "false"},
+      {"platform.channels.sriov.reads", "false"},
+      {"platform.channels.sriov_loopback.reads", "false"},
+      {"platform.channels.passthrough.reads", "false"},
+      {"platform.channels.native.reads", "false"},
       {"platform.processors.shared", "false"},
   };
   // Names and texts; what names the only thing there is; what only another key gives a meaning.
   const auto is_about = [](const std::string& path) {
+    if (path.ends_with("channels.device")) return false;
     for (const std::string end :
          {"ferry", ".name", "description", "workload.type", "device", "on.split"}) {
       if (path == end || path.ends_with(end)) return true;
@@ -205,6 +224,11 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       settings.push_back({"migrations.idle.device", "detach"});
       settings.push_back({"migrations.empty.device", "detach"});
     }
+    // Sockets have all of a host's cores.
+    if (leaf.path == "cluster.hosts.host.cores")
+      settings.push_back({"cluster.hosts.host.numa", "\"2x4\""});
+    if (leaf.path == "cluster.hosts.spare.cores")
+      settings.push_back({"cluster.hosts.spare.numa", "\"2x2\""});
     // Nothing throttles a guest that is stopped.
     if (leaf.path == "migrations.back.memory.mode")
       settings.push_back({"migrations.back.memory.auto_converge", "false"});

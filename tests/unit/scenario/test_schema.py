@@ -62,7 +62,7 @@ def test_good_files_are_accepted(validators, file):
 
 # Files whose fault a schema can see: keys, types, words, units, ranges of numbers.
 VISIBLE = [
-    "a_list", "cluster_empty", "cluster_keys", "cluster_missing_keys", "cluster_unsupported", "cluster_uris",
+    "a_list", "channel_costs", "channels", "cluster_empty", "cluster_keys", "cluster_missing_keys", "cluster_unsupported", "cluster_uris",
     "cluster_version", "constants_in_a_scenario", "empty_lists", "laws", "laws_list", "millions_of_millions",
     "missing_keys", "missing_version", "names", "negative", "no_value", "not_numbers", "out_of_range",
     "platform_file_missing_keys", "platform_file_plain_constants", "platform_override_unknown", "study_claims",
