@@ -212,6 +212,11 @@ bool Parker::cancelled() const {
   return cancelled_;
 }
 
+bool Parker::cancelled_now() const {
+  const std::lock_guard guard(mutex_);
+  return cancelled_ && deferred_ == 0;
+}
+
 struct ThreadExecutor::LiveTasks {
   std::mutex mutex;
   std::condition_variable none_left;
@@ -262,6 +267,7 @@ std::unique_ptr<Condition> ThreadExecutor::make_condition() {
   return std::make_unique<ThreadCondition>();
 }
 bool ThreadExecutor::cancelled() const { return current().cancelled(); }
+bool ThreadExecutor::would_be_cancelled() const { return current().cancelled_now(); }
 void ThreadExecutor::defer_cancellation(int change) { current().defer_cancellation(change); }
 
 void ThreadExecutor::adopt(const std::function<void()>& body) {

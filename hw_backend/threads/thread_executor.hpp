@@ -40,6 +40,8 @@ class Parker {
   void cancel();
   void defer_cancellation(int change);
   [[nodiscard]] bool cancelled() const;
+  /// And not deferred.
+  [[nodiscard]] bool cancelled_now() const;
   [[nodiscard]] const ThreadClock& clock() const { return clock_; }
 
  private:
@@ -61,6 +63,8 @@ class ThreadExecutor final : public Executor {
   [[nodiscard]] std::unique_ptr<Condition> make_condition() override;
   [[nodiscard]] bool cancelled() const override;
   void defer_cancellation(int change) override;
+  /// Whether a wait of the calling task would end at once.
+  [[nodiscard]] bool would_be_cancelled() const;
 
   /// Runs `body` in the calling thread, which is a task of this world meanwhile.
   void adopt(const std::function<void()>& body);
