@@ -380,7 +380,7 @@ void SimFabric::Port::use_wire(SimConnection& connection, Port& receiver, SimPac
       rounded(static_cast<double>(packet->arrival.body_size) * segment.nanoseconds_per_byte);
   leave = std::max(leave, free);
   // One that waits for its connection does not keep the wire from the others.
-  if (leave > connection.ready || free >= connection.ready) {
+  if (connection.ready <= fabric_.scheduler_.local_now()) {
     free = leave + std::max(segment.gap, on_wire);
   }
   packet->at = std::max(leave + segment.latency + on_wire, connection.last);
