@@ -62,6 +62,8 @@ std::optional<LoadedScenario> way_back(const LoadedScenario& loaded, const Insta
     vm.memory = {spec.memory};
     vm.virtual_functions = spec.virtual_function ? 1 : 0;
     vm.ivshmem = spec.ivshmem;
+    vm.numa.number = spec.socket;
+    vm.containers = spec.containers;
     vm.pages.zero = spec.zero;
     vm.pages.working_set = {spec.working_set};
     vm.pages.dirty_rate = {spec.dirty_rate};
@@ -85,7 +87,8 @@ std::optional<LoadedScenario> way_back(const LoadedScenario& loaded, const Insta
     Job job;
     job.name = spec.name;
     job.vms = names_of(spec.vms, instance);
-    job.ranks = spec.ranks_per_vm;
+    job.ranks = spec.ranks_per_vm / std::max(spec.containers, 1U);
+    job.channels = spec.channels;
     job.strategy = spec.strategy;
     job.suspend = spec.suspend;
     job.reconnect = spec.reconnect;

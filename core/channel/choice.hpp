@@ -15,6 +15,12 @@
 
 namespace ferry {
 
+/// Whether packets by `channel` can be lost when a device goes: who sends them keeps them until they
+/// are acknowledged.
+[[nodiscard]] constexpr bool can_lose(Channel channel) {
+  return channel != Channel::shm && channel != Channel::cma;
+}
+
 /// How a message of one size travels.
 enum class Protocol : std::uint8_t {
   eager,                 ///< one packet, copied on either side

@@ -3,7 +3,6 @@
 // progress inside calls.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -11,8 +10,6 @@
 #include "core/mpi/types.hpp"
 
 namespace ferry::mpi {
-
-class Process;
 
 /// Groups of ranks that can talk to each other, as one of them sees it. Cheap to copy. All calls
 /// are made by tasks of its rank. Blocking calls end early only if the task is cancelled or the job
@@ -91,11 +88,14 @@ class Communicator {
   /// Ranks of one color, ordered by key, then by rank; none for a negative color.
   [[nodiscard]] std::optional<Communicator> split(std::int32_t color, std::int32_t key);
 
- private:
-  friend class Process;
+  /// The engine's side of it (communicator_state.hpp).
   struct State;
-  explicit Communicator(std::shared_ptr<State> state) : state_(std::move(state)) {}
-  std::shared_ptr<State> state_;
+  /// `state` is its process's and lives as long.
+  explicit Communicator(State& state) : state_(&state) {}
+  [[nodiscard]] State& state() const { return *state_; }
+
+ private:
+  State* state_;
 };
 
 }  // namespace ferry::mpi

@@ -37,6 +37,8 @@ struct TransportSegment {
   Duration overhead;    ///< o: processor time of the sender, and of the receiver
   Duration gap;         ///< g: least time between two packets of one sender
   Bandwidth bandwidth;  ///< 1/G
+
+  bool operator==(const TransportSegment&) const = default;
 };
 
 /// What a channel costs by packet size. Segments ascend, the first starts at zero bytes.

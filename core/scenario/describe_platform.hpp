@@ -1,6 +1,10 @@
 // The keys of a platform file. Every constant there carries its source and kind.
 #pragma once
 
+#include <algorithm>
+#include <string_view>
+
+#include "core/scenario/channel_costs.hpp"
 #include "core/scenario/describe_values.hpp"
 #include "core/scenario/platform.hpp"
 
@@ -139,6 +143,21 @@ void describe(Visitor& v, RdmaStream& stream) {
   describe_stream_work(v, stream.cpu);
 }
 
+inline constexpr std::string_view needed_by_channels = "none; needed with channels";
+
+constexpr std::string_view channel_about(Channel channel) {
+  switch (channel) {
+    case Channel::shm: return "Shared memory within a VM or container.";
+    case Channel::cma: return "Copies by the kernel from process to process; it only reads.";
+    case Channel::ivshmem: return "Host memory that is a device of both VMs.";
+    case Channel::sriov: return "Virtual functions of two hosts.";
+    case Channel::sriov_loopback: return "Virtual functions of one host, through the adapter.";
+    case Channel::passthrough: return "A whole adapter in each VM.";
+    case Channel::native: return "Adapters without virtualisation.";
+  }
+  return "";
+}
+
 template <class Visitor>
 void describe(Visitor& v, MpiCosts& costs) {
   v.about("What the MPI runtime adds to a migration, for each rank that is concerned.");
@@ -149,7 +168,111 @@ void describe(Visitor& v, MpiCosts& costs) {
              "For each channel, before reactivation ends, with reconnect: eager.");
   v.required("reactivate", costs.reactivate, any_time,
              "Exchange of addresses and wake-up, once for each epoch.");
-  v.unsupported({"call", "lock", "poll", "eager_thresholds"});
+  // All four or none: a `poll` of zero stands for none.
+  const bool known = costs.runtime.poll > Duration::zero();
+  v.present_if(known);
+  const bool call = v.optional_as("call", costs.runtime.call, any_time, needed_by_channels,
+                                  "Processor time of every MPI call.");
+  v.present_if(known);
+  const bool lock = v.optional_as("lock", costs.runtime.lock, any_time, needed_by_channels,
+                                  "What taking and giving the runtime's lock adds to a call with "
+                                  "strategy: migration_thread.");
+  v.present_if(known);
+  const bool poll = v.optional_as("poll", costs.runtime.poll, some_time, needed_by_channels,
+                                  "Processor time of a look for a message that found none.");
+  v.present_if(known);
+  const bool reduce = v.optional_as("reduce", costs.runtime.reduce, moving_speed,
+                                    needed_by_channels, "Speed of reductions, by one operand.");
+  if (call != poll || lock != poll || reduce != poll) {
+    v.complain("", Problem::contradiction,
+               "call, lock, poll and reduce belong together; give all four, or none");
+  }
+  v.present_if(std::ranges::any_of(costs.eager_thresholds,
+                                   [](Bytes threshold) { return threshold > Bytes(); }));
+  v.group("eager_thresholds", Need::optional,
+          "The largest message that goes eagerly, by channel; default: where the costs of eager and "
+          "rendezvous cross.",
+          [&](auto& thresholds) {
+            thresholds.about("Channels that are left out: where the costs cross.");
+            for (const Channel channel : all_channels) {
+              if (channel == Channel::cma) continue;  // it carries no packets
+              Bytes& threshold = costs.eager_thresholds[static_cast<std::size_t>(channel)];
+              thresholds.present_if(threshold > Bytes());
+              thresholds.optional_as(to_name(channel), threshold, Between{Bytes(1), limits::memory},
+                                     "where the costs cross", "Over this channel.");
+            }
+          });
+}
+
+template <class Visitor>
+void describe(Visitor& v, TransportSegment& segment) {
+  v.about("LogGP costs of packets from one size up to the next segment's.");
+  v.present_if(segment.from_size > Bytes());
+  v.optional_as("from", segment.from_size, any_size, "0B", "The smallest packet of the segment.");
+  v.required("latency", segment.latency, any_time, "L: of the wire.");
+  v.required("overhead", segment.overhead, any_time,
+             "o: processor time of a packet, of its sender and of its receiver.");
+  v.required("gap", segment.gap, any_time, "g: least time between two packets of one sender.");
+  v.required("bandwidth", segment.bandwidth, moving_speed, "1/G: of the wire.");
+}
+
+template <class Visitor>
+void describe_segments(Visitor& v, std::vector<TransportSegment>& segments, Need need) {
+  v.list("segments", segments, need, need == Need::required ? 1 : 0,
+         "Costs by packet size; the first from 0B, and rising.");
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const Bytes from = segments[i].from_size;
+    if (i == 0 ? from > Bytes() : from <= segments[i - 1].from_size) {
+      v.complain("segments", Problem::contradiction,
+                 i == 0 ? "the first segment holds the smallest packets; leave out its from"
+                        : "segments rise; write each with a larger from than the one before");
+      return;
+    }
+  }
+}
+
+template <class Visitor>
+void describe(Visitor& v, OtherSocket& other) {
+  v.about("What differs between ranks on two sockets of one host.");
+  v.present_if(!other.segments.empty());
+  describe_segments(v, other.segments, Need::optional);
+  v.present_if(other.copy > Bandwidth());
+  v.optional_as("copy", other.copy, SpeedOrNone{moving_speed}, "as on one socket",
+                "Speed of one copy, of either side.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, ChannelCosts& costs) {
+  v.about("A channel between ranks.");
+  describe_segments(v, costs.profile.segments, Need::required);
+  v.optional("packet", costs.profile.largest_packet, Between{Bytes(64), limits::packet},
+             "Largest body of one packet: bounds eager messages, and cuts longer ones.");
+  v.optional("copy", costs.profile.copy, SpeedOrNone{moving_speed},
+             "Speed of the copy between a user's buffer and the channel's that packets make on "
+             "either side; none: the segments have it already.");
+  v.optional("reads", costs.profile.reads, YesOrNo{},
+             "Whether the receiver can read the sender's memory by itself.");
+  v.optional("registration", costs.profile.registration, any_time,
+             "Before memory can be read by the other side: the part that does not depend on its "
+             "size.");
+  v.optional("registration_bandwidth", costs.profile.registration_bandwidth,
+             SpeedOrNone{moving_speed}, "Before memory can be read: the speed for its bytes.");
+  v.optional("connect", costs.profile.connect, any_time,
+             "From the wish for a connection to the first packet.");
+  v.present_if(costs.other.differs());
+  v.optional("other_socket", costs.other, Mapping{},
+             "What differs between ranks on two sockets; default: nothing.");
+}
+
+template <class Visitor>
+void describe(Visitor& v, ChannelProfiles& profiles) {
+  v.about("Channels that the test bed does not have, or nobody measured, are left out.");
+  for (const Channel channel : all_channels) {
+    ChannelCosts costs = costs_of(profiles, channel);
+    v.present_if(!costs.profile.segments.empty());
+    v.optional(to_name(channel), costs, Mapping{}, channel_about(channel));
+    if (!costs.profile.segments.empty()) set_costs(profiles, channel, costs);
+  }
 }
 
 template <class Visitor>
@@ -183,7 +306,9 @@ void describe(Visitor& v, Network& network) {
   v.required("name", network.name, ItemName{}, "The network's name.");
   v.topology("topology", network.topology, "The shape: star, fat_tree or dragonfly.");
   v.required("link", network.link, Mapping{}, "What its links do.");
-  v.required("carries", network.carries, Words{1}, "The transports that use it.");
+  Traffic traffic{network.carries, network.carries_mpi};
+  v.required("carries", traffic, TrafficWords{},
+             "The transports that use it, and mpi for large messages of jobs.");
 }
 
 /// The keys that a platform file and an inline platform share.
@@ -223,8 +348,15 @@ void describe(Visitor& v, Platform& platform) {
             compression.optional("zstd", platform.zstd, Mapping{}, "Every page, in its stream.");
           });
   v.required("mpi", platform.mpi, Mapping{}, "Costs of the MPI runtime.");
+  v.present_if(!platform.channels.empty());
+  v.optional("channels", platform.channels, Mapping{}, "What messages of jobs cost, by channel.");
+  if (!platform.channels.empty() && platform.mpi.runtime.poll == Duration::zero()) {
+    v.complain("channels", Problem::contradiction,
+               "channels are no use without what calls cost; give mpi.call, mpi.lock, mpi.poll and "
+               "mpi.reduce too");
+  }
   v.list("networks", platform.networks, Need::optional, 0, "The networks that join the hosts.");
-  v.unsupported({"channels", "compute"});
+  v.unsupported({"compute"});
 }
 
 }  // namespace ferry

@@ -24,7 +24,16 @@ void describe(Visitor& v, HostGroup& host) {
                      "Memory that may back IVShmem regions.")) {
     host.ivshmem = host.memory;
   }
-  v.unsupported({"numa"});
+  v.present_if(host.numa.cores > 0);
+  if (v.optional_as("numa", host.numa, SocketsByCores{}, "one socket",
+                    "Sockets x cores of each: \"2x8\".") &&
+      host.numa.cores > 0 && host.cores > 0 &&
+      std::uint64_t{host.numa.count} * host.numa.cores != host.cores) {
+    v.complain("numa", Problem::contradiction,
+               fmt::format("{}x{} are {} cores, and cores says {}; write them alike",
+                           host.numa.count, host.numa.cores,
+                           std::uint64_t{host.numa.count} * host.numa.cores, host.cores));
+  }
 }
 
 template <class Visitor>
@@ -62,8 +71,11 @@ void describe(Visitor& v, VmGroup& vm) {
   v.optional("virtual_functions", vm.virtual_functions, Between{0U, 1U},
              "Virtual functions that the VM holds.");
   v.optional("ivshmem", vm.ivshmem, any_size, "Size of the VM's IVShmem device; 0B: none.");
+  v.optional("numa", vm.numa, SocketOrAny{},
+             "The socket that its vCPUs are kept on, on every host; any: where most cores are free.");
+  v.optional("containers", vm.containers, Between{0U, limits::containers},
+             "Containers in each VM, which its ranks run in.");
   v.required("pages", vm.pages, Mapping{}, "The behaviour of its memory.");
-  v.unsupported({"numa", "containers"});
 }
 
 template <class Visitor>
@@ -77,6 +89,23 @@ void describe(Visitor& v, TimedWorkload& workload) {
              "Time from a migration request to the rank's next MPI call, which is where a progress "
              "engine notices it; one draw for each rank.");
   v.unsupported({"class", "scale", "edge_factor", "file"});
+}
+
+template <class Visitor>
+void describe(Visitor& v, ChannelChoices& channels) {
+  v.about("How its ranks reach each other; needs channels in the platform file.");
+  v.optional("mode", channels.mode, Word{},
+             "What the runtime knows of where ranks are: shared memory only within one container "
+             "(default), also between containers of a VM (one_layer), also between VMs of a host "
+             "(two_layer), and there between sockets the adapter for what it is faster at "
+             "(hybrid).");
+  v.optional("device", channels.device, Word{},
+             "What joins the others: virtual functions, whole adapters, or adapters without "
+             "virtualisation.");
+  v.optional("eager_threshold", channels.eager_threshold,
+             SizeOrAuto{{Bytes(0), limits::packet}},
+             "The largest message that is sent without asking; auto: what the profiles of the "
+             "channels say.");
 }
 
 template <class Visitor>
@@ -98,15 +127,20 @@ void describe(Visitor& v, Job& job) {
     }
     on.unsupported({"hosts", "containers"});
   });
-  v.required("ranks", job.ranks, Between{1U, limits::ranks_per_vm}, "Ranks in each VM.");
+  v.required("ranks", job.ranks, Between{1U, limits::ranks_per_vm},
+             "Ranks in each VM, or in each container where the VMs have any.");
   v.optional("strategy", job.strategy, Word{},
              "What the MPI runtime does about a migration request.");
   v.optional("suspend", job.suspend, Word{},
              "The channels that are drained: to and from moving ranks, or all of the job.");
   v.optional("reconnect", job.reconnect, Word{},
              "Channels come back when they are needed, or before reactivation ends.");
+  v.optional("channels", job.channels, Mapping{}, "How its ranks reach each other.");
+  v.present_if(job.ivshmem.has_value());
+  v.optional_as("ivshmem", job.ivshmem, MaybeSize{any_size},
+                "an equal part of the VMs' devices for each of their jobs",
+                "Its region on each host, of the VMs' IVShmem devices; 0B: it uses none.");
   v.optional("workload", job.workload, Mapping{}, "What the ranks do.");
-  v.unsupported({"channels", "ivshmem"});
 }
 
 template <class Visitor>

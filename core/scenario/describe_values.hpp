@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "core/ports/types.hpp"
 #include "core/scenario/limits.hpp"
@@ -98,6 +99,30 @@ struct Words {
 };
 /// A mapping described by `describe`.
 struct Mapping {};
+/// Of `Traffic`.
+struct TrafficWords {};
+/// Sockets x cores: `2x8`.
+struct SocketsByCores {};
+/// The number of a socket, or `any`.
+struct SocketOrAny {};
+/// A size in a member that may have none.
+struct MaybeSize {
+  Between<Bytes> bounds;
+};
+/// A size, or `auto`.
+struct SizeOrAuto {
+  Between<Bytes> bounds;
+};
+
+/// The transports, and the messages of jobs.
+inline constexpr std::array<std::string_view, 4> traffic_words = {"tcp", "ipoib", "rdma", "mpi"};
+static_assert(traffic_words.size() == transport_count + 1);
+
+/// What a network carries, which two members of `Network` hold.
+struct Traffic {
+  std::vector<Transport>& transports;
+  bool& mpi;
+};
 
 /// Values that are not read by rule alone: the reader gets the node itself.
 enum class RawShape : std::uint8_t {
@@ -169,7 +194,18 @@ struct EnumWords<Strategy> {
 template <>
 struct EnumWords<Transport> {
   static constexpr std::array<std::string_view, 3> words = {"tcp", "ipoib", "rdma"};
-  static constexpr std::array<std::string_view, 1> unsupported = {"mpi"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<ChannelMode> {
+  static constexpr std::array<std::string_view, 4> words = {"default", "one_layer", "two_layer",
+                                                            "hybrid"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<ChannelDevice> {
+  static constexpr std::array<std::string_view, 3> words = {"sriov", "passthrough", "native"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>
 struct EnumWords<MemoryMode> {

@@ -508,7 +508,7 @@ class Expander {
                                   "that divides {}, or another number of VMs",
                                   vms, job.count, vms));
       }
-      ranks += vms * job.ranks;
+      ranks += vms * ranks_per_vm(i);
     }
     if (ranks > limits::ranks) {
       problems_.add(Problem::too_many, {{"jobs"}},
@@ -609,6 +609,7 @@ class Expander {
         host.memory = group.memory;
         host.virtual_functions = group.virtual_functions;
         host.ivshmem = group.ivshmem;
+        host.sockets = group.numa.count;
       }
     }
   }
@@ -623,6 +624,8 @@ class Expander {
         vm.vcpus = group.vcpus;
         vm.virtual_function = group.virtual_functions > 0;
         vm.ivshmem = group.ivshmem;
+        vm.socket = group.numa.number;
+        vm.containers = group.containers;
         vm.zero = group.pages.zero;
         const std::string stream = "vms/" + vm.name;
         const std::uint64_t seed = scenario_.seed;
@@ -658,6 +661,33 @@ class Expander {
       }
     }
     report_overfull(used, last_group);
+    if (!problems_.any()) check_sockets();
+  }
+
+  /// What is kept on a socket at the start fits there.
+  void check_sockets() {
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> used;
+    std::set<std::size_t> reported;
+    for (std::uint32_t i = 0; i < out_.vms.size(); ++i) {
+      const VmSpec& vm = out_.vms[i];
+      if (!vm.socket) continue;
+      const HostSpec& host = out_.hosts[vm.host.index];
+      const std::uint32_t cores = host.cores / host.sockets;
+      const std::uint64_t needed = used[{vm.host.index, *vm.socket}] += vm.vcpus;
+      const std::size_t group = vms_->group_of(i);
+      if (*vm.socket >= host.sockets) {
+        if (!reported.insert(group).second) continue;
+        problems_.add(Problem::does_not_fit, at("vms", group, "numa"),
+                      fmt::format("{} is to be on socket {}, and {} has {}, counted from 0; write "
+                                  "another socket, or numa of the host",
+                                  vm.name, *vm.socket, host.name, host.sockets));
+      } else if (needed > cores && reported.insert(group).second) {
+        problems_.add(Problem::does_not_fit, at("vms", group, "numa"),
+                      fmt::format("the VMs kept on socket {} of {} need {} cores, more than the {} "
+                                  "there; write another socket, or numa: any",
+                                  *vm.socket, host.name, needed, cores));
+      }
+    }
   }
 
   void place_in_turn(std::size_t group, std::vector<Room>& used,
@@ -716,9 +746,84 @@ class Expander {
     }
   }
 
+  /// Containers in each of the job's VMs, by the first of them.
+  [[nodiscard]] std::uint32_t containers_of(std::size_t job) const {
+    const std::vector<ItemRanges::Range>& vms = job_vms_[job]->ranges();
+    return vms.empty() ? 0 : scenario_.vms[vms_->group_of(vms.front().first)].containers;
+  }
+  [[nodiscard]] std::uint32_t ranks_per_vm(std::size_t job) const {
+    return scenario_.jobs[job].ranks * std::max(containers_of(job), 1U);
+  }
+
+  /// Rank numbers tell VM and container, so a job's VMs have equally many containers.
+  void equal_containers(std::size_t job, const std::vector<std::uint32_t>& vms) {
+    const std::uint32_t containers = containers_of(job);
+    for (const std::uint32_t vm : vms) {
+      if (out_.vms[vm].containers == containers) continue;
+      problems_.add(Problem::contradiction, {{"jobs"}, {{}, job}, {"on"}},
+                    fmt::format("{} has {} containers and {} has {}; give the VMs of a job equally "
+                                "many, or write two jobs",
+                                out_.vms[vms.front()].name, containers, out_.vms[vm].name,
+                                out_.vms[vm].containers));
+      return;
+    }
+  }
+
+  /// The regions of a VM's jobs are parts of its device.
+  void expand_regions() {
+    for (JobSpec& job : out_.jobs) {
+      if (group_of_job(job).ivshmem) continue;
+      bool any = false;
+      for (const VmId vm : job.vms) {
+        const VmSpec& spec = out_.vms[vm.index];
+        if (spec.ivshmem == Bytes()) continue;
+        const Bytes part(spec.ivshmem.count() / spec.jobs.size());
+        job.ivshmem = any ? std::min(job.ivshmem, part) : part;
+        any = true;
+      }
+    }
+    std::set<std::size_t> reported;
+    for (const VmSpec& vm : out_.vms) {
+      std::uint64_t sum = 0;
+      for (const JobId id : vm.jobs) sum = add_saturated(sum, out_.jobs[id.index].ivshmem.count());
+      if (sum <= vm.ivshmem.count()) continue;
+      for (const JobId id : vm.jobs) {
+        const std::size_t group = job_group_[id.index];
+        if (!scenario_.jobs[group].ivshmem || out_.jobs[id.index].ivshmem == Bytes()) continue;
+        if (!reported.insert(group).second) break;
+        problems_.add(
+            Problem::does_not_fit, at("jobs", group, "ivshmem"),
+            fmt::format("the regions of the jobs in {} are {} together, and its IVShmem device has "
+                        "{}; write a smaller one, or ivshmem of the VM",
+                        vm.name, to_text(Bytes(sum)), to_text(vm.ivshmem)));
+        break;
+      }
+    }
+  }
+  [[nodiscard]] const Job& group_of_job(const JobSpec& job) const {
+    return scenario_.jobs[job_group_[static_cast<std::size_t>(&job - out_.jobs.data())]];
+  }
+
+  /// Whoever chooses how ranks reach each other needs to know what that costs.
+  void channel_costs(std::size_t job) {
+    const Job& group = scenario_.jobs[job];
+    const bool chosen = group.channels.mode != ChannelChoices{}.mode ||
+                        group.channels.device != ChannelChoices{}.device ||
+                        group.channels.eager_threshold.size || group.ivshmem;
+    if (!chosen || !scenario_.platform.channels.empty()) return;
+    const bool region = group.ivshmem.has_value();
+    problems_.add(Problem::no_cost, at("jobs", job, region ? "ivshmem" : "channels"),
+                  fmt::format("the platform '{}' does not say what channels between ranks cost; "
+                              "add channels to it, or leave this out",
+                              scenario_.platform.name));
+  }
+
   void expand_jobs() {
     for (std::size_t i = 0; i < scenario_.jobs.size(); ++i) {
       const Job& group = scenario_.jobs[i];
+      channel_costs(i);
+      equal_containers(i, job_vms_[i]->items());
+      const std::size_t ranks = ranks_per_vm(i);
       const std::vector<std::uint32_t> vms = job_vms_[i]->items();
       const std::size_t part = vms.size() / group.count;
       for (std::uint32_t n = 0; n < group.count; ++n) {
@@ -726,7 +831,11 @@ class Expander {
         JobSpec& job = out_.jobs.emplace_back();
         job.name = group.name;
         if (group.numbered) job.name += std::to_string(n);
-        job.ranks_per_vm = group.ranks;
+        job_group_.push_back(i);
+        job.ranks_per_vm = static_cast<std::uint32_t>(ranks);
+        job.containers = containers_of(i);
+        job.channels = group.channels;
+        job.ivshmem = group.ivshmem.value_or(Bytes());
         job.strategy = group.strategy;
         job.suspend = group.suspend;
         job.reconnect = group.reconnect;
@@ -735,12 +844,13 @@ class Expander {
           out_.vms[vms[k]].jobs.push_back(id);
         }
         RandomStream stream(scenario_.seed, "jobs/" + job.name + "/next_call");
-        job.next_call.reserve(part * group.ranks);
-        for (std::size_t rank = 0; rank < part * group.ranks; ++rank) {
+        job.next_call.reserve(part * ranks);
+        for (std::size_t rank = 0; rank < part * ranks; ++rank) {
           job.next_call.push_back(draw(group.workload.next_call, stream));
         }
       }
     }
+    expand_regions();
   }
 
   /// VMs that go to the same hosts.
@@ -1120,6 +1230,7 @@ class Expander {
   std::map<std::string, HostList> host_lists_;  ///< by the texts of `to` and `evacuate`
   std::vector<std::optional<ItemRanges>> fault_vms_;
   std::vector<std::optional<ItemRanges>> fault_hosts_;
+  std::vector<std::size_t> job_group_;  ///< by job
   std::vector<bool> moved_;
   std::vector<bool> unplugged_;  ///< moved, and its virtual function does not stay attached
 };

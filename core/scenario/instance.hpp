@@ -23,6 +23,7 @@ struct HostSpec {
   Bytes memory;
   std::uint32_t virtual_functions = 0;
   Bytes ivshmem;
+  std::uint32_t sockets = 1;  ///< with equal parts of the cores
 };
 
 struct VmSpec {
@@ -31,7 +32,9 @@ struct VmSpec {
   std::uint32_t vcpus = 1;
   Bytes memory;
   bool virtual_function = true;
-  Bytes ivshmem;  ///< 0: none
+  Bytes ivshmem;                             ///< 0: none
+  std::optional<std::uint32_t> socket = {};  ///< that it is kept on; none: where there is room
+  std::uint32_t containers = 0;              ///< 0: its ranks are in none
   Ratio zero;
   Bytes working_set;
   Bandwidth dirty_rate;
@@ -47,6 +50,10 @@ struct JobSpec {
   Suspend suspend = Suspend::peers;
   Reconnect reconnect = Reconnect::lazy;
   std::vector<Duration> next_call;  ///< by rank
+  /// In each VM, which its ranks are dealt to in equal parts, in their order; 0: none.
+  std::uint32_t containers = 0;
+  ChannelChoices channels = {};
+  Bytes ivshmem = {};  ///< of its region on each host; 0: none
 };
 
 /// A list of hosts that is never changed once made, so that the many moves of one migration share
@@ -105,7 +112,7 @@ struct ClusterFaultSpec {
   std::optional<std::uint32_t> network = std::nullopt;
   TimePoint from;
   TimePoint until = TimePoint::never();
-  Ratio factor = Ratio(0);           ///< of a slow link, above 0
+  Ratio factor = Ratio(0);            ///< of a slow link, above 0
   Duration delay = Duration::zero();  ///< of late answers; zero: no answer before `until`
 };
 

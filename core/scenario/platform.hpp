@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/ports/hypervisor.hpp"
+#include "core/ports/runtime_costs.hpp"
 #include "core/ports/transport_profile.hpp"
 #include "core/ports/types.hpp"
 #include "core/units/units.hpp"
@@ -90,6 +91,9 @@ struct MpiCosts {
       drain_channel;  ///< per channel to or from a moving rank (every channel with suspend: job)
   Duration reconnect_channel;  ///< per channel, before reactivation ends, with reconnect: eager
   Duration reactivate;         ///< address exchange and wake-up, per epoch
+  RuntimeCosts runtime = {};   ///< `poll` zero: not known; then jobs have no channels
+  /// By Channel: the largest message that goes eagerly; zero: where the costs cross.
+  std::array<Bytes, channel_count> eager_thresholds = {};
 };
 
 struct Star {};
@@ -117,6 +121,7 @@ struct Network {
   NetworkTopology topology;
   Link link;
   std::vector<Transport> carries;
+  bool carries_mpi = false;  ///< large messages between hosts are flows on its links
 };
 
 struct Platform {
@@ -130,7 +135,7 @@ struct Platform {
   CompressionCosts xbzrle;
   CompressionCosts zstd;
   MpiCosts mpi;
-  ChannelProfiles channels;
+  ChannelProfiles channels;  ///< those that the test bed has
   std::vector<Network> networks;
 };
 

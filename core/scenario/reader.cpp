@@ -480,6 +480,69 @@ void Reader::read(const YamlNode& node, StartTime& out, TimeOrNever /*rule*/) {
   if (value != nullptr && quantity(*value, at, any_time)) out = StartTime{false, at};
 }
 
+void Reader::read(const YamlNode& node, Traffic& out, TrafficWords /*rule*/) {
+  const std::vector<std::size_t> found = words(node, traffic_words, {}, 1);
+  out.transports.clear();
+  out.mpi = false;
+  for (const std::size_t index : found) {
+    if (index == transport_count) {
+      out.mpi = true;
+    } else {
+      out.transports.push_back(static_cast<Transport>(index));
+    }
+  }
+}
+
+void Reader::read(const YamlNode& node, Sockets& out, SocketsByCores /*rule*/) {
+  const std::string* text = scalar(node, "sockets x cores, such as \"2x8\"");
+  if (text == nullptr) return;
+  const auto number = [](std::string_view digits, std::uint32_t most) {
+    std::uint32_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    const bool good = error == std::errc() && end == digits.data() + digits.size() && value > 0 &&
+                      value <= most && digits.front() != '0';
+    return good ? value : 0;
+  };
+  const std::size_t x = text->find('x');
+  const std::uint32_t count =
+      x == std::string::npos ? 0 : number(std::string_view(*text).substr(0, x), limits::sockets);
+  const std::uint32_t cores =
+      count == 0 ? 0 : number(std::string_view(*text).substr(x + 1), limits::cores);
+  if (cores == 0) {
+    problem(Problem::bad_number, node,
+            fmt::format("{} is not sockets x cores; write for example \"2x8\" for two sockets of "
+                        "eight cores each",
+                        in_quotes(*text)));
+    return;
+  }
+  out = Sockets{count, cores};
+}
+
+void Reader::read(const YamlNode& node, SocketChoice& out, SocketOrAny /*rule*/) {
+  if (node.is_scalar() && node.text == "any") {
+    out.number.reset();
+    return;
+  }
+  std::uint32_t number = 0;
+  const std::size_t before = report_.count();
+  whole_number(node, number, Between{0U, limits::sockets - 1});
+  if (report_.count() == before) out.number = number;
+}
+
+void Reader::read(const YamlNode& node, EagerThreshold& out, SizeOrAuto rule) {
+  if (node.is_scalar() && node.text == "auto") {
+    out.size.reset();
+    return;
+  }
+  read(node, out.size, MaybeSize{rule.bounds});
+}
+
+void Reader::read(const YamlNode& node, std::optional<Bytes>& out, MaybeSize rule) {
+  Bytes size;
+  const YamlNode* value = constant(node);
+  if (value != nullptr && quantity(*value, size, rule.bounds)) out = size;
+}
+
 void Reader::read(const YamlNode& node, bool& out, YesOrNo /*rule*/) {
   constexpr std::array<std::string_view, 2> truth = {"false", "true"};
   const std::optional<std::size_t> index = word(node, truth, {});

@@ -73,6 +73,11 @@ class Reader {
   void read(const YamlNode& node, StartTime& out, TimeOrNever rule);
   void read(const YamlNode& node, bool& out, YesOrNo rule);
   void read(const YamlNode& node, NetworkTopology& out);
+  void read(const YamlNode& node, Traffic& out, TrafficWords rule);
+  void read(const YamlNode& node, Sockets& out, SocketsByCores rule);
+  void read(const YamlNode& node, SocketChoice& out, SocketOrAny rule);
+  void read(const YamlNode& node, EagerThreshold& out, SizeOrAuto rule);
+  void read(const YamlNode& node, std::optional<Bytes>& out, MaybeSize rule);
   void read(const YamlNode& node, std::string& out, LibvirtUri rule);
   void read(const YamlNode& node, std::string& out, MigrationUri rule);
   void read(const YamlNode& node, PciFunctions& out, PciNames rule);
@@ -111,6 +116,8 @@ class Reader {
       return std::string(EnumWords<T>::words.front());
     } else if constexpr (std::is_same_v<Rule, Words>) {
       return "[" + std::string(EnumWords<typename T::value_type>::words.front()) + "]";
+    } else if constexpr (std::is_same_v<Rule, TrafficWords>) {
+      return "[tcp]";
     } else if constexpr (std::is_same_v<Rule, HostNames> || std::is_same_v<Rule, HostNamesOrAny>) {
       return "\"host[0-3]\"";
     } else if constexpr (std::is_same_v<Rule, VmNames>) {

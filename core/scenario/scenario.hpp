@@ -25,6 +25,12 @@ struct Reference {
   auto operator<=>(const Reference&) const = default;
 };
 
+/// `2x8`: two sockets of eight cores each.
+struct Sockets {
+  std::uint32_t count = 1;
+  std::uint32_t cores = 0;  ///< of each; zero: all of the host's
+};
+
 struct HostGroup {
   std::string name;
   std::uint32_t count = 1;
@@ -33,6 +39,7 @@ struct HostGroup {
   Bytes memory;
   std::uint32_t virtual_functions = 0;
   Bytes ivshmem;  ///< host memory that may back IVShmem regions; default: the host's memory
+  Sockets numa;
 };
 
 struct Cluster {
@@ -41,6 +48,11 @@ struct Cluster {
 };
 
 enum class Spread { round_robin, pack };
+
+/// Where on a host a VM is kept; no number: wherever there is room (`any`).
+struct SocketChoice {
+  std::optional<std::uint32_t> number;
+};
 
 struct PageBehaviour {
   Ratio zero;                     ///< share of the memory that was never written
@@ -59,11 +71,34 @@ struct VmGroup {
   Varying<Bytes> memory;
   std::uint32_t virtual_functions = 1;  ///< 0 or 1
   Bytes ivshmem;                        ///< 0: none
+  SocketChoice numa;
+  std::uint32_t containers = 0;  ///< in each VM; 0: its ranks are in none
   PageBehaviour pages;
 };
 
 enum class Suspend { peers, job };
 enum class Reconnect { lazy, eager };
+
+/// What the runtime knows of where ranks are (Zhang, Lu, Panda, VEE 2017).
+enum class ChannelMode {
+  isolated,   ///< the word `default`: only within one container, or within a VM without containers
+  one_layer,  ///< also containers of one VM
+  two_layer,  ///< also VMs of one host
+  hybrid,     ///< and between sockets of one host whatever is faster, also through the adapter
+};
+/// What joins ranks that share no memory.
+enum class ChannelDevice { sriov, passthrough, native };
+
+/// `auto` has no size.
+struct EagerThreshold {
+  std::optional<Bytes> size;
+};
+
+struct ChannelChoices {
+  ChannelMode mode = ChannelMode::hybrid;
+  ChannelDevice device = ChannelDevice::sriov;
+  EagerThreshold eager_threshold;
+};
 
 /// The stand-in for an MPI job: its ranks answer requests after given times.
 struct TimedWorkload {
@@ -76,10 +111,12 @@ struct Job {
   std::uint32_t count = 1;  ///< name0, name1, ... over even parts of the VMs
   bool numbered = false;    ///< as in HostGroup
   Reference vms;            ///< `on: {vms: ...}`
-  std::uint32_t ranks = 1;  ///< per VM
+  std::uint32_t ranks = 1;  ///< per VM, or per container where VMs have any
   Strategy strategy = Strategy::migration_thread;
   Suspend suspend = Suspend::peers;
   Reconnect reconnect = Reconnect::lazy;
+  ChannelChoices channels;
+  std::optional<Bytes> ivshmem;  ///< of its region on each host; none: an equal part of the device
   TimedWorkload workload;
 };
 

@@ -316,6 +316,21 @@ class StructSchema {
     } else if constexpr (std::is_same_v<Rule, TimeOrNever>) {
       Json time = {{"anyOf", {{{"const", "never"}}, quantity("duration")}}};
       return time;
+    } else if constexpr (std::is_same_v<Rule, TrafficWords>) {
+      return {{"type", "array"},
+              {"items", {{"enum", words(traffic_words)}}},
+              {"uniqueItems", true},
+              {"minItems", 1}};
+    } else if constexpr (std::is_same_v<Rule, SocketsByCores>) {
+      return {{"type", "string"}, {"pattern", "^[1-9][0-9]*x[1-9][0-9]*$"}};
+    } else if constexpr (std::is_same_v<Rule, SocketOrAny>) {
+      return {{"anyOf",
+               {{{"const", "any"}},
+                {{"type", "integer"}, {"minimum", 0}, {"maximum", limits::sockets - 1}}}}};
+    } else if constexpr (std::is_same_v<Rule, SizeOrAuto>) {
+      return {{"anyOf", {{{"const", "auto"}}, quantity("bytes")}}};
+    } else if constexpr (std::is_same_v<Rule, MaybeSize>) {
+      return quantity("bytes");
     } else if constexpr (std::is_same_v<Rule, SpeedOrNone>) {
       return {{"anyOf", {{{"const", "none"}}, quantity("bandwidth")}}};
     } else if constexpr (std::is_same_v<Rule, CountOrUnlimited>) {

@@ -10,6 +10,7 @@
 #include "core/scenario/describe_cluster.hpp"
 #include "core/scenario/describe_scenario.hpp"
 #include "core/scenario/yaml_tree.hpp"
+#include "core/units/check.hpp"
 
 namespace ferry {
 namespace {
@@ -171,6 +172,7 @@ class StructWriter {
   template <class Struct>
   void list(std::string_view key, std::vector<Struct>& items, Need /*need*/, std::size_t /*least*/,
             std::string_view /*doc*/) {
+    if (!std::exchange(present_, true)) return;
     if (items.empty()) {
       output_.value(key, "[]");
       return;
@@ -269,6 +271,27 @@ std::string to_yaml(const std::optional<Reference>& value) {
 }
 std::string to_yaml(const StartTime& value) { return value.never ? "never" : to_text(value.at); }
 std::string to_yaml(const Limit& value) { return value ? to_yaml(*value) : "unlimited"; }
+std::string to_yaml(const Traffic& value) {
+  std::string text;
+  for (const Transport transport : value.transports) {
+    text += (text.empty() ? "" : ", ") + std::string(to_name(transport));
+  }
+  if (value.mpi) text += text.empty() ? "mpi" : ", mpi";
+  return "[" + text + "]";
+}
+std::string to_yaml(const Sockets& value) {
+  return to_scalar_text(fmt::format("{}x{}", value.count, value.cores));
+}
+std::string to_yaml(const SocketChoice& value) {
+  return value.number ? to_yaml(*value.number) : "any";
+}
+std::string to_yaml(const EagerThreshold& value) {
+  return value.size ? to_text(*value.size) : "auto";
+}
+std::string to_yaml(const std::optional<Bytes>& value) {
+  check(value.has_value(), "a size that is not there is not written");
+  return to_text(*value);
+}
 std::string to_yaml(const PciFunctions& value) { return to_scalar_text(value.text); }
 std::string to_yaml(const Varying<Duration>& value) { return varying_to_yaml(value); }
 std::string to_yaml(const Varying<Bytes>& value) { return varying_to_yaml(value); }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/scenario/cluster_file.hpp"
+#include "core/scenario/describe_values.hpp"
 #include "core/scenario/document.hpp"
 
 namespace ferry {
@@ -29,6 +30,11 @@ std::string to_yaml(const Reference& value);
 std::string to_yaml(const std::optional<Reference>& value);  ///< `any` if absent
 std::string to_yaml(const StartTime& value);
 std::string to_yaml(const Limit& value);  ///< `unlimited` if absent
+std::string to_yaml(const Traffic& value);
+std::string to_yaml(const Sockets& value);
+std::string to_yaml(const SocketChoice& value);          ///< `any` if absent
+std::string to_yaml(const EagerThreshold& value);        ///< `auto` if absent
+std::string to_yaml(const std::optional<Bytes>& value);  ///< it must be there
 std::string to_yaml(const PciFunctions& value);
 std::string to_yaml(const Varying<Duration>& value);
 std::string to_yaml(const Varying<Bytes>& value);

@@ -178,7 +178,7 @@ Wake Parker::park(TimePoint deadline) {
   const std::optional<ThreadClock::RealTime> real_deadline = clock_.real_time(deadline);
   std::unique_lock guard(mutex_);
   for (;;) {
-    if (cancelled_ && deferred_ == 0) return Wake::cancelled;
+    if (ends_waits()) return Wake::cancelled;
     if (std::exchange(unparked_, false)) return Wake::ready;
     if (clock_.now() >= deadline) return Wake::timed_out;
     if (real_deadline) {
@@ -199,6 +199,7 @@ void Parker::cancel() {
   const std::lock_guard guard(mutex_);
   cancelled_ = true;
   wake_.notify_one();
+  if (sleep_ != nullptr) sleep_->interrupt();
 }
 
 void Parker::defer_cancellation(int change) {
@@ -207,15 +208,14 @@ void Parker::defer_cancellation(int change) {
   check(deferred_ >= 0, "cancellation is deferred as often as it is allowed again");
 }
 
-bool Parker::cancelled() const {
+bool Parker::cancelled() const { return cancelled_.load(); }
+
+void Parker::sleeps_on(Sleep* sleep) {
   const std::lock_guard guard(mutex_);
-  return cancelled_;
+  sleep_ = sleep;
 }
 
-bool Parker::cancelled_now() const {
-  const std::lock_guard guard(mutex_);
-  return cancelled_ && deferred_ == 0;
-}
+Parker* parker_of_this_thread() { return current_parker; }
 
 struct ThreadExecutor::LiveTasks {
   std::mutex mutex;
@@ -267,7 +267,7 @@ std::unique_ptr<Condition> ThreadExecutor::make_condition() {
   return std::make_unique<ThreadCondition>();
 }
 bool ThreadExecutor::cancelled() const { return current().cancelled(); }
-bool ThreadExecutor::would_be_cancelled() const { return current().cancelled_now(); }
+bool ThreadExecutor::would_be_cancelled() const { return current().ends_waits(); }
 void ThreadExecutor::defer_cancellation(int change) { current().defer_cancellation(change); }
 
 void ThreadExecutor::adopt(const std::function<void()>& body) {

@@ -2,6 +2,7 @@
 // it: by a notification, by the deadline, or by cancellation. Nothing polls.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -29,6 +30,14 @@ class ThreadClock {
   RealTime start_ = std::chrono::steady_clock::now();
 };
 
+/// Something else than its parker that a task sleeps on.
+class Sleep {
+ public:
+  virtual ~Sleep() = default;
+  /// Ends it, soon. From any thread, while the parker knows it; takes no lock of a parker.
+  virtual void interrupt() = 0;
+};
+
 /// Where one task waits. Only that task parks; any thread may unpark or cancel it.
 class Parker {
  public:
@@ -40,8 +49,11 @@ class Parker {
   void cancel();
   void defer_cancellation(int change);
   [[nodiscard]] bool cancelled() const;
-  /// And not deferred.
-  [[nodiscard]] bool cancelled_now() const;
+  /// Whether a wait of this task ends as cancelled. Only by that task.
+  [[nodiscard]] bool ends_waits() const { return cancelled_.load() && deferred_ == 0; }
+  /// The task is about to sleep on `sleep`: until `null` is said, its cancellation interrupts that.
+  /// Only by that task; look at `ends_waits` afterwards.
+  void sleeps_on(Sleep* sleep);
   [[nodiscard]] const ThreadClock& clock() const { return clock_; }
 
  private:
@@ -49,9 +61,14 @@ class Parker {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   bool unparked_ = false;
-  bool cancelled_ = false;
+  Sleep* sleep_ = nullptr;
+  /// Written under the mutex; read without it by `cancelled`, which tasks ask at every wait.
+  std::atomic<bool> cancelled_ = false;
   int deferred_ = 0;
 };
+
+/// Of the calling thread; null: it is no task.
+[[nodiscard]] Parker* parker_of_this_thread();
 
 class ThreadExecutor final : public Executor {
  public:

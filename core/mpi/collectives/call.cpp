@@ -5,7 +5,7 @@
 namespace ferry::mpi {
 
 std::string_view to_name(Collective collective) {
-  static constexpr std::array<std::string_view, 15> names = {
+  static constexpr std::array<std::string_view, collective_count> names = {
       "none",       "barrier",  "bcast",     "reduce",         "allreduce",
       "gather",     "gatherv",  "scatter",   "scatterv",       "allgather",
       "allgatherv", "alltoall", "alltoallv", "reduce_scatter", "scan"};

@@ -27,6 +27,7 @@ enum class Collective : std::uint8_t {
   reduce_scatter,
   scan,
 };
+inline constexpr std::size_t collective_count = 15;  ///< `none` counted
 std::string_view to_name(Collective collective);
 
 struct CollectiveCall {
@@ -34,6 +35,7 @@ struct CollectiveCall {
   /// Bytes that all ranks have to agree on; zero where they may differ (a rank's own part of the
   /// `v` ones).
   std::size_t size = 0;
+  Rank root = 0;
   ElementType type = ElementType::byte;
   Reduction op = Reduction::sum;
 };

@@ -1,0 +1,51 @@
+// Checks on what travels: of the bytes of a message, and of the packet that carries them.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "core/ports/fabric.hpp"
+#include "core/ports/types.hpp"
+
+namespace ferry::mpi {
+
+/// Folds two words into one: the halves of their product, added by exclusive or.
+[[nodiscard]] inline std::uint64_t fold(std::uint64_t a, std::uint64_t b) {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = static_cast<Wide>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
+}
+
+/// Of bytes that come piece by piece; the same however they are cut. Not cryptographic: it finds
+/// bytes that are wrong, missing or in another order.
+class Checksum {
+ public:
+  void add(std::span<const std::byte> bytes);
+  [[nodiscard]] std::uint64_t value() const;
+
+ private:
+  void add_block(const std::byte* block);
+  static constexpr std::size_t block_size = 32;
+  std::uint64_t lanes_[2] = {0x9ae1'6a3b'2f90'404f, 0xc3a5'c85c'97cb'3127};
+  std::uint64_t size_ = 0;
+  std::byte pending_[block_size] = {};
+};
+
+/// Zero if the pieces are phantom.
+[[nodiscard]] std::uint64_t checksum_of(std::span<const ConstSlice> pieces);
+[[nodiscard]] std::uint64_t checksum_of(std::span<const Slice> pieces);
+
+/// Of what a packet says: the pair of ranks, its sequence, size, tag and the rest of its header
+/// apart from `checksum`, `credits` and `acknowledged`.
+[[nodiscard]] inline std::uint64_t checksum_of(const PacketHeader& header, RankId to) {
+  const std::uint64_t pair = std::uint64_t{header.source} << 32U | to.index;
+  const std::uint64_t envelope =
+      std::uint64_t{header.context} << 32U | static_cast<std::uint32_t>(header.tag);
+  const std::uint64_t what = std::uint64_t{header.kind} << 8U | header.flags;
+  std::uint64_t sum = fold(pair ^ 0xa076'1d64'78bd'642f, header.sequence ^ 0xe703'7ed1'a0b4'28db);
+  sum = fold(sum ^ envelope, header.size ^ 0x8ebc'6af0'9c88'c6e3);
+  return fold(sum ^ header.key, header.more ^ what ^ 0x5899'65cc'7537'4cc3);
+}
+
+}  // namespace ferry::mpi

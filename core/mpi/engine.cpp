@@ -1,0 +1,94 @@
+#include "core/mpi/engine.hpp"
+
+#include <algorithm>
+
+#include "core/units/check.hpp"
+
+namespace ferry::mpi {
+
+Engine::Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
+               const ProcessOptions& options)
+    : ports_(ports), rank_(rank), job_size_(job_size), options_(options) {
+  check(options.credits >= 64 && options.credits <= 32'767, "credits are from 64 to 32,767");
+  if (options.migration_thread) mutex_ = ports.executor.make_mutex();
+  Group world;
+  world.name = "world";
+  world.rank = static_cast<Rank>(rank.index);
+  world.size = static_cast<Rank>(job_size);
+  add_communicator(std::move(world));
+}
+
+Engine::~Engine() {
+  for (const std::unique_ptr<Matching>& queues : matching_) {
+    if (queues == nullptr) continue;
+    for (Unexpected* message = queues->first_unexpected(); message != nullptr;
+         message = Matching::next_unexpected(*message)) {
+      if (message->body != nullptr) blocks_.give_back(message->body, message->header.size);
+    }
+  }
+  for (Peer* peer : peers_.in_order()) {
+    while (Early* early = peer->early.pop_front()) {
+      if (early->body != nullptr) blocks_.give_back(early->body, early->body_size);
+    }
+    while (Retained* kept = peer->retained.pop_front()) {
+      if (kept->body != nullptr) blocks_.give_back(kept->body, kept->body_size);
+    }
+  }
+}
+
+Communicator::State& Engine::add_communicator(Group group) {
+  const std::size_t index = group.context / 2;
+  if (communicators_.size() <= index) communicators_.resize(index + 1);
+  check(communicators_[index] == nullptr, "the context of a communicator is its own");
+  communicators_[index] = std::make_unique<Communicator::State>();
+  communicators_[index]->engine = this;
+  Communicator::State& state = *communicators_[index];
+  state.group = std::move(group);
+  CollectivePolicy policy{options_.collectives, nullptr};
+  if (options_.locality != nullptr) policy.groups = options_.locality->among(state.group.members);
+  state.planner.emplace(state.group.rank, state.group.size, std::move(policy));
+  return state;
+}
+
+std::uint32_t Engine::next_context() const {
+  return 2 * static_cast<std::uint32_t>(communicators_.size());
+}
+
+Matching& Engine::matching(std::uint32_t context) {
+  if (context >= matching_.size()) matching_.resize(context + 1);
+  std::unique_ptr<Matching>& queues = matching_[context];
+  if (queues == nullptr) queues = std::make_unique<Matching>();
+  return *queues;
+}
+
+void Engine::complete(Operation& operation) {
+  operation.state = Operation::State::complete;
+  if (operation.run != nullptr) step_ended(operation);
+}
+
+void Engine::abort(const std::string& why) {
+  aborted_.store(&why, std::memory_order_release);
+  ports_.wait_set.notify();
+}
+
+void Engine::fail(const std::string& why) { ports_.watch.abort(why); }
+
+// --- Process. ---
+
+Process::Process(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
+                 const ProcessOptions& options)
+    : engine_(std::make_unique<Engine>(ports, rank, job_size, options)) {}
+
+Process::~Process() = default;
+
+RankId Process::rank() const { return engine_->rank(); }
+
+std::uint32_t Process::job_size() const { return engine_->job_size(); }
+
+Communicator Process::world() { return engine_->world(); }
+
+void Process::finish() { engine_->finish(); }
+
+std::string Process::describe_waits() const { return engine_->describe_waits(); }
+
+}  // namespace ferry::mpi

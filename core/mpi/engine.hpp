@@ -1,0 +1,241 @@
+// The engine of one rank: the state of its messages, and what moves it on. Everything here happens
+// in calls of its tasks: a call does what it can, and who blocks lets arrivals in.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/mpi/communicator_state.hpp"
+#include "core/mpi/matching.hpp"
+#include "core/mpi/peer.hpp"
+#include "core/mpi/pool.hpp"
+#include "core/mpi/process.hpp"
+#include "core/mpi/requests.hpp"
+
+namespace ferry::mpi {
+
+/// A message as it has come.
+struct Packet {
+  const PacketHeader& header;
+  const std::byte* body;  ///< null: phantom, or none
+  std::size_t body_size;
+  Channel channel;
+};
+
+class Engine {
+ public:
+  Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
+         const ProcessOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  [[nodiscard]] RankId rank() const { return rank_; }
+  [[nodiscard]] std::uint32_t job_size() const { return job_size_; }
+  [[nodiscard]] const ProcessOptions& options() const { return options_; }
+
+  // --- What `Communicator` forwards (calls.cpp). ---
+  [[nodiscard]] Request isend(Communicator::State& in, ConstBuffer from, Rank to, Tag tag,
+                              bool synchronous);
+  [[nodiscard]] Request irecv(Communicator::State& in, Buffer into, Rank from, Tag tag);
+  void send(Communicator::State& in, ConstBuffer from, Rank to, Tag tag);
+  Status recv(Communicator::State& in, Buffer into, Rank from, Tag tag);
+  Status sendrecv(Communicator::State& in, ConstBuffer from, Rank to, Tag send_tag, Buffer into,
+                  Rank source, Tag tag);
+  [[nodiscard]] std::optional<Status> iprobe(Communicator::State& in, Rank from, Tag tag);
+  Status probe(Communicator::State& in, Rank from, Tag tag);
+  Status wait(Request& request);
+  void wait_all(std::span<Request> requests, std::span<Status> statuses);
+  std::optional<std::size_t> wait_any(std::span<Request> requests, Status* status);
+  bool test(Request& request, Status* status);
+  void cancel(Request& request);
+
+  // --- Collectives (schedule_runner.cpp). ---
+  /// Starts the communicator's next collective. What buffers point to stays until the request is
+  /// complete. Phantom if `output` is, or, of no size, `input`.
+  [[nodiscard]] Request start_collective(Communicator::State& in, const CollectiveCall& call,
+                                         const CollectiveShape& shape, const ConstBuffer& input,
+                                         const Buffer& output);
+  /// Blocks until it is complete.
+  void run_collective(Communicator::State& in, const CollectiveCall& call,
+                      const CollectiveShape& shape, const ConstBuffer& input, const Buffer& output);
+  /// Starts the communicator's next collective. The schedule's regions are `input` and `output`;
+  /// what they point to stays until the request is complete. Phantom if `output` is, or, of no
+  /// size, `input`.
+  [[nodiscard]] Request start_schedule(Communicator::State& in, const CollectiveCall& call,
+                                       std::shared_ptr<const Schedule> schedule, ConstBuffer input,
+                                       Buffer output);
+
+  // --- New places of ranks (locality.cpp), by LocalityTurns of each communicator. ---
+  /// Contexts of the communicators that this rank is in.
+  [[nodiscard]] std::vector<std::uint32_t> contexts() const;
+  [[nodiscard]] std::optional<LocalityAnswer> ask_locality(std::uint32_t context,
+                                                           Generation generation,
+                                                           const JobLocality& locality);
+  /// Collectives that were held go on.
+  void agree_locality(std::uint32_t context, Generation generation, CollectiveNumber from);
+  void give_up_locality(std::uint32_t context, Generation generation);
+
+  // --- Communicators (communicator.cpp). ---
+  /// With `group.context` agreed between its ranks. Lives as long as the engine.
+  Communicator::State& add_communicator(Group group);
+  [[nodiscard]] Communicator world() { return Communicator(*communicators_.front()); }
+  /// Even, above all that were used here.
+  [[nodiscard]] std::uint32_t next_context() const;
+
+  // --- Progress (progress.cpp). ---
+  /// Takes in what has arrived and posts what waits for room.
+  void progress();
+  void finish();
+  /// Ends the rank's calls with `JobAborted`. From any task; `why` outlives the engine.
+  void abort(const std::string& why);
+
+  // --- Reports (waits.cpp). ---
+  [[nodiscard]] std::string describe_waits() const;
+  /// Messages that have come and that no receive has asked for.
+  [[nodiscard]] std::size_t unexpected_count() const;
+  /// What a test may look at: nothing of the engine is left of messages that have ended.
+  [[nodiscard]] std::size_t open_requests() const { return requests_.in_use(); }
+
+ private:
+  class Call;   ///< scope of a call of the program
+  class Block;  ///< scope in which a call blocks, for reports
+
+  // Calls.
+  template <class Done>
+  void block_until(Done&& done);
+  /// Takes in arrivals until there are none or `done`.
+  template <class Done>
+  bool progress_until(Done&& done);
+  void check_rank(const Communicator::State& in, Rank rank, const char* what) const;
+  Operation* operation_of(const Request& request);
+  Status end_request(Operation& operation);
+  void block_on(Operation& operation);
+
+  // Sending (sending.cpp).
+  Peer& peer_of(RankId rank);
+  const Route& route_of(Peer& peer);
+  struct SendCall {
+    const Communicator::State& in;
+    std::uint32_t context;
+    Rank to;
+    Tag tag;
+    bool synchronous;
+    std::uint64_t collective;  ///< high byte and size, as in `PacketHeader::more`
+  };
+  /// Null if the message has left and nothing is to be waited for.
+  Operation* start_send(const SendCall& call, const ConstBuffer& from);
+  bool try_eager(Peer& peer, const SendCall& call, const ConstBuffer& from,
+                 std::uint64_t request_name);
+  bool leave(Peer& peer, Operation& send);
+  bool announce(Peer& peer, Operation& send, const Choice& choice);
+  void queue_send(Peer& peer, Operation& send);
+  /// Posts a numbered packet. False: no room now, and nothing has happened.
+  bool transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                std::uint64_t body_checksum, Channel channel);
+  bool post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+            std::uint64_t body_checksum, Channel channel);
+  void retain(Peer& peer, const PacketHeader& header, std::span<const ConstSlice> body);
+  void answer(Peer& peer, PacketHeader header);
+  /// Posts fragments; whether all have left.
+  bool stream(Peer& peer, Operation& send);
+  void end_stream(Operation& send);
+  void backlog(Peer& peer);
+  void flush(Peer& peer);
+  void flush_answers(Peer& peer);
+  void flush_backlog();
+  void send_to_self(const SendCall& call, const ConstBuffer& from, Operation*& send);
+  /// Whether the peer should hear of our credits although nothing else goes there.
+  [[nodiscard]] bool owes(const Peer& peer) const;
+  void return_credits_if_due(Peer& peer);
+
+  // Progress.
+  void handle(const Arrival& arrival);
+  void take_packet(const Arrival& arrival);
+  void take_returns(Peer& peer, const PacketHeader& header);
+  void verify(const Packet& packet) const;
+  void keep_early(Peer& peer, const Packet& packet);
+  void dispatch(Peer& peer, const Packet& packet);
+  void take_message(Peer& peer, const Packet& packet);
+  void keep_unexpected(const Packet& packet);
+
+  // Receiving (receiving.cpp).
+  Operation& post_receive(const Communicator::State& in, std::uint32_t context, const Buffer& into,
+                          std::uint32_t source, Tag tag);
+  /// Matches what has come, or posts.
+  void start_receive(Operation& receive);
+  void meet(Operation& receive, Unexpected& message);
+  void receive_eager(Peer& peer, Operation& receive, const PacketHeader& header,
+                     const std::byte* body);
+  void receive_from_self(Operation& receive, Unexpected& message);
+  void note_envelope(Operation& receive, const PacketHeader& header);
+  void complain_of_truncation(const Operation& receive, const PacketHeader& header);
+
+  // Rendezvous (rendezvous.cpp).
+  void receive_announced(Peer& peer, Operation& receive, const PacketHeader& header);
+  void start_read(Peer& peer, Operation& receive);
+  void take_read(std::uint64_t cookie, bool done);
+  void take_clear(Peer& peer, const PacketHeader& header);
+  void take_fragment(Peer& peer, const Packet& packet);
+  void take_done(const PacketHeader& header);
+  void take_matched(const PacketHeader& header);
+  void take_lost(Peer& peer, const PacketHeader& header);
+  void take_renewed(Peer& peer, const PacketHeader& header);
+  void answer_done(Peer& peer, const Operation& receive);
+  void unexpose(Operation& send);
+
+  // Ends.
+  void complete(Operation& operation);
+
+  // Collectives.
+  CollectiveRun& make_run(Communicator::State& in, const CollectiveCall& call,
+                          const ConstBuffer& input, const Buffer& output);
+  void begin_run(CollectiveRun& run);
+  Operation& begin_collective(Communicator::State& in, const CollectiveCall& call,
+                              const CollectiveShape& shape, const ConstBuffer& input,
+                              const Buffer& output);
+  void release_held(Communicator::State& in);
+  void advance(CollectiveRun& run);
+  bool start_round(CollectiveRun& run, const Round& round);
+  void local_steps(CollectiveRun& run, const Round& round);
+  void step_ended(Operation& step);
+  void end_run(CollectiveRun& run);
+  void place_regions(CollectiveRun& run, const ConstBuffer& input, const Buffer& output);
+  void check_collective(const PacketHeader& header);
+  void check_collective(const Communicator::State& in, const CollectiveMark& ours,
+                        const PacketHeader& theirs);
+  void check_waiting(const Communicator::State& in, const CollectiveMark& ours);
+  void fail_step(const Operation& step, const PacketHeader& header);
+
+  Matching& matching(std::uint32_t context);
+  void fail(const std::string& why);
+
+  ProcessPorts ports_;
+  RankId rank_;
+  std::uint32_t job_size_;
+  ProcessOptions options_;
+  std::unique_ptr<Mutex> mutex_;  ///< with a migration thread
+
+  PeerTable peers_;
+  List<Peer, &Peer::backlog_links> backlog_;
+  Requests requests_;
+  std::vector<std::unique_ptr<Matching>> matching_;                  ///< by context
+  std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
+  Pool<Unexpected> unexpected_;
+  Pool<Answer> answers_;
+  Pool<Early> early_;
+  Pool<Retained> retained_;
+  Pool<CollectiveRun> runs_;
+  BlockPool blocks_;
+  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
+  std::vector<ConstSlice> cut_;    ///< of the fragment that is being posted
+
+  std::atomic<const std::string*> aborted_ = nullptr;  ///< why
+  Block* blocked_ = nullptr;                           ///< calls that block now
+};
+
+}  // namespace ferry::mpi

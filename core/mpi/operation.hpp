@@ -1,0 +1,74 @@
+// What a request stands for, while it is under way.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/mpi/list.hpp"
+#include "core/mpi/packet.hpp"
+#include "core/mpi/types.hpp"
+
+namespace ferry::mpi {
+
+struct CollectiveRun;
+struct Group;
+
+/// Any rank of a job.
+inline constexpr std::uint32_t any_rank = ~std::uint32_t{0};
+
+/// A send, a receive or a collective of this rank, from its call until it has been waited for.
+struct Operation {
+  enum class Kind : std::uint8_t { send, receive, collective };
+  enum class State : std::uint8_t {
+    queued,     ///< send: a descriptor at its peer; nothing has left
+    announced,  ///< send: its envelope has left
+    posted,     ///< receive: waits to be matched
+    reading,    ///< receive: the endpoint reads the sender's memory
+    unread,     ///< receive: matched, and waits for fresh memory to read
+    moving,     ///< fragments are under way
+    finishing,  ///< send: all has left; the receiver has to say so
+    complete,
+  };
+
+  Kind kind = Kind::send;
+  State state = State::queued;
+  bool synchronous = false;
+  bool holds_request = false;   ///< a user has its `Request`
+  Channel data = Channel::shm;  ///< of rendezvous
+  bool exposed = false;         ///< `key` is known to the endpoint
+  bool checked_whole = false;   ///< `checksum` is of all bytes
+  std::uint8_t collective = 0;  ///< `Collective` that it is a step of
+  std::uint32_t index = 0;
+  std::uint32_t generation = 1;
+  std::uint32_t source = any_rank;  ///< of a receive, in the job; of a send the receiver
+  Tag tag = 0;
+  std::uint32_t context = 0;
+  const Group* group = nullptr;  ///< of the communicator
+  ConstBuffer from;
+  Buffer into;
+  Status status;
+
+  // Matching of receives.
+  Links<Operation> match_links;
+  std::uint64_t stamp = 0;
+  // Sends that have packets to be posted, at their peer.
+  Links<Operation> stream_links;
+
+  // Rendezvous.
+  std::uint64_t remote = 0;  ///< the other side's request
+  std::uint64_t key = 0;     ///< memory
+  std::uint64_t checksum = 0;
+  std::size_t wanted = 0;  ///< bytes that will travel
+  std::size_t moved = 0;   ///< of these
+  std::vector<Slice> trimmed;
+
+  // Steps of collectives.
+  CollectiveRun* run = nullptr;
+  std::uint32_t ordinal = 0;  ///< of a send, in its schedule
+  Links<Operation> run_links;
+
+  [[nodiscard]] bool is_complete() const { return state == State::complete; }
+  [[nodiscard]] RequestName name() const { return {index, generation}; }
+};
+
+}  // namespace ferry::mpi

@@ -1,0 +1,103 @@
+// What a rank knows of another one that it has talked to.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/channel/choice.hpp"
+#include "core/mpi/list.hpp"
+#include "core/mpi/operation.hpp"
+
+namespace ferry::mpi {
+
+/// A packet without a body that waits to be posted.
+struct Answer {
+  Links<Answer> links;
+  PacketHeader header;
+};
+
+/// A packet that came before one with a lower number.
+struct Early {
+  Links<Early> links;
+  PacketHeader header;
+  std::byte* body = nullptr;
+  std::size_t body_size = 0;
+};
+
+/// A packet that may have been lost, until its receiver has acknowledged it.
+struct Retained {
+  Links<Retained> links;
+  PacketHeader header;
+  std::byte* body = nullptr;
+  std::size_t body_size = 0;
+};
+
+/// One direction of state for each way of an ordered pair of ranks. Made by the first message.
+struct Peer {
+  /// Whether packets may be posted. While they may not, sends stay descriptors.
+  enum class Connection : std::uint8_t {
+    open,
+    draining,  ///< nothing new starts; what has started ends
+    held,      ///< nothing passes
+  };
+
+  RankId rank;
+  EndpointAddress address;
+  const Route* route = nullptr;
+  std::uint64_t route_generation = 0;
+  Connection connection = Connection::open;
+  bool backlogged = false;  ///< in the engine's list of those with something to post
+
+  std::uint64_t next_sequence = 1;      ///< to it
+  std::uint64_t expected_sequence = 1;  ///< from it
+  std::uint64_t acknowledged = 0;       ///< by it: the highest in order
+  std::uint64_t told_sequence = 0;      ///< acknowledged to it
+  std::uint32_t used_credits = 0;       ///< of its buffers, ever
+  std::uint32_t returned_credits = 0;   ///< by it, ever
+  std::uint32_t consumed_credits = 0;   ///< of our buffers, ever
+  std::uint32_t told_credits = 0;       ///< of these it knows
+
+  List<Answer, &Answer::links> answers;               ///< to be posted, before all else
+  List<Operation, &Operation::stream_links> sends;    ///< descriptors: nothing has left
+  List<Operation, &Operation::stream_links> streams;  ///< sends with fragments to post
+  List<Early, &Early::links> early;                   ///< ascending
+  List<Retained, &Retained::links> retained;          ///< ascending
+  Links<Peer> backlog_links;
+
+  /// Whether a send may leave now; those before it have left.
+  [[nodiscard]] bool may_send() const { return connection == Connection::open && sends.empty(); }
+  [[nodiscard]] bool may_answer() const {
+    return connection != Connection::held && answers.empty();
+  }
+};
+
+/// Peers by rank in the job; open addressing, so that one look is enough most times.
+class PeerTable {
+ public:
+  /// Null if they have not talked.
+  [[nodiscard]] Peer* find(RankId rank) const {
+    if (slots_.empty()) return nullptr;
+    for (std::size_t i = home(rank);; i = (i + 1) & (slots_.size() - 1)) {
+      if (slots_[i] == nullptr || slots_[i]->rank == rank) return slots_[i].get();
+    }
+  }
+  /// There is none yet.
+  Peer& add(RankId rank);
+  /// In no order that means anything: for counting and looking up.
+  [[nodiscard]] const std::vector<std::unique_ptr<Peer>>& slots() const { return slots_; }
+  /// By rank.
+  [[nodiscard]] std::vector<Peer*> in_order() const;
+
+ private:
+  [[nodiscard]] std::size_t home(RankId rank) const {
+    const std::uint32_t hash = rank.index * 0x9e37'79b1U;
+    return (hash ^ hash >> 16U) & (slots_.size() - 1);
+  }
+  void insert(std::unique_ptr<Peer> peer);
+
+  std::vector<std::unique_ptr<Peer>> slots_;
+  std::size_t count_ = 0;
+};
+
+}  // namespace ferry::mpi

@@ -1,0 +1,152 @@
+// What happens to packets that arrive.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/mpi/checksum.hpp"
+#include "core/mpi/engine_call.hpp"
+#include "core/units/check.hpp"
+
+namespace ferry::mpi {
+
+void Engine::progress() {
+  const Call call(*this);
+  progress_until([] { return false; });
+}
+
+void Engine::finish() {
+  const Call call(*this);
+  block_until([this] { return backlog_.empty(); });
+}
+
+void Engine::handle(const Arrival& arrival) {
+  switch (arrival.kind) {
+    case Arrival::Kind::packet: return take_packet(arrival);
+    case Arrival::Kind::read_done: return take_read(arrival.cookie, true);
+    case Arrival::Kind::read_failed: return take_read(arrival.cookie, false);
+  }
+}
+
+void Engine::take_packet(const Arrival& arrival) {
+  const Packet packet{arrival.header, arrival.body.data(), arrival.body_size, arrival.channel};
+  const PacketHeader& header = arrival.header;
+  verify(packet);
+  Peer& peer = peer_of(RankId{header.source});
+  take_returns(peer, header);
+  switch (static_cast<PacketKind>(header.kind)) {
+    case PacketKind::returns: return;
+    case PacketKind::fragment: return take_fragment(peer, packet);
+    default: break;
+  }
+  if (header.sequence != peer.expected_sequence) {
+    if (header.sequence > peer.expected_sequence) keep_early(peer, packet);
+    return;  // else it is a double
+  }
+  ++peer.expected_sequence;
+  dispatch(peer, packet);
+  while (Early* early = peer.early.front()) {
+    if (early->header.sequence != peer.expected_sequence) break;
+    ++peer.expected_sequence;
+    peer.early.remove(*early);
+    dispatch(peer, {early->header, early->body, early->body_size, packet.channel});
+    if (early->body != nullptr) blocks_.give_back(early->body, early->body_size);
+    early_.give_back(*early);
+  }
+  return_credits_if_due(peer);
+}
+
+void Engine::take_returns(Peer& peer, const PacketHeader& header) {
+  // Packets of several channels overtake each other: what an older one says is known already.
+  const auto credits =
+      static_cast<std::int16_t>(static_cast<std::uint16_t>(header.credits - peer.returned_credits));
+  if (credits > 0) {
+    peer.returned_credits += static_cast<std::uint32_t>(credits);
+    check(peer.used_credits - peer.returned_credits <= options_.credits,
+          "a peer returns no more credits than it was asked for");
+  }
+  const auto packets = static_cast<std::int32_t>(header.acknowledged -
+                                                 static_cast<std::uint32_t>(peer.acknowledged));
+  if (packets <= 0) return;
+  peer.acknowledged += static_cast<std::uint64_t>(packets);
+  while (Retained* kept = peer.retained.front()) {
+    if (kept->header.sequence > peer.acknowledged) break;
+    peer.retained.remove(*kept);
+    if (kept->body != nullptr) blocks_.give_back(kept->body, kept->body_size);
+    retained_.give_back(*kept);
+  }
+}
+
+void Engine::verify(const Packet& packet) const {
+  const PacketHeader& header = packet.header;
+  check(header.source < job_size_, "packets come from ranks of the job");
+  const auto kind = static_cast<PacketKind>(header.kind);
+  const bool says_more = kind == PacketKind::announce && (header.flags & flag_reads) != 0 &&
+                         (header.flags & flag_phantom) == 0;
+  if (says_more && options_.check_bodies) return;  // of the bytes too: when they have been read
+  std::uint64_t sum = checksum_of(header, rank_);
+  if (options_.check_bodies && packet.body != nullptr && packet.body_size != 0) {
+    const ConstSlice body{packet.body, packet.body_size};
+    sum ^= checksum_of(std::span<const ConstSlice>(&body, 1));
+  }
+  if (sum == header.checksum) return;
+  check(false, fmt::format("packet {} from rank {} to rank {} is not what was sent",
+                           header.sequence, header.source, rank_.index));
+}
+
+void Engine::keep_early(Peer& peer, const Packet& packet) {
+  Early* before = peer.early.back();
+  while (before != nullptr && before->header.sequence > packet.header.sequence) {
+    before = before->links.previous;
+  }
+  if (before != nullptr && before->header.sequence == packet.header.sequence) return;  // a double
+  Early& early = early_.take();
+  early.header = packet.header;
+  early.body_size = packet.body_size;
+  if (packet.body != nullptr && packet.body_size != 0) {
+    early.body = blocks_.take(packet.body_size);
+    std::memcpy(early.body, packet.body, packet.body_size);
+  }
+  peer.early.insert_after(before, early);
+}
+
+void Engine::dispatch(Peer& peer, const Packet& packet) {
+  switch (static_cast<PacketKind>(packet.header.kind)) {
+    case PacketKind::eager:
+    case PacketKind::announce: return take_message(peer, packet);
+    case PacketKind::matched: return take_matched(packet.header);
+    case PacketKind::clear: return take_clear(peer, packet.header);
+    case PacketKind::done: return take_done(packet.header);
+    case PacketKind::lost: return take_lost(peer, packet.header);
+    case PacketKind::renewed: return take_renewed(peer, packet.header);
+    case PacketKind::returns:
+    case PacketKind::fragment: break;
+  }
+  check(false, "packets are of a kind that the engine knows");
+}
+
+void Engine::take_message(Peer& peer, const Packet& packet) {
+  const PacketHeader& header = packet.header;
+  if (collective_of(header) != Collective::none) check_collective(header);
+  Operation* receive = matching(header.context).match_message({header.source, header.tag});
+  if (receive == nullptr) return keep_unexpected(packet);
+  if (static_cast<PacketKind>(header.kind) == PacketKind::eager) {
+    receive_eager(peer, *receive, header, packet.body);
+  } else {
+    receive_announced(peer, *receive, header);
+  }
+}
+
+void Engine::keep_unexpected(const Packet& packet) {
+  Unexpected& message = unexpected_.take();
+  message.source = packet.header.source;
+  message.tag = packet.header.tag;
+  message.header = packet.header;
+  if (packet.body != nullptr && packet.body_size != 0) {
+    message.body = blocks_.take(packet.body_size);
+    std::memcpy(message.body, packet.body, packet.body_size);
+  }
+  matching(packet.header.context).keep(message);
+}
+
+}  // namespace ferry::mpi

@@ -1,0 +1,94 @@
+// How receives get their messages.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/mpi/engine.hpp"
+#include "core/mpi/slices.hpp"
+
+namespace ferry::mpi {
+
+Operation& Engine::post_receive(const Communicator::State& in, std::uint32_t context,
+                                const Buffer& into, std::uint32_t source, Tag tag) {
+  Operation& receive = requests_.take();
+  receive.kind = Operation::Kind::receive;
+  receive.state = Operation::State::posted;
+  receive.source = source;
+  receive.tag = tag;
+  receive.context = context;
+  receive.group = &in.group;
+  receive.into = into;
+  start_receive(receive);
+  return receive;
+}
+
+void Engine::start_receive(Operation& receive) {
+  Matching& queues = matching(receive.context);
+  Unexpected* message = queues.find_message(envelope_of(receive));
+  if (message == nullptr) return queues.post(receive);
+  queues.remove(*message);
+  meet(receive, *message);
+}
+
+void Engine::meet(Operation& receive, Unexpected& message) {
+  if (message.source == rank_.index) return receive_from_self(receive, message);
+  Peer& peer = peer_of(RankId{message.source});
+  if (static_cast<PacketKind>(message.header.kind) == PacketKind::announce) {
+    receive_announced(peer, receive, message.header);
+  } else {
+    receive_eager(peer, receive, message.header, message.body);
+    if (message.body != nullptr) blocks_.give_back(message.body, message.header.size);
+    return_credits_if_due(peer);
+  }
+  unexpected_.give_back(message);
+}
+
+void Engine::note_envelope(Operation& receive, const PacketHeader& header) {
+  receive.status.source = receive.group->rank_of(header.source);
+  receive.status.tag = header.tag;
+  receive.status.size = header.size;
+  receive.source = header.source;
+  receive.wanted = std::min<std::size_t>(header.size, receive.into.size());
+  if (receive.run != nullptr && header.size != receive.into.size()) fail_step(receive, header);
+  if (header.size > receive.into.size()) {
+    receive.status.error = Error::truncated;
+    if (receive.run == nullptr) complain_of_truncation(receive, header);
+  }
+}
+
+void Engine::receive_eager(Peer& peer, Operation& receive, const PacketHeader& header,
+                           const std::byte* body) {
+  note_envelope(receive, header);
+  copy_into(receive.into.pieces(), 0, body, receive.wanted);
+  peer.consumed_credits += credits_for(header.size);
+  if ((header.flags & flag_synchronous) != 0) {
+    PacketHeader matched;
+    matched.kind = static_cast<std::uint8_t>(PacketKind::matched);
+    matched.more = header.key;
+    answer(peer, matched);
+  }
+  complete(receive);
+}
+
+void Engine::receive_from_self(Operation& receive, Unexpected& message) {
+  note_envelope(receive, message.header);
+  if (message.own != nullptr) {
+    copy_between(message.own->from.pieces(), receive.into.pieces(), receive.wanted);
+    complete(*message.own);
+  } else {
+    copy_into(receive.into.pieces(), 0, message.body, receive.wanted);
+    own_credits_ -= credits_for(message.header.size);
+    if (message.body != nullptr) blocks_.give_back(message.body, message.header.size);
+  }
+  unexpected_.give_back(message);
+  complete(receive);
+}
+
+void Engine::complain_of_truncation(const Operation& receive, const PacketHeader& header) {
+  ports_.watch.complain(rank_, fmt::format("rank {} receives {} bytes from rank {}, tag {}, "
+                                           "communicator {}, into a buffer of {} bytes",
+                                           receive.group->rank, header.size, receive.status.source,
+                                           header.tag, receive.group->name, receive.into.size()));
+}
+
+}  // namespace ferry::mpi

@@ -1,0 +1,207 @@
+// Messages whose bytes wait until their receiver is known: it reads them, or clears them to be
+// sent.
+#include <algorithm>
+
+#include "core/mpi/checksum.hpp"
+#include "core/mpi/engine.hpp"
+#include "core/mpi/slices.hpp"
+#include "core/units/check.hpp"
+
+namespace ferry::mpi {
+namespace {
+
+PacketHeader answer_of(PacketKind kind, std::uint64_t request) {
+  PacketHeader header;
+  header.kind = static_cast<std::uint8_t>(kind);
+  header.more = request;
+  return header;
+}
+
+}  // namespace
+
+// --- The receiver. ---
+
+void Engine::receive_announced(Peer& peer, Operation& receive, const PacketHeader& header) {
+  note_envelope(receive, header);
+  receive.remote = header.more & below_collective;
+  if (receive.wanted == 0) {
+    answer_done(peer, receive);
+    return complete(receive);
+  }
+  if ((header.flags & flag_reads) != 0) {
+    receive.key = header.key;
+    receive.data = data_channel_of(header);
+    const bool whole = receive.wanted == header.size && !receive.into.is_phantom() &&
+                       (header.flags & flag_phantom) == 0;
+    receive.checked_whole = options_.check_bodies && whole;
+    receive.checksum = header.checksum ^ checksum_of(header, rank_);
+    return start_read(peer, receive);
+  }
+  receive.state = Operation::State::moving;
+  PacketHeader clear = answer_of(PacketKind::clear, receive.remote);
+  clear.key = receive.name().packed();
+  clear.size = receive.wanted;
+  answer(peer, clear);
+}
+
+void Engine::start_read(Peer& peer, Operation& receive) {
+  receive.state = Operation::State::reading;
+  std::span<const Slice> into = receive.into.pieces();
+  if (receive.wanted != receive.into.size()) {
+    cut(into, 0, receive.wanted, receive.trimmed);
+    into = receive.trimmed;
+  }
+  ports_.endpoint.read(peer.address, receive.data, MemoryKey{receive.key}, 0, into,
+                       receive.name().packed());
+}
+
+void Engine::take_read(std::uint64_t cookie, bool done) {
+  Operation* receive = requests_.find(RequestName::unpack(cookie));
+  check(receive != nullptr && receive->state == Operation::State::reading,
+        "a read ends once, and its receive waits for it");
+  Peer& peer = peer_of(RankId{receive->source});
+  if (!done) {
+    receive->state = Operation::State::unread;
+    return answer(peer, answer_of(PacketKind::lost, receive->remote));
+  }
+  if (receive->checked_whole) {
+    const bool whole = receive->wanted == receive->into.size();
+    const std::span<const Slice> read = whole ? receive->into.pieces() : receive->trimmed;
+    check(checksum_of(read) == receive->checksum, "what was read is what was announced");
+  }
+  answer_done(peer, *receive);
+  complete(*receive);
+}
+
+void Engine::answer_done(Peer& peer, const Operation& receive) {
+  answer(peer, answer_of(PacketKind::done, receive.remote));
+}
+
+void Engine::take_fragment(Peer& peer, const Packet& packet) {
+  const PacketHeader& header = packet.header;
+  Operation* receive = requests_.find(RequestName::unpack(header.more));
+  if (receive == nullptr || receive->state != Operation::State::moving) return;  // a double
+  if (header.key < receive->moved) return;                                       // likewise
+  check(header.key == receive->moved, "the fragments of a message come in order");
+  copy_into(receive->into.pieces(), receive->moved, packet.body, packet.body_size);
+  receive->moved += packet.body_size;
+  check(receive->moved <= receive->wanted, "no more is sent than was asked for");
+  if (receive->moved != receive->wanted) return;
+  if ((header.flags & flag_synchronous) != 0) answer_done(peer, *receive);
+  complete(*receive);
+}
+
+void Engine::take_renewed(Peer& peer, const PacketHeader& header) {
+  const std::uint64_t remote = header.more;
+  for (std::uint32_t i = 0; i < requests_.places(); ++i) {
+    Operation& receive = requests_.at(i);
+    if (receive.state != Operation::State::unread || receive.remote != remote ||
+        receive.source != header.source) {
+      continue;
+    }
+    receive.key = header.key;
+    receive.data = data_channel_of(header);
+    return start_read(peer, receive);
+  }
+  for (const std::unique_ptr<Matching>& queues : matching_) {
+    if (queues == nullptr) continue;
+    for (Unexpected* message = queues->first_unexpected(); message != nullptr;
+         message = Matching::next_unexpected(*message)) {
+      if (message->source != header.source ||
+          static_cast<PacketKind>(message->header.kind) != PacketKind::announce ||
+          (message->header.more & below_collective) != remote) {
+        continue;
+      }
+      const std::uint64_t whole = message->header.checksum ^ checksum_of(message->header, rank_);
+      message->header.key = header.key;
+      message->header.flags = header.flags;
+      message->header.checksum = whole ^ checksum_of(message->header, rank_);
+      return;
+    }
+  }
+}
+
+// --- The sender. ---
+
+void Engine::take_clear(Peer& peer, const PacketHeader& header) {
+  Operation* send = requests_.find(RequestName::unpack(header.more));
+  if (send == nullptr || send->is_complete()) return;
+  send->state = Operation::State::moving;
+  send->key = header.key;
+  send->wanted = header.size;
+  send->moved = 0;
+  const Choice& choice = route_of(peer).choose(send->from.size());
+  send->data = choice.protocol == Protocol::rendezvous_fragments ? choice.data : choice.channel;
+  if (peer.streams.empty() && stream(peer, *send)) return end_stream(*send);
+  peer.streams.push_back(*send);
+  backlog(peer);
+}
+
+bool Engine::stream(Peer& peer, Operation& send) {
+  const std::size_t largest = std::min<std::size_t>(
+      route_of(peer).choose(send.from.size()).fragment, ports_.endpoint.largest_body(send.data));
+  while (send.moved != send.wanted) {
+    const std::size_t size = std::min(largest, send.wanted - send.moved);
+    cut(send.from.pieces(), send.moved, size, cut_);
+    PacketHeader header;
+    header.kind = static_cast<std::uint8_t>(PacketKind::fragment);
+    if (send.from.is_phantom()) header.flags = flag_phantom;
+    if (send.moved + size == send.wanted && can_lose(send.data)) {
+      header.flags = static_cast<std::uint8_t>(header.flags | flag_synchronous);
+    }
+    header.more = send.key;
+    header.key = send.moved;
+    header.size = size;
+    const std::uint64_t sum =
+        options_.check_bodies ? checksum_of(std::span<const ConstSlice>(cut_)) : 0;
+    if (!post(peer, header, cut_, sum, send.data)) return false;
+    send.moved += size;
+  }
+  return true;
+}
+
+void Engine::end_stream(Operation& send) {
+  if (can_lose(send.data)) {
+    send.state = Operation::State::finishing;
+  } else {
+    complete(send);
+  }
+}
+
+void Engine::take_done(const PacketHeader& header) {
+  Operation* send = requests_.find(RequestName::unpack(header.more));
+  if (send == nullptr || send->is_complete()) return;
+  unexpose(*send);
+  complete(*send);
+}
+
+void Engine::take_matched(const PacketHeader& header) {
+  Operation* send = requests_.find(RequestName::unpack(header.more));
+  if (send != nullptr && !send->is_complete()) complete(*send);
+}
+
+void Engine::take_lost(Peer& peer, const PacketHeader& header) {
+  Operation* send = requests_.find(RequestName::unpack(header.more));
+  if (send == nullptr || send->is_complete()) return;
+  unexpose(*send);
+  const Choice& choice = route_of(peer).choose(send->from.size());
+  check(choice.protocol == Protocol::rendezvous_read,
+        "what was announced to be read can be read again");
+  send->data = choice.data;
+  send->key = ports_.endpoint.expose(choice.data, send->from.pieces()).value;
+  send->exposed = true;
+  PacketHeader renewed = answer_of(PacketKind::renewed, header.more);
+  renewed.key = send->key;
+  renewed.flags =
+      static_cast<std::uint8_t>((send->from.is_phantom() ? flag_phantom : 0) | flag_reads |
+                                static_cast<unsigned>(send->data) << flag_channel_shift);
+  answer(peer, renewed);
+}
+
+void Engine::unexpose(Operation& send) {
+  if (!send.exposed) return;
+  ports_.endpoint.withdraw(MemoryKey{send.key});
+  send.exposed = false;
+}
+
+}  // namespace ferry::mpi

@@ -1,0 +1,321 @@
+// Collectives as they go: rounds of steps, moved on by the ends of their receives.
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "core/mpi/engine_call.hpp"
+#include "core/mpi/slices.hpp"
+#include "core/units/check.hpp"
+
+namespace ferry::mpi {
+namespace {
+
+bool has_root(Collective kind) {
+  switch (kind) {
+    case Collective::bcast:
+    case Collective::reduce:
+    case Collective::gather:
+    case Collective::gatherv:
+    case Collective::scatter:
+    case Collective::scatterv: return true;
+    default: return false;
+  }
+}
+
+/// A call for people, as far as it is known: `mark` as in `PacketHeader::more`.
+std::string describe_call(std::uint64_t mark, bool whole) {
+  const auto kind = static_cast<Collective>(mark >> collective_shift);
+  std::string text(to_name(kind));
+  if (!whole) return text;
+  const std::uint64_t size = mark & ((std::uint64_t{1} << root_shift) - 1);
+  text += fmt::format(" of {} bytes", size);
+  if (has_root(kind))
+    text += fmt::format(", root {}", static_cast<std::uint16_t>(mark >> root_shift));
+  return text;
+}
+
+/// Null for phantom regions.
+const std::byte* base_of(const CollectiveRun& run, Region region) {
+  switch (region) {
+    case Region::input: return run.input;
+    case Region::output: return run.output;
+    case Region::scratch: return run.scratch;
+  }
+  return nullptr;
+}
+
+ConstSlice memory_from(const CollectiveRun& run, const Piece& piece) {
+  const std::byte* base = base_of(run, piece.region);
+  return {base == nullptr ? nullptr : base + piece.offset, piece.size};
+}
+
+Slice memory_into(const CollectiveRun& run, const Piece& piece) {
+  check(piece.region != Region::input, "a collective does not write to what it sends");
+  std::byte* base = piece.region == Region::output ? run.output : run.scratch;
+  return {base == nullptr ? nullptr : base + piece.offset, piece.size};
+}
+
+/// How many sends, the oldest ones, have ended.
+std::uint32_t ended_sends(const CollectiveRun& run) {
+  const Operation* oldest = run.sends_open.front();
+  return oldest == nullptr ? run.sends_started : oldest->ordinal;
+}
+
+}  // namespace
+
+Request Engine::start_schedule(Communicator::State& in, const CollectiveCall& call,
+                               std::shared_ptr<const Schedule> schedule, ConstBuffer input,
+                               Buffer output) {
+  const Call scope(*this);
+  CollectiveRun& run = make_run(in, call, input, output);
+  Operation& request = *run.request;
+  request.holds_request = true;
+  run.schedule = std::move(schedule);
+  begin_run(run);
+  return {request.index, request.generation};
+}
+
+Request Engine::start_collective(Communicator::State& in, const CollectiveCall& call,
+                                 const CollectiveShape& shape, const ConstBuffer& input,
+                                 const Buffer& output) {
+  const Call scope(*this);
+  Operation& request = begin_collective(in, call, shape, input, output);
+  request.holds_request = true;
+  return {request.index, request.generation};
+}
+
+void Engine::run_collective(Communicator::State& in, const CollectiveCall& call,
+                            const CollectiveShape& shape, const ConstBuffer& input,
+                            const Buffer& output) {
+  const Call scope(*this);
+  Operation& request = begin_collective(in, call, shape, input, output);
+  block_on(request);
+  end_request(request);
+}
+
+Operation& Engine::begin_collective(Communicator::State& in, const CollectiveCall& call,
+                                    const CollectiveShape& shape, const ConstBuffer& input,
+                                    const Buffer& output) {
+  CollectiveRun& run = make_run(in, call, input, output);
+  Operation& request = *run.request;  // the run may be over before we return
+  run.schedule = in.planner->start(shape);
+  if (run.schedule != nullptr) {
+    begin_run(run);
+    return request;
+  }
+  auto held = std::make_unique<HeldCollective>();
+  held->sizes.assign(shape.sizes.begin(), shape.sizes.end());
+  held->receive_sizes.assign(shape.receive_sizes.begin(), shape.receive_sizes.end());
+  held->shape = shape;
+  held->shape.sizes = held->sizes;
+  held->shape.receive_sizes = held->receive_sizes;
+  run.held = std::move(held);
+  return request;
+}
+
+/// A run with its number and request, which has no schedule yet.
+CollectiveRun& Engine::make_run(Communicator::State& in, const CollectiveCall& call,
+                                const ConstBuffer& input, const Buffer& output) {
+  CollectiveRun& run = runs_.take();
+  run.communicator = &in;
+  run.call = call;
+  run.number = in.next_collective;
+  in.next_collective = in.next_collective == largest_tag ? 0 : in.next_collective + 1;
+  Operation& request = requests_.take();
+  request.kind = Operation::Kind::collective;
+  request.state = Operation::State::moving;
+  request.group = &in.group;
+  request.context = in.group.context + 1;
+  request.tag = run.number;
+  request.collective = static_cast<std::uint8_t>(call.kind);
+  request.from = input;
+  request.into = output;
+  request.run = nullptr;
+  run.request = &request;
+  in.runs.push_back(run);
+  return run;
+}
+
+void Engine::begin_run(CollectiveRun& run) {
+  Communicator::State& in = *run.communicator;
+  place_regions(run, run.request->from, run.request->into);
+  const CollectiveMark mark{run.number, run.call};
+  in.recent[static_cast<std::size_t>(run.number) % in.recent.size()] = mark;
+  check_waiting(in, mark);
+  advance(run);
+}
+
+void Engine::release_held(Communicator::State& in) {
+  for (CollectiveRun* run = in.runs.front(); run != nullptr;) {
+    CollectiveRun* const next = in.runs.next(*run);
+    if (run->held != nullptr) {
+      run->schedule = in.planner->start(run->held->shape);
+      if (run->schedule == nullptr) return;
+      run->held.reset();
+      begin_run(*run);
+    }
+    run = next;
+  }
+}
+
+void Engine::place_regions(CollectiveRun& run, const ConstBuffer& input, const Buffer& output) {
+  const Schedule& schedule = *run.schedule;
+  if (input.is_phantom() || output.is_phantom()) return;  // nothing is there
+  if (schedule.scratch != 0) {
+    run.scratch = blocks_.take(schedule.scratch);
+  }
+  if (input.pieces().size() == 1) {
+    run.input = input.pieces().front().data;
+  } else {
+    run.packed_input.resize(input.size());
+    copy_from(input.pieces(), 0, run.packed_input.data(), input.size());
+    run.input = run.packed_input.data();
+  }
+  if (output.pieces().size() == 1) {
+    run.output = output.pieces().front().data;
+  } else {
+    run.packed_output.resize(output.size());
+    // What is received in part keeps the rest of what was there.
+    std::size_t offset = 0;
+    for (const Slice& piece : output.pieces()) {
+      std::memcpy(run.packed_output.data() + offset, piece.data, piece.size);
+      offset += piece.size;
+    }
+    run.output = run.packed_output.data();
+  }
+}
+
+void Engine::advance(CollectiveRun& run) {
+  if (run.advancing) return;
+  run.advancing = true;
+  const Schedule& schedule = *run.schedule;
+  while (run.round != schedule.rounds.size()) {
+    const Round& round = schedule.rounds[run.round];
+    if (!run.round_started && !start_round(run, round)) break;
+    if (run.receives_open != 0 || ended_sends(run) < round.sends_ended_between) break;
+    local_steps(run, round);
+    run.round_started = false;
+    ++run.round;
+  }
+  run.advancing = false;
+  if (run.round == schedule.rounds.size() && run.sends_open.empty()) end_run(run);
+}
+
+bool Engine::start_round(CollectiveRun& run, const Round& round) {
+  if (ended_sends(run) < round.sends_ended_before) return false;
+  run.round_started = true;
+  const Communicator::State& in = *run.communicator;
+  const std::uint32_t context = in.group.context + 1;
+  for (std::uint32_t i = round.first; i != round.first + round.count; ++i) {
+    const Step& step = run.schedule->steps[i];
+    if (step.kind == Step::Kind::send) {
+      const ConstSlice from = memory_from(run, step.from);
+      const std::uint32_t ordinal = run.sends_started++;
+      Operation* send = start_send({in, context, step.peer, run.number, false, mark_of(run.call)},
+                                   {from.data, from.size});
+      if (send == nullptr) continue;
+      if (send->is_complete()) {
+        requests_.give_back(*send);
+        continue;
+      }
+      send->run = &run;
+      send->ordinal = ordinal;
+      run.sends_open.push_back(*send);
+    } else if (step.kind == Step::Kind::receive) {
+      const Slice into = memory_into(run, step.into);
+      Operation& receive = requests_.take();
+      receive.kind = Operation::Kind::receive;
+      receive.state = Operation::State::posted;
+      receive.source = in.group.in_job(step.peer);
+      receive.tag = run.number;
+      receive.context = context;
+      receive.group = &in.group;
+      receive.into = {into.data, into.size};
+      receive.collective = static_cast<std::uint8_t>(run.call.kind);
+      receive.run = &run;
+      ++run.receives_open;
+      start_receive(receive);
+    }
+  }
+  return true;
+}
+
+void Engine::local_steps(CollectiveRun& run, const Round& round) {
+  for (std::uint32_t i = round.first; i != round.first + round.count; ++i) {
+    const Step& step = run.schedule->steps[i];
+    if (step.kind == Step::Kind::copy) {
+      const ConstSlice from = memory_from(run, step.from);
+      const Slice into = memory_into(run, step.into);
+      if (from.data != nullptr && into.data != nullptr && from.data != into.data) {
+        std::memmove(into.data, from.data, from.size);
+      }
+    } else if (step.kind == Step::Kind::reduce) {
+      reduce_into(run.call.op, run.call.type, memory_from(run, step.from),
+                  memory_into(run, step.into));
+      if (!options_.costs.reduce.is_unlimited()) {
+        ports_.processor.spend(Bytes(step.from.size) / options_.costs.reduce);
+      }
+    }
+  }
+}
+
+void Engine::step_ended(Operation& step) {
+  CollectiveRun& run = *step.run;
+  if (step.kind == Operation::Kind::send) {
+    run.sends_open.remove(step);
+  } else {
+    --run.receives_open;
+  }
+  requests_.give_back(step);
+  if (run.receives_open == 0) advance(run);
+}
+
+void Engine::end_run(CollectiveRun& run) {
+  if (!run.packed_output.empty()) {
+    copy_into(run.request->into.pieces(), 0, run.packed_output.data(), run.packed_output.size());
+  }
+  if (run.scratch != nullptr) blocks_.give_back(run.scratch, run.schedule->scratch);
+  run.schedule.reset();
+  run.communicator->runs.remove(run);
+  Operation& request = *run.request;
+  runs_.give_back(run);
+  complete(request);
+}
+
+// --- Ranks that do not call the same. ---
+
+void Engine::check_collective(const PacketHeader& header) {
+  const std::uint32_t index = header.context / 2;
+  if (index >= communicators_.size() || communicators_[index] == nullptr) return;
+  const Communicator::State& in = *communicators_[index];
+  const CollectiveMark& mark = in.recent[static_cast<std::size_t>(header.tag) % in.recent.size()];
+  if (mark.number == header.tag) check_collective(in, mark, header);
+}
+
+void Engine::check_waiting(const Communicator::State& in, const CollectiveMark& ours) {
+  const Matching& queues = matching(in.group.context + 1);
+  for (const Unexpected* message = queues.first_unexpected(); message != nullptr;
+       message = Matching::next_unexpected(*message)) {
+    if (message->tag == ours.number) check_collective(in, ours, message->header);
+  }
+}
+
+void Engine::check_collective(const Communicator::State& in, const CollectiveMark& ours,
+                              const PacketHeader& theirs) {
+  const std::uint64_t mine = mark_of(ours.call);
+  const bool whole = static_cast<PacketKind>(theirs.kind) == PacketKind::eager;
+  if (whole ? mine == theirs.more : ours.call.kind == collective_of(theirs)) return;
+  fail(fmt::format("collective {} of communicator {}: rank {} calls {}, rank {} calls {}",
+                   ours.number, in.group.name, in.group.rank, describe_call(mine, true),
+                   in.group.rank_of(theirs.source), describe_call(theirs.more, whole)));
+}
+
+void Engine::fail_step(const Operation& step, const PacketHeader& header) {
+  fail(fmt::format(
+      "collective {} of communicator {}: in {}, rank {} expects {} bytes from rank "
+      "{}, which sends {} bytes",
+      step.tag, step.group->name, to_name(static_cast<Collective>(step.collective)),
+      step.group->rank, step.into.size(), step.group->rank_of(header.source), header.size));
+}
+
+}  // namespace ferry::mpi

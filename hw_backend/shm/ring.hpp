@@ -1,0 +1,260 @@
+// The two ends of a ring. One task at a time writes, one at a time reads; `has_packet` and
+// `has_room` may be asked by other tasks of the same rank meanwhile, which are about to sleep.
+#pragma once
+
+#include <cstring>
+#include <span>
+
+#include "hw_backend/shm/doorbell.hpp"
+#include "hw_backend/shm/region.hpp"
+
+namespace ferry::shm {
+
+/// How a packet lies in its ring. Its cell, one cache line, holds the mark, the header up to `size`
+/// and a body of up to 16 bytes. Larger bodies lie in the ring's data in one piece; the rest of the
+/// header, where it is not zero, comes after them. (Bodies in further cells were slower than that:
+/// processors fetch lines in pairs, and the receiver that looks at one takes the next one away.)
+struct Mark {
+  static constexpr std::size_t head = offsetof(PacketHeader, checksum);  ///< always carried
+  static constexpr std::size_t rest = sizeof(PacketHeader) - head;
+  static constexpr std::size_t cell_body = sizeof(Cell::bytes) - head;
+  static constexpr std::size_t largest_size = (1U << 22U) - 1;
+
+  static constexpr std::uint64_t positions = (1ULL << 40U) - 1;
+  static constexpr std::uint64_t with_rest = 1;
+  static constexpr std::uint64_t phantom = 2;
+
+  static std::uint64_t make(std::uint64_t position, std::uint64_t flags, std::size_t size) {
+    return ((position + 1) & positions) << 24U | size << 2U | flags;
+  }
+  [[nodiscard]] static bool is_of(std::uint64_t mark, std::uint64_t position) {
+    return mark >> 24U == ((position + 1) & positions);
+  }
+  [[nodiscard]] static std::size_t size_of(std::uint64_t mark) { return mark >> 2U & largest_size; }
+};
+static_assert(Mark::head == 40 && Mark::cell_body == 16);
+
+/// Shape of one packet.
+struct PacketShape {
+  PacketShape(bool with_rest_, bool phantom_, std::size_t size)
+      : with_rest(with_rest_),
+        carried(phantom_ ? 0 : size),
+        body_in_cell(carried <= Mark::cell_body),
+        rest_at(body_in_cell ? 0 : (carried + 7) / 8 * 8),
+        data(rest_at + (with_rest ? Mark::rest : 0)) {}
+  bool with_rest;
+  std::size_t carried;  ///< bytes of the body that are there
+  bool body_in_cell;
+  std::size_t rest_at;  ///< within the packet's data
+  std::size_t data;     ///< bytes that it takes of the ring's data
+};
+
+/// Positions within a ring's data: bodies start at cache lines and never wrap.
+class DataCursor {
+ public:
+  explicit DataCursor(std::size_t capacity) : capacity_(capacity) {}
+  /// Where a body of `size` starts if the ones before it end at `position`.
+  [[nodiscard]] std::uint64_t start_of(std::uint64_t position, std::size_t size) const {
+    const std::size_t offset = position & (capacity_ - 1);
+    return offset + size <= capacity_ ? position : position + (capacity_ - offset);
+  }
+  [[nodiscard]] static std::uint64_t end_of(std::uint64_t start, std::size_t size) {
+    return start + (size + cache_line - 1) / cache_line * cache_line;
+  }
+  [[nodiscard]] std::size_t offset_of(std::uint64_t position) const {
+    return position & (capacity_ - 1);
+  }
+  [[nodiscard]] std::size_t capacity() const { return capacity_; }
+
+ private:
+  std::size_t capacity_;
+};
+
+class RingWriter {
+ public:
+  RingWriter(Region& region, std::uint32_t index)
+      : ring_(region.ring(index)),
+        cells_(region.cells(ring_)),
+        data_(region.data(ring_)),
+        mask_(region.header().cells - 1),
+        cursor_(region.header().data),
+        index_(index),
+        tail_(ring_.start),
+        cells_freed_(ring_.start) {}
+
+  /// False: no room now.
+  bool write(const PacketHeader& header, std::span<const ConstSlice> body) {
+    std::size_t size = 0;
+    bool is_phantom = false;
+    for (const ConstSlice& piece : body) {
+      size += piece.size;
+      is_phantom = is_phantom || (piece.data == nullptr && piece.size != 0);
+    }
+    const PacketShape shape((header.checksum | header.key | header.more) != 0, is_phantom, size);
+    const std::uint64_t data_start = cursor_.start_of(data_tail_, shape.data);
+    const std::uint64_t data_end = DataCursor::end_of(data_start, shape.data);
+    if (!fits(data_end)) [[unlikely]] return false;
+
+    // The cell last: a receiver that spins on it would take its line away in between.
+    const auto* const header_bytes = reinterpret_cast<const std::byte*>(&header);
+    std::byte* const data = data_ + cursor_.offset_of(data_start);
+    if (!shape.body_in_cell) gather(data, body);
+    if (shape.with_rest) std::memcpy(data + shape.rest_at, header_bytes + Mark::head, Mark::rest);
+    Cell& cell = cells_[tail_ & mask_];
+    std::memcpy(cell.bytes, header_bytes, Mark::head);
+    if (shape.body_in_cell && shape.carried != 0) gather(cell.bytes + Mark::head, body);
+    const std::uint64_t flags =
+        (shape.with_rest ? Mark::with_rest : 0) | (is_phantom ? Mark::phantom : 0);
+    cell.mark.store(Mark::make(tail_, flags, size), std::memory_order_release);
+    ++tail_;
+    data_tail_ = data_end;
+    if (starved_) [[unlikely]] {
+      starved_ = false;
+      ring_.room_wanted.store(0, std::memory_order_relaxed);
+    }
+    return true;
+  }
+
+  /// Whether the receiver has made room since `write` found none.
+  [[nodiscard]] bool has_room() const {
+    return ring_.cells_freed.load(std::memory_order_acquire) != starved_at_.load(std::memory_order_relaxed);
+  }
+  /// Asks the receiver to ring when it has made room. Taken back by the next packet that fits: only
+  /// the sender writes this word, or a wish could be lost between two of them.
+  void want_room() {
+    starved_ = true;
+    starved_at_.store(cells_freed_, std::memory_order_relaxed);
+    ring_.room_wanted.store(1, std::memory_order_relaxed);
+  }
+  [[nodiscard]] Ring& ring() const { return ring_; }
+  [[nodiscard]] std::uint32_t index() const { return index_; }
+  [[nodiscard]] std::uint64_t tail() const { return tail_; }
+
+ private:
+  bool fits(std::uint64_t data_end) {
+    const auto fit = [&] {
+      return tail_ - cells_freed_ <= mask_ &&
+             data_end - data_freed_ <= cursor_.capacity();
+    };
+    if (fit()) [[likely]] return true;
+    // In this order: cells are freed after the data of the same packet.
+    cells_freed_ = ring_.cells_freed.load(std::memory_order_acquire);
+    data_freed_ = ring_.data_freed.load(std::memory_order_relaxed);
+    return fit();
+  }
+
+  static void gather(std::byte* into, std::span<const ConstSlice> body) {
+    for (const ConstSlice& piece : body) {
+      if (piece.size == 0) continue;
+      std::memcpy(into, piece.data, piece.size);
+      into += piece.size;
+    }
+  }
+
+  Ring& ring_;
+  Cell* cells_;
+  std::byte* data_;
+  std::uint64_t mask_;
+  DataCursor cursor_;
+  std::uint32_t index_;
+  std::uint64_t tail_;
+  std::uint64_t data_tail_ = 0;
+  std::uint64_t cells_freed_;  ///< as last seen
+  std::uint64_t data_freed_ = 0;
+  bool starved_ = false;
+  std::atomic<std::uint64_t> starved_at_{0};  ///< what was freed when no room was left
+};
+
+class RingReader {
+ public:
+  RingReader(Region& region, std::uint32_t index, bool sleepers_fence)
+      : region_(region),
+        ring_(region.ring(index)),
+        cells_(region.cells(ring_)),
+        data_(region.data(ring_)),
+        mask_(region.header().cells - 1),
+        cursor_(region.header().data),
+        index_(index),
+        sleepers_fence_(sleepers_fence),
+        head_(ring_.start),
+        freed_(ring_.start) {}
+
+  [[nodiscard]] bool has_packet() const {
+    const std::uint64_t head = head_.load(std::memory_order_relaxed);
+    return Mark::is_of(cells_[head & mask_].mark.load(std::memory_order_acquire), head);
+  }
+
+  /// The next packet, whose place stays taken until `release`; false if there is none.
+  bool read(Arrival& arrival) {
+    const std::uint64_t head = head_.load(std::memory_order_relaxed);
+    const Cell& cell = cells_[head & mask_];
+    const std::uint64_t mark = cell.mark.load(std::memory_order_acquire);
+    if (!Mark::is_of(mark, head)) return false;
+    const std::size_t size = Mark::size_of(mark);
+    const PacketShape shape((mark & Mark::with_rest) != 0, (mark & Mark::phantom) != 0, size);
+    const std::uint64_t data_start = cursor_.start_of(data_head_, shape.data);
+    const std::byte* const data = data_ + cursor_.offset_of(data_start);
+    auto* const header_bytes = reinterpret_cast<std::byte*>(&arrival.header);
+    std::memcpy(header_bytes, cell.bytes, Mark::head);
+    if (shape.with_rest) {
+      std::memcpy(header_bytes + Mark::head, data + shape.rest_at, Mark::rest);
+    } else {
+      std::memset(header_bytes + Mark::head, 0, Mark::rest);
+    }
+    arrival.body = {shape.body_in_cell ? cell.bytes + Mark::head : data, shape.carried};
+    arrival.body_size = size;
+    data_head_ = DataCursor::end_of(data_start, shape.data);
+    head_.store(head + 1, std::memory_order_relaxed);
+    return true;
+  }
+
+  /// Gives back what was read. The sender is told when that is a share of the ring, or `now`.
+  void release(bool now) {
+    const std::uint64_t head = head_.load(std::memory_order_relaxed);
+    if (head == freed_) return;
+    if (!now && head - freed_ < (mask_ + 1) / 4 &&
+        data_head_ - data_freed_ < cursor_.capacity() / 4) {
+      return;
+    }
+    freed_ = head;
+    data_freed_ = data_head_;
+    ring_.data_freed.store(data_head_, std::memory_order_relaxed);
+    ring_.cells_freed.store(head, std::memory_order_release);
+    light_fence(sleepers_fence_);  // the sender that wants room says so, then looks, likewise
+    if (ring_.room_wanted.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      ring_if_asleep(region_.wait_slot(ring_.sender_wait_slot), sleepers_fence_);
+    }
+  }
+
+  /// Skips what is there now; what the last `read` gave stays valid until `release`.
+  void drop_all() {
+    for (;;) {
+      const std::uint64_t head = head_.load(std::memory_order_relaxed);
+      const std::uint64_t mark = cells_[head & mask_].mark.load(std::memory_order_acquire);
+      if (!Mark::is_of(mark, head)) return;
+      const PacketShape shape((mark & Mark::with_rest) != 0, (mark & Mark::phantom) != 0,
+                              Mark::size_of(mark));
+      data_head_ = DataCursor::end_of(cursor_.start_of(data_head_, shape.data), shape.data);
+      head_.store(head + 1, std::memory_order_relaxed);
+    }
+  }
+
+  [[nodiscard]] Ring& ring() const { return ring_; }
+  [[nodiscard]] std::uint32_t index() const { return index_; }
+
+ private:
+  Region& region_;
+  Ring& ring_;
+  Cell* cells_;
+  std::byte* data_;
+  std::uint64_t mask_;
+  DataCursor cursor_;
+  std::uint32_t index_;
+  bool sleepers_fence_;
+  std::atomic<std::uint64_t> head_;  ///< written by the reading task, read by those about to sleep
+  std::uint64_t data_head_ = 0;
+  std::uint64_t freed_;  ///< as the sender knows
+  std::uint64_t data_freed_ = 0;
+};
+
+}  // namespace ferry::shm

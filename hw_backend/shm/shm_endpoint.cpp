@@ -1,0 +1,400 @@
+#include "hw_backend/shm/shm_endpoint.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "core/ports/world_error.hpp"
+#include "core/units/check.hpp"
+#include "hw_backend/shm/memory_reading.hpp"
+
+namespace ferry::shm {
+namespace {
+
+/// Packets of one sender before others get a turn.
+constexpr std::uint32_t most_in_a_row = 16;
+/// Shares of a ring's data that one body may take, so that senders and receivers overlap.
+constexpr std::size_t bodies_in_data = 4;
+
+constexpr std::size_t channel_index(Channel channel) { return channel == Channel::cma ? 1 : 0; }
+
+constexpr std::uint32_t exposure_bits = 16;
+static_assert(most_exposures == 1U << exposure_bits);
+
+}  // namespace
+
+struct ShmEndpoint::Outbound {
+  Outbound(Region& region, std::uint32_t ring, EndpointAddress to_)
+      : to(to_),
+        receiver(region.endpoint_slot(slot_of(to_))),
+        bell(region.wait_slot(receiver.wait_slot.load(std::memory_order_relaxed))),
+        writer(region, ring) {}
+  EndpointAddress to;
+  EndpointSlot& receiver;
+  WaitSlot& bell;
+  RingWriter writer;
+  bool starved = false;
+};
+
+ShmEndpoint::ShmEndpoint(std::shared_ptr<Region> region, ShmWaitSet& wait_set, bool sleepers_fence)
+    : region_(std::move(region)),
+      wait_set_(wait_set),
+      sleepers_fence_(sleepers_fence),
+      outbound_(2 * region_->header().endpoints),
+      inbound_(2 * region_->header().endpoints) {
+  const std::uint32_t slots = region_->header().endpoints;
+  for (std::uint32_t index = 0; index < slots && slot_ == nullptr; ++index) {
+    EndpointSlot& slot = region_->endpoint_slot(index);
+    std::uint32_t free = 0;
+    if (!slot.taken.compare_exchange_strong(free, 1)) continue;
+    slot_ = &slot;
+    const std::uint32_t generation = slot.generation.fetch_add(1) + 1;
+    check(generation < 1U << (32 - slot_bits), "a place in the region was used a million times");
+    address_ = EndpointAddress{generation << slot_bits | index};
+  }
+  if (slot_ == nullptr) {
+    throw WorldError("the shared memory of this job has no place for another endpoint: all " +
+                     std::to_string(slots) + " are taken");
+  }
+  slot_->wait_slot.store(wait_set_.slot());
+  slot_->process.store(getpid());
+  slot_->opened.store(0);
+  slot_->address.store(address_.value);
+  region_->header().open_endpoints.fetch_add(1);
+  wait_set_.watch(*this);
+}
+
+ShmEndpoint::~ShmEndpoint() {
+  wait_set_.forget(*this);
+  const bool buried = slot_->address.exchange(0) == 0;
+  for (const auto& out : outbound_) {
+    if (out != nullptr) close(*out);
+  }
+  std::uint32_t opened = slot_->opened.exchange(closed_stack);
+  while (opened != 0 && opened != closed_stack) {
+    Ring& ring = region_->ring(opened - 1);
+    const std::uint32_t next = ring.next;
+    if ((ring.closed.fetch_or(closed_by_receiver) & closed_by_sender) != 0) {
+      region_->give_ring_back(opened - 1);
+    }
+    opened = next;
+  }
+  std::vector<std::uint32_t> waiting;
+  for (std::uint32_t i = 0; i < inbound_count_.load(); ++i) {
+    RingReader* const reader = inbound_[i].load();
+    if (reader == nullptr) continue;
+    waiting.push_back(reader->ring().sender_wait_slot);
+    close_inbound(*reader);
+  }
+  // Who waits for room towards this endpoint learns that there is none to wait for.
+  for (const std::uint32_t slot : waiting) ring_if_asleep(region_->wait_slot(slot), false);
+  for (std::uint32_t index = 0; index < exposures_made_; ++index) {
+    Exposure& exposure = region_->exposure(slot_of(address_), index);
+    const std::uint64_t generation = exposure.generation.load();
+    if ((generation & 1U) != 0) withdraw({generation << exposure_bits | index});
+  }
+  if (buried) return;
+  region_->header().open_endpoints.fetch_sub(1);
+  slot_->taken.store(0);
+}
+
+bool ShmEndpoint::is_open(EndpointAddress there) const {
+  return slot_of(there) < region_->header().endpoints && there.value != 0 &&
+         region_->endpoint_slot(slot_of(there)).address.load(std::memory_order_acquire) ==
+             there.value;
+}
+
+// --- Sending -------------------------------------------------------------------------------------
+
+bool ShmEndpoint::post(EndpointAddress to, Channel channel, const PacketHeader& header,
+                       std::span<const ConstSlice> body) {
+  Outbound* const out = outbound(to, channel);
+  if (out == nullptr) [[unlikely]] return true;  // nobody is there: lost, as on a network
+  if (!out->writer.write(header, body)) [[unlikely]] return no_room(*out);
+  if (out->starved) [[unlikely]] has_room_again(*out);
+  ring_if_asleep(out->bell, sleepers_fence_);
+  return true;
+}
+
+std::size_t ShmEndpoint::largest_body(Channel) const {
+  return region_->header().data / bodies_in_data;
+}
+
+ShmEndpoint::Outbound* ShmEndpoint::outbound(EndpointAddress to, Channel channel) {
+  const std::size_t index = slot_of(to) * 2 + channel_index(channel);
+  check(index < outbound_.size(), "an address of this fabric");
+  Outbound* const out = outbound_[index].get();
+  if (out != nullptr && out->to == to) [[likely]] return out;
+  return open_ring(to, channel);
+}
+
+ShmEndpoint::Outbound* ShmEndpoint::open_ring(EndpointAddress to, Channel channel) {
+  check(channel == Channel::shm || channel == Channel::cma,
+        "ranks that share memory have the channels shm and cma");
+  if (!is_open(to)) return nullptr;
+  std::unique_ptr<Outbound>& place = outbound_[slot_of(to) * 2 + channel_index(channel)];
+  if (place != nullptr) close(*place);  // to who was there before
+  const std::uint32_t index = region_->take_ring();
+  Ring& ring = region_->ring(index);
+  ring.sender = address_.value;
+  ring.receiver = to.value;
+  ring.sender_wait_slot = wait_set_.slot();
+  ring.channel = static_cast<std::uint32_t>(channel);
+  place = std::make_unique<Outbound>(*region_, index, to);
+  std::atomic<std::uint32_t>& opened = place->receiver.opened;
+  std::uint32_t first = opened.load();
+  do {
+    if (first == closed_stack) {
+      region_->give_ring_back(index);
+      place.reset();
+      return nullptr;
+    }
+    ring.next = first;
+  } while (!opened.compare_exchange_weak(first, index + 1, std::memory_order_acq_rel));
+  return place.get();
+}
+
+bool ShmEndpoint::no_room(Outbound& out) {
+  if (!is_open(out.to)) return true;  // lost: nobody will ever make room
+  out.writer.want_room();
+  if (!out.starved) {
+    const std::lock_guard guard(starved_mutex_);
+    out.starved = true;
+    starved_.push_back(&out);
+    starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
+  }
+  return false;
+}
+
+void ShmEndpoint::has_room_again(Outbound& out) {
+  const std::lock_guard guard(starved_mutex_);
+  out.starved = false;
+  std::erase(starved_, &out);
+  starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
+}
+
+/// What is in the ring may still be read; the other side gives it back then.
+void ShmEndpoint::close(Outbound& out) {
+  if (out.starved) has_room_again(out);
+  Ring& ring = out.writer.ring();
+  ring.end.store(out.writer.tail(), std::memory_order_relaxed);
+  const bool last = (ring.closed.fetch_or(closed_by_sender) & closed_by_receiver) != 0;
+  if (last) region_->give_ring_back(out.writer.index());
+}
+
+void ShmEndpoint::connect(EndpointAddress to, Channel channel) {
+  static_cast<void>(outbound(to, channel));
+}
+
+// --- Receiving -----------------------------------------------------------------------------------
+
+const Arrival* ShmEndpoint::poll() {
+  if (last_ != nullptr) {
+    last_->release(false);
+    last_ = nullptr;
+  }
+  if (done_count_.load(std::memory_order_relaxed) != 0) [[unlikely]] return poll_reads();
+  if (slot_->opened.load(std::memory_order_acquire) != 0) [[unlikely]] adopt_new_rings();
+  const std::uint32_t count = inbound_count_.load(std::memory_order_relaxed);
+  if (in_a_row_ == most_in_a_row) {
+    ++turn_;
+    in_a_row_ = 0;
+  }
+  for (std::uint32_t i = 0; i < count; ++i, ++turn_, in_a_row_ = 0) {
+    if (turn_ >= count) turn_ = 0;
+    RingReader* const reader = inbound_[turn_].load(std::memory_order_relaxed);
+    if (reader == nullptr) continue;
+    if (reader->read(arrival_)) return packet_of(*reader);
+    reader->release(true);
+  }
+  return nullptr;
+}
+
+const Arrival* ShmEndpoint::packet_of(RingReader& reader) {
+  ++in_a_row_;
+  last_ = &reader;
+  arrival_.kind = Arrival::Kind::packet;
+  arrival_.channel = static_cast<Channel>(reader.ring().channel);
+  arrival_.from = EndpointAddress{reader.ring().sender};
+  return &arrival_;
+}
+
+const Arrival* ShmEndpoint::poll_reads() {
+  const DoneRead done = done_reads_.front();
+  done_reads_.pop_front();
+  done_count_.store(static_cast<std::uint32_t>(done_reads_.size()), std::memory_order_relaxed);
+  arrival_ = Arrival{};
+  arrival_.kind = done.succeeded ? Arrival::Kind::read_done : Arrival::Kind::read_failed;
+  arrival_.channel = Channel::cma;
+  arrival_.cookie = done.cookie;
+  return &arrival_;
+}
+
+void ShmEndpoint::adopt_new_rings() {
+  sweep_closed_rings();
+  std::uint32_t opened = slot_->opened.exchange(0, std::memory_order_acq_rel);
+  if (opened == closed_stack) {  // buried while alive: nothing will come any more
+    slot_->opened.store(closed_stack);
+    return;
+  }
+  // The last one that was opened comes first.
+  std::vector<std::uint32_t> rings;
+  for (; opened != 0; opened = region_->ring(opened - 1).next) rings.push_back(opened - 1);
+  std::reverse(rings.begin(), rings.end());
+  for (const std::uint32_t index : rings) {
+    Ring& ring = region_->ring(index);
+    readers_.push_back(std::make_unique<RingReader>(*region_, index, sleepers_fence_));
+    RingReader* const reader = readers_.back().get();
+    if (ring.receiver != address_.value) {  // meant for who had this place before
+      close_inbound(*reader);
+      continue;
+    }
+    std::uint32_t place = 0;
+    while (place < inbound_count_.load() && inbound_[place].load() != nullptr) ++place;
+    check(place < inbound_.size(), "an endpoint has one ring of each other one and channel");
+    inbound_[place].store(reader, std::memory_order_release);
+    if (place == inbound_count_.load()) inbound_count_.store(place + 1);
+  }
+}
+
+void ShmEndpoint::sweep_closed_rings() {
+  for (std::uint32_t i = 0; i < inbound_count_.load(); ++i) {
+    RingReader* const reader = inbound_[i].load();
+    if (reader == nullptr || (reader->ring().closed.load() & closed_by_sender) == 0 ||
+        reader->has_packet()) {
+      continue;
+    }
+    inbound_[i].store(nullptr);
+    close_inbound(*reader);
+  }
+}
+
+void ShmEndpoint::close_inbound(RingReader& reader) {
+  if ((reader.ring().closed.fetch_or(closed_by_receiver) & closed_by_sender) != 0) {
+    region_->give_ring_back(reader.index());
+  }
+}
+
+void ShmEndpoint::disconnect(EndpointAddress to, Channel channel) {
+  if (slot_->opened.load(std::memory_order_acquire) != 0) adopt_new_rings();
+  for (std::uint32_t i = 0; i < inbound_count_.load(); ++i) {
+    RingReader* const reader = inbound_[i].load();
+    if (reader == nullptr || reader->ring().sender != to.value ||
+        reader->ring().channel != static_cast<std::uint32_t>(channel)) {
+      continue;
+    }
+    reader->drop_all();
+  }
+}
+
+/// Asked by any task of the rank: reads only what is atomic.
+bool ShmEndpoint::has_something() const {
+  const std::uint32_t count = inbound_count_.load(std::memory_order_acquire);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const RingReader* const reader = inbound_[i].load(std::memory_order_acquire);
+    if (reader != nullptr && reader->has_packet()) return true;
+  }
+  const std::uint32_t opened = slot_->opened.load(std::memory_order_acquire);
+  if ((opened != 0 && opened != closed_stack) ||
+      done_count_.load(std::memory_order_relaxed) != 0) {
+    return true;
+  }
+  if (starved_count_.load(std::memory_order_relaxed) == 0) return false;
+  const std::lock_guard guard(starved_mutex_);
+  return std::any_of(starved_.begin(), starved_.end(), [this](const Outbound* out) {
+    return out->writer.has_room() || !is_open(out->to);
+  });
+}
+
+// --- Reading each other's memory -----------------------------------------------------------------
+
+MemoryKey ShmEndpoint::expose(Channel channel, std::span<const ConstSlice> memory) {
+  check(channel == Channel::cma, "only memory exposed by cma can be read");
+  std::uint32_t index = 0;
+  if (free_exposures_.empty()) {
+    index = exposures_made_++;
+    check(index < most_exposures, "an endpoint exposes at most 65536 pieces of memory at a time");
+  } else {
+    index = free_exposures_.back();
+    free_exposures_.pop_back();
+  }
+  Exposure& exposure = region_->exposure(slot_of(address_), index);
+  exposure.pieces.store(static_cast<std::uint32_t>(memory.size()), std::memory_order_relaxed);
+  if (memory.size() == 1) {
+    exposure.address.store(reinterpret_cast<std::uintptr_t>(memory.front().data));
+    exposure.size.store(memory.front().size, std::memory_order_relaxed);
+  } else {
+    auto* const copy = new ConstSlice[memory.size()];
+    std::copy(memory.begin(), memory.end(), copy);
+    exposure.address.store(reinterpret_cast<std::uintptr_t>(copy));
+  }
+  const std::uint64_t generation = exposure.generation.load(std::memory_order_relaxed) + 1;
+  exposure.generation.store(generation);
+  return {generation << exposure_bits | index};
+}
+
+void ShmEndpoint::withdraw(MemoryKey key) {
+  const auto index = static_cast<std::uint32_t>(key.value & (most_exposures - 1));
+  Exposure& exposure = region_->exposure(slot_of(address_), index);
+  const std::uint64_t generation = key.value >> exposure_bits;
+  check(exposure.generation.load() == generation && (generation & 1U) != 0,
+        "a key is withdrawn once, by who exposed the memory");
+  exposure.generation.store(generation + 1);
+  // Threads of this process copy without the kernel's protection: let them end. Other processes
+  // look at the generation once more when they have read.
+  while (exposure.readers.load() != 0) std::this_thread::yield();
+  if (exposure.pieces.load(std::memory_order_relaxed) != 1) {
+    delete[] reinterpret_cast<ConstSlice*>(exposure.address.load());
+  }
+  free_exposures_.push_back(index);
+}
+
+void ShmEndpoint::read(EndpointAddress from, Channel channel, MemoryKey key, std::size_t offset,
+                       std::span<const Slice> into, std::uint64_t cookie) {
+  check(channel == Channel::cma, "only cma reads");
+  done_reads_.push_back({read_exposed(from, key, offset, into), cookie});
+  done_count_.store(static_cast<std::uint32_t>(done_reads_.size()), std::memory_order_relaxed);
+}
+
+bool ShmEndpoint::read_exposed(EndpointAddress from, MemoryKey key, std::size_t offset,
+                               std::span<const Slice> into) {
+  if (!is_open(from)) return false;
+  const std::int32_t process =
+      region_->endpoint_slot(slot_of(from)).process.load(std::memory_order_relaxed);
+  Exposure& exposure = region_->exposure(
+      slot_of(from), static_cast<std::uint32_t>(key.value & (most_exposures - 1)));
+  const auto still_exposed = [&] {
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return exposure.generation.load() == key.value >> exposure_bits;
+  };
+  const auto describe = [&] {
+    return ConstSlice{reinterpret_cast<const std::byte*>(exposure.address.load()),
+                      exposure.size.load()};
+  };
+  if (process == getpid()) {
+    exposure.readers.fetch_add(1);
+    bool read = false;
+    if (still_exposed()) {
+      const std::uint32_t pieces = exposure.pieces.load();
+      const ConstSlice one = describe();
+      const auto* const many = reinterpret_cast<const ConstSlice*>(one.data);
+      read = copy_memory(pieces == 1 ? std::span(&one, 1) : std::span(many, pieces), offset, into);
+    }
+    exposure.readers.fetch_sub(1);
+    return read;
+  }
+  if (!still_exposed()) return false;
+  const std::uint32_t pieces = exposure.pieces.load();
+  const ConstSlice one = describe();
+  if (!still_exposed()) return false;
+  if (pieces == 1) return read_memory(process, {&one, 1}, offset, into) && still_exposed();
+  std::vector<ConstSlice> many(pieces);
+  const ConstSlice list{one.data, pieces * sizeof(ConstSlice)};
+  const Slice list_into{reinterpret_cast<std::byte*>(many.data()), list.size};
+  return read_memory(process, {&list, 1}, 0, {&list_into, 1}) && still_exposed() &&
+         read_memory(process, many, offset, into) && still_exposed();
+}
+
+}  // namespace ferry::shm

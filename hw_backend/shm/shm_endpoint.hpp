@@ -1,0 +1,80 @@
+// One rank's rings and what it exposes.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "hw_backend/shm/ring.hpp"
+#include "hw_backend/shm/shm_wait_set.hpp"
+
+namespace ferry::shm {
+
+class ShmEndpoint final : public Endpoint, private Watched {
+ public:
+  ShmEndpoint(std::shared_ptr<Region> region, ShmWaitSet& wait_set, bool sleepers_fence);
+  ~ShmEndpoint() override;
+  [[nodiscard]] EndpointAddress address() const override { return address_; }
+  [[nodiscard]] bool post(EndpointAddress to, Channel channel, const PacketHeader& header,
+                          std::span<const ConstSlice> body) override;
+  [[nodiscard]] std::size_t largest_body(Channel channel) const override;
+  [[nodiscard]] const Arrival* poll() override;
+  [[nodiscard]] MemoryKey expose(Channel channel, std::span<const ConstSlice> memory) override;
+  void withdraw(MemoryKey key) override;
+  void read(EndpointAddress from, Channel channel, MemoryKey key, std::size_t offset,
+            std::span<const Slice> into, std::uint64_t cookie) override;
+  void connect(EndpointAddress to, Channel channel) override;
+  void disconnect(EndpointAddress to, Channel channel) override;
+
+ private:
+  struct Outbound;
+  struct DoneRead {
+    bool succeeded;
+    std::uint64_t cookie;
+  };
+
+  [[nodiscard]] bool has_something() const override;
+  [[nodiscard]] bool is_open(EndpointAddress there) const;
+  [[nodiscard]] Outbound* outbound(EndpointAddress to, Channel channel);
+  [[nodiscard]] Outbound* open_ring(EndpointAddress to, Channel channel);
+  [[nodiscard]] bool no_room(Outbound& out);
+  void has_room_again(Outbound& out);
+  void close(Outbound& out);
+  void adopt_new_rings();
+  void sweep_closed_rings();
+  void close_inbound(RingReader& reader);
+  [[nodiscard]] const Arrival* poll_reads();
+  [[nodiscard]] const Arrival* packet_of(RingReader& reader);
+  [[nodiscard]] bool read_exposed(EndpointAddress from, MemoryKey key, std::size_t offset,
+                                  std::span<const Slice> into);
+
+  std::shared_ptr<Region> region_;
+  ShmWaitSet& wait_set_;
+  bool sleepers_fence_;
+  EndpointAddress address_;
+  EndpointSlot* slot_ = nullptr;
+
+  /// By slot of the receiver and by channel.
+  std::vector<std::unique_ptr<Outbound>> outbound_;
+  std::atomic<std::uint32_t> starved_count_{0};
+  mutable std::mutex starved_mutex_;  ///< only where a ring is full
+  std::vector<Outbound*> starved_;
+
+  /// Those of `readers_` in use; places of closed rings are null until they are taken again. Never
+  /// moved: waits look at them meanwhile.
+  std::vector<std::atomic<RingReader*>> inbound_;
+  std::atomic<std::uint32_t> inbound_count_{0};
+  std::vector<std::unique_ptr<RingReader>> readers_;  ///< kept: waits may look at closed ones
+  std::uint32_t turn_ = 0;       ///< place whose turn it is
+  std::uint32_t in_a_row_ = 0;   ///< packets that it had
+  RingReader* last_ = nullptr;   ///< of the last arrival
+  Arrival arrival_;
+
+  std::deque<DoneRead> done_reads_;
+  std::atomic<std::uint32_t> done_count_{0};
+  std::vector<std::uint32_t> free_exposures_;
+  std::uint32_t exposures_made_ = 0;
+};
+
+}  // namespace ferry::shm

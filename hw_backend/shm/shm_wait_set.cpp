@@ -1,0 +1,196 @@
+#include "hw_backend/shm/shm_wait_set.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "core/ports/world_error.hpp"
+#include "core/units/check.hpp"
+
+namespace ferry::shm {
+namespace {
+
+using std::chrono::steady_clock;
+
+/// Looks between two looks at the clock: together less than a microsecond.
+constexpr int looks_per_round = 100;
+/// From here on a spinning wait gives its processor away between rounds.
+constexpr Duration polite_after = Duration::microseconds(5);
+
+Duration since(steady_clock::time_point start) {
+  return Duration::nanoseconds(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(steady_clock::now() - start).count());
+}
+
+std::uint32_t usable_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::thread::hardware_concurrency();
+  return static_cast<std::uint32_t>(CPU_COUNT(&set));
+}
+
+}  // namespace
+
+/// Scope in which a wait looks at what is watched.
+struct ShmWaitSet::Looking {
+  explicit Looking(ShmWaitSet& set) : set_(set) { set_.looking_.fetch_add(1); }
+  ~Looking() { set_.looking_.fetch_sub(1); }
+  Looking(const Looking&) = delete;
+  Looking& operator=(const Looking&) = delete;
+  ShmWaitSet& set_;
+};
+
+ShmWaitSet::ShmWaitSet(std::shared_ptr<Region> region, const ThreadClock& clock, SpinLimits spin)
+    : region_(std::move(region)),
+      clock_(clock),
+      limits_(spin),
+      slot_(0),
+      processors_(usable_processors()),
+      spin_nanoseconds_(limits_.longest.count_nanoseconds()) {
+  const std::uint32_t slots = region_->header().endpoints;
+  for (; slot_ < slots; ++slot_) {
+    std::uint32_t free = 0;
+    if (region_->wait_slot(slot_).taken.compare_exchange_strong(free, 1)) return;
+  }
+  throw WorldError("the shared memory of this job has no place for another rank: all " +
+                   std::to_string(slots) + " are taken");
+}
+
+ShmWaitSet::~ShmWaitSet() {
+  for (const auto& place : watched_) {
+    check(place.load() == nullptr, "a wait set outlives its endpoints");
+  }
+  // A late ring at this slot wakes its next user for nothing.
+  region_->wait_slot(slot_).taken.store(0);
+}
+
+void ShmWaitSet::watch(const Watched& watched) {
+  for (std::uint32_t i = 0; i < watched_.size(); ++i) {
+    const Watched* none = nullptr;
+    if (watched_[i].compare_exchange_strong(none, &watched)) {
+      if (places_used_.load() <= i) places_used_.store(i + 1);
+      return;
+    }
+  }
+  check(false, "a wait set has at most eight endpoints");
+}
+
+void ShmWaitSet::forget(const Watched& watched) {
+  for (auto& place : watched_) {
+    const Watched* mine = &watched;
+    if (!place.compare_exchange_strong(mine, nullptr)) continue;
+    while (looking_.load() != 0) std::this_thread::yield();
+  }
+}
+
+bool ShmWaitSet::has_something() const {
+  if (notified_.load(std::memory_order_acquire) !=
+      notifications_seen_.load(std::memory_order_relaxed)) {
+    return true;
+  }
+  const std::uint32_t places = places_used_.load(std::memory_order_acquire);
+  for (std::uint32_t i = 0; i < places; ++i) {
+    const Watched* const watched = watched_[i].load();
+    if (watched != nullptr && watched->has_something()) return true;
+  }
+  return false;
+}
+
+/// More ranks than processors: a rank that spins keeps others from running.
+bool ShmWaitSet::crowded() const {
+  return region_->header().open_endpoints.load(std::memory_order_relaxed) > processors_;
+}
+
+Wake ShmWaitSet::ready() {
+  notifications_seen_.store(notified_.load(std::memory_order_acquire), std::memory_order_relaxed);
+  return Wake::ready;
+}
+
+Wake ShmWaitSet::wait(TimePoint deadline) {
+  Parker* const parker = parker_of_this_thread();
+  if (parker != nullptr && parker->ends_waits()) return Wake::cancelled;
+  if (const std::optional<Wake> wake = spin(parker, deadline)) return *wake;
+  return sleep(parker, deadline);
+}
+
+std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline) {
+  const Looking looking(*this);
+  const auto look = [this] {
+    for (int i = 0; i < looks_per_round; ++i) {
+      if (has_something()) return true;
+    }
+    return false;
+  };
+  if (look()) return ready();
+  const steady_clock::time_point start = steady_clock::now();
+  const Duration limit =
+      std::min(limits_.longest,
+               Duration::nanoseconds(spin_nanoseconds_.load(std::memory_order_relaxed)));
+  const bool polite_at_once = crowded();
+  for (;;) {
+    if (look()) return ready();
+    if (parker != nullptr && parker->ends_waits()) return Wake::cancelled;
+    if (deadline != TimePoint::never() && clock_.now() >= deadline) return Wake::timed_out;
+    const Duration passed = since(start);
+    if (passed >= limit) return std::nullopt;
+    if (polite_at_once || passed >= polite_after) sched_yield();
+  }
+}
+
+Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline) {
+  struct Asleep {
+    Asleep(ShmWaitSet& set, Parker* parker) : set_(set), parker_(parker) {
+      set.region_->wait_slot(set.slot_).sleepers.fetch_add(1);
+      if (parker_ != nullptr) parker_->sleeps_on(&set_);
+      heavy_fence();  // from here on, who changes something rings: see doorbell.hpp
+    }
+    ~Asleep() {
+      if (parker_ != nullptr) parker_->sleeps_on(nullptr);
+      set_.region_->wait_slot(set_.slot_).sleepers.fetch_sub(1);
+    }
+    Asleep(const Asleep&) = delete;
+    Asleep& operator=(const Asleep&) = delete;
+    ShmWaitSet& set_;
+    Parker* parker_;
+  } const asleep(*this, parker);
+
+  WaitSlot& slot = region_->wait_slot(slot_);
+  const steady_clock::time_point start = steady_clock::now();
+  const std::optional<ThreadClock::RealTime> end = clock_.real_time(deadline);
+  for (;;) {
+    const std::uint32_t seen = slot.word.load();  // before looking: a ring after it ends the sleep
+    {
+      const Looking looking(*this);
+      if (has_something()) {
+        adapt(since(start));
+        return ready();
+      }
+    }
+    if (parker != nullptr && parker->ends_waits()) return Wake::cancelled;
+    if (clock_.now() >= deadline) return Wake::timed_out;
+    std::optional<Duration> left;
+    if (end) left = -since(*end);
+    futex_sleep(slot.word, seen, left);
+  }
+}
+
+/// Sleeps that spinning twice as long would have spared make it longer, long ones shorter.
+void ShmWaitSet::adapt(Duration slept) {
+  const std::int64_t spun = spin_nanoseconds_.load(std::memory_order_relaxed);
+  const std::int64_t next = slept.count_nanoseconds() < spun ? spun * 2 : spun / 2;
+  spin_nanoseconds_.store(std::clamp(next, limits_.shortest.count_nanoseconds(),
+                                     limits_.longest.count_nanoseconds()),
+                          std::memory_order_relaxed);
+}
+
+void ShmWaitSet::notify() {
+  notified_.fetch_add(1, std::memory_order_seq_cst);
+  WaitSlot& slot = region_->wait_slot(slot_);
+  if (slot.sleepers.load(std::memory_order_seq_cst) != 0) ring_doorbell(slot);
+}
+
+void ShmWaitSet::interrupt() { ring_doorbell(region_->wait_slot(slot_)); }
+
+}  // namespace ferry::shm

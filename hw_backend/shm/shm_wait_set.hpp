@@ -1,0 +1,58 @@
+// Waiting for shared memory to change: look often, then sleep on a futex.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+#include "core/ports/wait_set.hpp"
+#include "hw_backend/shm/doorbell.hpp"
+#include "hw_backend/shm/shm_fabric.hpp"
+
+namespace ferry::shm {
+
+/// What a wait set looks at. Asked by any task of the rank, also while another one uses it.
+class Watched {
+ public:
+  virtual ~Watched() = default;
+  [[nodiscard]] virtual bool has_something() const = 0;
+};
+
+class ShmWaitSet final : public WaitSet, private Sleep {
+ public:
+  ShmWaitSet(std::shared_ptr<Region> region, const ThreadClock& clock, SpinLimits spin);
+  ~ShmWaitSet() override;
+  Wake wait(TimePoint deadline) override;
+  void notify() override;
+  void pause() override { spin_pause(); }
+
+  void watch(const Watched& watched);
+  /// Returns when no wait looks at it any more.
+  void forget(const Watched& watched);
+  /// Index of the slot at which senders ring.
+  [[nodiscard]] std::uint32_t slot() const { return slot_; }
+
+ private:
+  struct Looking;
+  void interrupt() override;
+  [[nodiscard]] bool has_something() const;
+  [[nodiscard]] bool crowded() const;
+  [[nodiscard]] std::optional<Wake> spin(Parker* parker, TimePoint deadline);
+  [[nodiscard]] Wake sleep(Parker* parker, TimePoint deadline);
+  void adapt(Duration slept);
+  Wake ready();
+
+  std::shared_ptr<Region> region_;
+  const ThreadClock& clock_;
+  SpinLimits limits_;
+  std::uint32_t slot_;
+  std::uint32_t processors_;
+  std::array<std::atomic<const Watched*>, 8> watched_{};
+  std::atomic<std::uint32_t> places_used_{0};
+  std::atomic<std::uint32_t> looking_{0};  ///< waits that look at what is watched
+  std::atomic<std::uint32_t> notified_{0};
+  std::atomic<std::uint32_t> notifications_seen_{0};
+  std::atomic<std::int64_t> spin_nanoseconds_;
+};
+
+}  // namespace ferry::shm
