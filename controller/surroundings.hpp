@@ -1,6 +1,10 @@
 // What a controller finds when it comes and leaves behind when it goes.
 #pragma once
 
+#include <string>
+#include <vector>
+
+#include "controller/communicating_jobs.hpp"
 #include "core/faults/faulty_hypervisor.hpp"
 #include "core/migration/timed_ranks.hpp"
 #include "core/ports/world.hpp"
@@ -12,14 +16,16 @@ namespace ferry {
 /// session: what went wrong, what is under way and who is suspended do not depend on a controller.
 class Surroundings {
  public:
-  /// `recorder` hears of the ranks. The ranks of every VM with jobs run.
-  Surroundings(World& world, const Scenario& scenario, const Instance& instance,
-               Recorder& recorder);
+  /// `recorder` hears of the ranks. The ranks of every VM with jobs run: those of `programs` once
+  /// `start` is called, the timed stand-ins at once.
+  Surroundings(World& world, const Scenario& scenario, const Instance& instance, Recorder& recorder,
+               const JobPrograms& programs = {});
   Surroundings(const Surroundings&) = delete;
   Surroundings& operator=(const Surroundings&) = delete;
 
   [[nodiscard]] World& world() { return world_; }
   [[nodiscard]] JobRuntime& jobs() { return jobs_; }
+  [[nodiscard]] CommunicatingJobs& communicating() { return communicating_; }
   /// Of jobs, that were not ended yet.
   [[nodiscard]] std::size_t suspensions() const { return jobs_.suspensions(); }
 
@@ -27,6 +33,7 @@ class Surroundings {
   FaultyHypervisor faulty_;
   World world_;
   TimedRanks jobs_;
+  CommunicatingJobs communicating_;
 };
 
 }  // namespace ferry

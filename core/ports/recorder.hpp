@@ -67,8 +67,8 @@ struct MeasurementRecord {
 /// One job whose ranks sent messages.
 struct JobRecord {
   JobId job;
-  TimePoint start;  ///< of its first rank
-  TimePoint end;    ///< of its last one, or when it was given up
+  TimePoint start;     ///< of its first rank
+  TimePoint end;       ///< of its last one, or when it was given up
   std::string reason;  ///< why it did not come to its end, or came to a wrong one; empty: it did
   std::uint64_t messages = 0;  ///< that its ranks sent, in all
   Bytes bytes;

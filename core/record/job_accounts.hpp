@@ -13,9 +13,9 @@ namespace ferry {
 /// One job of the instance. A value that is not known is none.
 struct JobAccount {
   JobId job;
-  const JobRecord* record = nullptr;    ///< null: the timed stand-in, or it was never started
-  std::optional<Duration> elapsed;      ///< from its first rank's start to its last one's end
-  std::optional<Duration> unmigrated;   ///< the same job without migrations
+  const JobRecord* record = nullptr;   ///< null: the timed stand-in, or it was never started
+  std::optional<Duration> elapsed;     ///< from its first rank's start to its last one's end
+  std::optional<Duration> unmigrated;  ///< the same job without migrations
   /// elapsed - unmigrated; negative if the job gained by its new places. Of the timed stand-in: the
   /// time in which any of its ranks was blocked.
   std::optional<Duration> exposed;

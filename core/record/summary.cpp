@@ -77,11 +77,11 @@ void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs)
   metrics.push_back(seconds("exposed_seconds", exposed.mean(), why_not));
   metrics.push_back(seconds("exposed_max_seconds", exposed.largest(), why_not));
   if (why_not.empty()) why_not = "no VM of a job was moved";
-  metrics.push_back(
-      overlapping > 0
-          ? Metric{"overlap", fmt::format("{:.6f}", overlaps / static_cast<double>(overlapping)), "",
-                   ""}
-          : Metric{"overlap", "", "", why_not});
+  metrics.push_back(overlapping > 0
+                        ? Metric{"overlap",
+                                 fmt::format("{:.6f}", overlaps / static_cast<double>(overlapping)),
+                                 "", ""}
+                        : Metric{"overlap", "", "", why_not});
   metrics.push_back({"messages", fmt::to_string(messages), "", ""});
 }
 
@@ -107,11 +107,11 @@ std::vector<MoveAccount> account_moves(const RunRecords& records) {
   std::vector<std::size_t> move_of(spans.size(), nobody);
   std::vector<std::size_t> first(moves.size() + 1, 0);  // of each move in `by_move`
   for (std::size_t i = 0; i < spans.size(); ++i) {
-    const auto after = std::upper_bound(
-        by_vm.begin(), by_vm.end(), std::pair(spans[i].vm, spans[i].start),
-        [&](const std::pair<VmId, TimePoint>& span, std::size_t move) {
-          return span < std::pair(moves[move].vm, moves[move].start);
-        });
+    const auto after =
+        std::upper_bound(by_vm.begin(), by_vm.end(), std::pair(spans[i].vm, spans[i].start),
+                         [&](const std::pair<VmId, TimePoint>& span, std::size_t move) {
+                           return span < std::pair(moves[move].vm, moves[move].start);
+                         });
     if (after == by_vm.begin() || moves[*std::prev(after)].vm != spans[i].vm) continue;
     move_of[i] = *std::prev(after);
     ++first[move_of[i] + 1];
