@@ -84,7 +84,7 @@ class Session::Impl {
     Wave* running = nullptr;
     std::unique_ptr<Task> task;
     std::uint64_t number = 0;           ///< in the journal, once it has opened
-    std::optional<WaveHistory> before;  ///< of a wave that an earlier controller left open
+    std::unique_ptr<WaveHistory> before;  ///< of a wave that an earlier controller left open
   };
 
   struct MoveState {
@@ -259,7 +259,7 @@ tl::expected<void, std::string> Session::Impl::reopen(const WaveHistory& before)
   }
   wave.state = State::running;
   wave.number = before.number;
-  wave.before = before;
+  wave.before = std::make_unique<WaveHistory>(before);
   pending_ -= 1;
   running_ += 1;
   recovering_ += 1;
