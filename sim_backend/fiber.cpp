@@ -15,8 +15,6 @@
 namespace ferry {
 namespace {
 
-constexpr std::size_t cache_line = 64;
-
 /// The exceptions that a thread is handling and unwinding (Itanium C++ ABI, 2.2.2: a pointer and a
 /// count behind `__cxa_get_globals`).
 struct ExceptionState {
@@ -82,13 +80,9 @@ struct Fiber::State {
 };
 
 Fiber::Fiber(const Stack& stack) {
-  // At the top of the stack: who resumes the fiber needs both, and they share a page.
-  constexpr std::size_t room = (sizeof(State) + cache_line - 1) / cache_line * cache_line;
-  check(stack.size > room, "a stack has room for the state of its fiber");
-  auto* const top = static_cast<std::byte*>(stack.bottom) + stack.size - room;
-  static_assert(alignof(State) <= cache_line);
-  state_ = new (top) State;
-  state_->stack = {stack.bottom, stack.size - room, stack.guarded};
+  static_assert(sizeof(State) <= StackPool::aside_size);
+  state_ = new (stack.aside) State;
+  state_->stack = stack;
 }
 
 Fiber::~Fiber() {

@@ -12,7 +12,7 @@ namespace ferry {
 /// handled, so that a wait inside a handler does not hand one fiber's exception to another.
 class Fiber {
  public:
-  /// What it keeps of itself takes the stack's first bytes, which must be aligned to 64.
+  /// Of a pool that outlives it, and of no other fiber.
   explicit Fiber(const Stack& stack);
   /// Idle, or never to be resumed again: what is on the stack then is abandoned, not unwound.
   ~Fiber();
@@ -29,7 +29,7 @@ class Fiber {
 
  private:
   struct State;
-  State* state_;  // on the stack
+  State* state_;  // aside of the stack
 };
 
 }  // namespace ferry

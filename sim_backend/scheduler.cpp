@@ -13,6 +13,17 @@ namespace ferry {
 SimTask::SimTask(Scheduler& scheduler, std::string name)
     : scheduler_(scheduler), name_(std::move(name)) {}
 
+void* SimTask::operator new(std::size_t size, Slots& slots) {
+  check(size == sizeof(SimTask), "the slots are as large as a task");
+  return slots.take();
+}
+
+void SimTask::operator delete(SimTask* task, std::destroying_delete_t) {
+  Slots& slots = task->scheduler_.task_slots_;
+  task->~SimTask();
+  slots.give(task);
+}
+
 SimTask::~SimTask() {
   if (!done_) scheduler_.join(*this);
 }
@@ -47,7 +58,7 @@ void WaitList::remove(SimTask& task) {
 Scheduler::~Scheduler() = default;
 
 std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()> body) {
-  std::unique_ptr<SimTask> task(new SimTask(*this, std::move(name)));
+  std::unique_ptr<SimTask> task(new (task_slots_) SimTask(*this, std::move(name)));
   if (idle_fibers_.empty()) {
     idle_fibers_.push_back(&fibers_.emplace_back(stacks_.take()));
   }

@@ -7,11 +7,13 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "core/ports/executor.hpp"
 #include "sim_backend/fiber.hpp"
+#include "sim_backend/slots.hpp"
 #include "sim_backend/stacks.hpp"
 
 namespace ferry {
@@ -47,16 +49,19 @@ class CallbackEvent final : public Event {
 
 enum class Cancellable : bool { no, yes };
 
-/// A task of the simulated world. Destruction joins.
+/// A task of the simulated world, which outlives it. Destruction joins.
 class SimTask final : public Task {
  public:
   ~SimTask() override;
   void join() override;
   void cancel() override;
+  /// The scheduler has tasks in slots.
+  static void operator delete(SimTask* task, std::destroying_delete_t);
 
  private:
   friend class Scheduler;
   friend class WaitList;
+  static void* operator new(std::size_t size, Slots& slots);
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;
@@ -197,6 +202,7 @@ class Scheduler {
   SimTask* current_ = nullptr;
   SimTask* all_ = nullptr;  // tasks that have not ended, the newest first
 
+  Slots task_slots_{sizeof(SimTask)};
   StackPool stacks_;
   std::deque<Fiber> fibers_;
   std::vector<Fiber*> idle_fibers_;

@@ -19,7 +19,7 @@ constexpr std::size_t page = 4096;
 /// A migration with its observers and messages uses some 10 KiB; unwinding an exception needs about
 /// as much again. Sanitizers make frames several times larger.
 constexpr std::size_t stack_size = std::size_t{sanitizers::active ? 512 : 128} * 1024;
-/// All stacks begin at the end of a page: where each began at another place, so that their busiest
+/// All stacks begin at the end of a page. Where each began at another place, so that their busiest
 /// lines fell into other sets of the caches, they took half a page more each, which cost more.
 constexpr std::size_t slot_size = page + stack_size;
 constexpr std::size_t stacks_per_slab = 64;
@@ -56,7 +56,7 @@ Stack StackPool::take() {
                      std::strerror(errno) + "; raise vm.max_map_count");
   }
   ++taken_;
-  return {slot + page, stack_size, guarded};
+  return {slot + page, stack_size, guarded, asides_.take()};
 }
 
 bool StackPool::intact(const Stack& stack) {

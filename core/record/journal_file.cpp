@@ -236,7 +236,8 @@ void MemoryJournal::append(std::string_view record) {
   check(record.find('\n') == std::string_view::npos, "a journal record is one line");
   constexpr std::size_t piece = std::size_t{1} << 20U;
   constexpr std::size_t others = 32;  // number, checksum and their separators
-  if (pieces_.empty() || pieces_.back().capacity() - pieces_.back().size() < record.size() + others) {
+  if (pieces_.empty() ||
+      pieces_.back().capacity() - pieces_.back().size() < record.size() + others) {
     pieces_.emplace_back().reserve(std::max(piece, record.size() + others));
   }
   append_line(pieces_.back(), next_++, record);

@@ -74,7 +74,8 @@ std::vector<Row> by_start(const std::vector<Record>& records, const NameOrder& o
 std::string spans_csv(const RunRecords& records, const Instance& instance) {
   const std::vector<SpanRecord>& spans = records.spans();
   const std::vector<Row> rows = by_start(
-      spans, NameOrder(instance), [](const SpanRecord& span) { return std::pair(span.start, span.vm); },
+      spans, NameOrder(instance),
+      [](const SpanRecord& span) { return std::pair(span.start, span.vm); },
       [](const SpanRecord& span) { return std::pair(span.phase, span.end); });
   CsvText csv({"vm", "phase", "host", "start_seconds", "end_seconds", "outcome"});
   for (const Row& row : rows) {
