@@ -37,8 +37,7 @@ Bytes first_pass(const VmSpec& vm, const TransferOptions& options) {
 
 Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
                          const TransferOptions& options) {
-  Bandwidth least =
-      std::min(stream_bandwidth(platform, options), options.bandwidth_limit);
+  Bandwidth least = std::min(stream_bandwidth(platform, options), options.bandwidth_limit);
   for (const Network& network : instance.networks) {
     if (std::find(network.carries.begin(), network.carries.end(), options.transport) !=
         network.carries.end()) {
@@ -144,8 +143,7 @@ MoveCosts costs_of(const Instance& instance, const Platform& platform, const Mov
     costs.detach_vf = hypervisor.detach_vf;
     costs.attach_vf = hypervisor.attach_vf.fixed + hypervisor.attach_vf.per_gib * gib;
     if (move.transfer.device == DeviceStrategy::failover) {
-      costs.detach_vf += hypervisor.failover.redirect;
-      costs.attach_vf += hypervisor.failover.redirect;
+      costs.redirect = hypervisor.failover.redirect;
     }
   }
   if (vm.ivshmem != Bytes{}) {
@@ -159,36 +157,38 @@ MoveCosts costs_of(const Instance& instance, const Platform& platform, const Mov
   if (vm.virtual_function && move.transfer.device == DeviceStrategy::vfio) {
     costs.pin += hypervisor.attach_vf.per_gib * gib;
     costs.device_state = hypervisor.vfio.state;
-    costs.save_and_load = hypervisor.vfio.save + hypervisor.vfio.load;
+    costs.save = hypervisor.vfio.save;
+    costs.load = hypervisor.vfio.load;
   }
   costs.finish = hypervisor.finish;
   costs.clean_up = hypervisor.clean_up;
   return costs;
 }
 
-Duration time_before(const MoveCosts& costs, const HypervisorCosts& hypervisor) {
-  return costs.set_status + costs.suspend +
-         side_by_side(costs.detach_vf, costs.remove_ivshmem, hypervisor) + costs.prepare +
-         costs.pin;
-}
-
-Duration time_after(const MoveCosts& costs, const HypervisorCosts& hypervisor) {
-  return costs.save_and_load + costs.finish + costs.clean_up +
-         side_by_side(costs.attach_vf, costs.add_ivshmem, hypervisor) + costs.set_status +
-         costs.reactivate;
+MovePrediction predict_move(const Instance& instance, const Platform& platform,
+                            const MoveSpec& move, Bandwidth bandwidth) {
+  const HypervisorCosts& hypervisor = platform.hypervisor;
+  MovePrediction prediction;
+  prediction.costs = costs_of(instance, platform, move);
+  const MoveCosts& costs = prediction.costs;
+  prediction.transfer =
+      predict_transfer(instance.vms[move.vm.index], move.transfer, bandwidth,
+                       dirty_rate_while_moving(instance.vms[move.vm.index], costs),
+                       compression_costs(platform, move.transfer.compression), costs.device_state);
+  const bool switched = prediction.transfer.switched;
+  prediction.before = costs.set_status + costs.suspend +
+                      side_by_side(costs.detach_vf, costs.remove_ivshmem, hypervisor) +
+                      costs.redirect + costs.prepare + costs.pin;
+  prediction.pause = switched ? hypervisor.postcopy_switch : costs.save;
+  prediction.after = (switched ? Duration::zero() : costs.load + costs.finish) + costs.clean_up +
+                     side_by_side(costs.attach_vf, costs.add_ivshmem, hypervisor) + costs.redirect +
+                     costs.set_status + costs.reactivate;
+  return prediction;
 }
 
 Duration predict_total(const Instance& instance, const Platform& platform, const MoveSpec& move) {
-  const VmSpec& vm = instance.vms[move.vm.index];
-  MoveCosts costs = costs_of(instance, platform, move);
-  const TransferPrediction transfer =
-      predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer),
-                       dirty_rate_while_moving(vm, costs),
-                       compression_costs(platform, move.transfer.compression),
-                       costs.device_state);
-  if (transfer.switched) costs.finish = platform.hypervisor.postcopy_switch;
-  return time_before(costs, platform.hypervisor) + transfer.time +
-         time_after(costs, platform.hypervisor);
+  return predict_move(instance, platform, move, idle_bandwidth(instance, platform, move.transfer))
+      .total();
 }
 
 }  // namespace ferry
