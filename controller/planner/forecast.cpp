@@ -7,7 +7,7 @@
 #include "controller/admission.hpp"
 #include "controller/limits.hpp"
 #include "controller/planner/fair_shares.hpp"
-#include "controller/planner/memory_transfer.hpp"
+#include "core/memory/memory_transfer.hpp"
 #include "core/topology/inventory.hpp"
 
 namespace ferry {
@@ -368,9 +368,10 @@ class ForecastRun {
     count_stream(move, 1);
     const Bandwidth expected = std::min(fixed.limit, fixed.link / static_cast<double>(sharing));
     const bool quiet = fixed.ranks_stop && state.ranks_wait <= now_;
-    state.memory.emplace(vm, spec(move).transfer, f_.platform_, fixed.costs.device_state,
-                         quiet ? vm.idle_dirty_rate : vm.idle_dirty_rate + vm.dirty_rate, expected,
-                         now_);
+    const TransferOptions& options = spec(move).transfer;
+    state.memory.emplace(
+        vm, options, compression_costs(f_.platform_, options.compression), fixed.costs.device_state,
+        quiet ? vm.idle_dirty_rate : vm.idle_dirty_rate + vm.dirty_rate, expected, now_);
     if (fixed.ranks_stop && !quiet) at(state.ranks_wait, Kind::ranks_stop, move);
     go_on_sending(move);
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/memory/memory_transfer.hpp"
+
 namespace ferry {
 
 MoveLoad load_of(const Instance& instance, const Platform& platform, LinkMap& links,

@@ -24,23 +24,6 @@ TransferOptions limit(Duration downtime) {
   return options;
 }
 
-TEST(FirstPass, sends_a_header_for_a_zero_page) {
-  VmSpec vm = vm_of(Bytes::mebi(4));
-  vm.zero = Ratio(0.25);
-  // 3 MiB of content and 256 headers of 9 bytes.
-  EXPECT_EQ(first_pass(vm, {}), Bytes(3 * 1048576 + 256 * 9));
-}
-
-TEST(FirstPass, of_rdma_with_pin_all_sends_zero_pages_in_full) {
-  VmSpec vm = vm_of(Bytes::mebi(4));
-  vm.zero = Ratio(0.25);
-  TransferOptions options;
-  options.transport = Transport::rdma;
-  EXPECT_EQ(first_pass(vm, options), Bytes::mebi(4));
-  options.pin_all = false;
-  EXPECT_EQ(first_pass(vm, options), Bytes(3 * 1048576 + 256 * 9));
-}
-
 TEST(PredictTransfer, of_an_idle_guest_takes_memory_by_bandwidth_and_pauses_for_the_limit) {
   const TransferPrediction got = predict_transfer(
       vm_of(Bytes(1'000'000'000)), limit(Duration::milliseconds(100)), rate(1e9), rate(0));
@@ -126,6 +109,14 @@ TEST(PredictTransfer, agrees_with_mvm_but_for_the_pause) {
     EXPECT_NEAR(got.time.to_seconds(), mvm - not_sent + sent_later, 1e-6 * mvm);
     EXPECT_LT(got.time.to_seconds(), mvm);
   }
+}
+
+TEST(PredictTransfer, of_a_guest_that_fits_the_limit_sends_for_100_ms_first) {
+  const TransferPrediction got = predict_transfer(
+      vm_of(Bytes(204'800'000)), limit(Duration::milliseconds(300)), rate(1e9), rate(0));
+  EXPECT_EQ(got.downtime, Duration::microseconds(104'800));
+  EXPECT_EQ(got.time, Duration::microseconds(204'800));
+  EXPECT_EQ(got.rounds, 2);
 }
 
 TEST(PredictTransfer, gives_up_after_max_rounds) {

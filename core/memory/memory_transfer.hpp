@@ -8,11 +8,13 @@
 #include "core/memory/stalls.hpp"
 #include "core/memory/throttling.hpp"
 #include "core/scenario/instance.hpp"
-#include "core/scenario/platform.hpp"
 
 namespace ferry {
 
-/// The rules of `core/memory` in the order in which a migration goes through them. The caller says
+/// What the first pass must send of the VM's memory, uncompressed.
+Bytes first_pass(const VmSpec& vm, const TransferOptions& options);
+
+/// The rules of this folder in the order in which a migration goes through them. The caller says
 /// when a part is through and what share of the network it had then.
 ///
 /// A device whose state moves too: it counts as pending (`Precopy`); once the guest is paused it is
@@ -21,8 +23,10 @@ class MemoryTransfer {
  public:
   /// `rate`: what dirties the guest from `now` on. `expected`: the bandwidth before any is known.
   /// `device_state`: of the device that moves too; zero: none does.
-  MemoryTransfer(const VmSpec& vm, const TransferOptions& options, const Platform& platform,
-                 Bytes device_state, Bandwidth rate, Bandwidth expected, TimePoint now);
+  /// `options` must live as long.
+  MemoryTransfer(const VmSpec& vm, const TransferOptions& options,
+                 const CompressionCosts& compression, Bytes device_state, Bandwidth rate,
+                 Bandwidth expected, TimePoint now);
 
   enum class State { sending, saving, switching, arrived, failed };
   /// `sending`: `part` is next. `saving`: the guest is paused, and so long as the device's state is
@@ -39,7 +43,9 @@ class MemoryTransfer {
   void set_rate(Bandwidth rate, TimePoint now);
 
   [[nodiscard]] std::optional<TimePoint> paused() const { return paused_; }
-  [[nodiscard]] bool post_copy() const { return post_copy_; }
+  [[nodiscard]] bool post_copy() const { return stage_ == Stage::post_copy; }
+  /// Begun so far: what is sent with the guest paused, or by post-copy, is one of them.
+  [[nodiscard]] int rounds() const { return rounds_; }
 
  private:
   enum class Stage { live, stop_and_copy, post_copy };
@@ -63,7 +69,7 @@ class MemoryTransfer {
   Bytes guest_part_;
   Bytes part_;
   Bytes sent_in_round_;  ///< on the network
-  bool post_copy_ = false;
+  int rounds_ = 1;
   std::optional<TimePoint> paused_;
 };
 

@@ -1,21 +1,23 @@
-#include "controller/planner/memory_transfer.hpp"
+#include "core/memory/memory_transfer.hpp"
 
 #include <algorithm>
 #include <utility>
 
-#include "core/migration/prediction.hpp"
-
 namespace ferry {
 
+Bytes first_pass(const VmSpec& vm, const TransferOptions& options) {
+  const bool all_pinned = options.transport == Transport::rdma && options.pin_all;
+  return first_pass(guest_memory(vm.memory, vm.zero), all_pinned);
+}
+
 MemoryTransfer::MemoryTransfer(const VmSpec& vm, const TransferOptions& options,
-                               const Platform& platform, Bytes device_state, Bandwidth rate,
-                               Bandwidth expected, TimePoint now)
+                               const CompressionCosts& compression, Bytes device_state,
+                               Bandwidth rate, Bandwidth expected, TimePoint now)
     : memory_(guest_memory(vm.memory, vm.zero)),
       dirty_(std::min(vm.working_set, memory_.total - memory_.zero), rate, now),
       rate_(rate),
-      compressor_(options.compression, compression_costs(platform, options.compression),
-                  first_pass(vm, options), first_pass(vm, options) - (memory_.total - memory_.zero),
-                  dirty_.most()),
+      compressor_(options.compression, compression, first_pass(vm, options),
+                  first_pass(vm, options) - (memory_.total - memory_.zero), dirty_.most()),
       stalls_(options),
       precopy_(first_pass(vm, options),
                std::max(first_pass(vm, options), memory_.total - memory_.zero),
@@ -62,17 +64,27 @@ void MemoryTransfer::round_done(TimePoint now) {
   compressor_.round_done(precopy_.sent_in_round());
   if (converge_ && converge_->synchronised(now, dirtied, sent)) set_rate(rate_, now);
   switch (precopy_.round_done(dirtied)) {
-    case Precopy::Then::next_round: next(now); return;
-    case Precopy::Then::stop_and_copy: pause(now); return;
+    case Precopy::Then::next_round:
+      ++rounds_;
+      next(now);
+      return;
+    case Precopy::Then::stop_and_copy:
+      ++rounds_;
+      pause(now);
+      return;
     case Precopy::Then::stalled: break;
   }
   switch (stalls_.next()) {
     case OnStall::auto_converge:
       if (!converge_) converge_.emplace(now);
       precopy_.go_on(stalls_.round_limit());
+      ++rounds_;
       next(now);
       return;
-    case OnStall::postcopy: switch_to_post_copy(now); return;
+    case OnStall::postcopy:
+      ++rounds_;
+      switch_to_post_copy(now);
+      return;
     case OnStall::abort: state_ = State::failed; return;
   }
 }
@@ -91,7 +103,6 @@ void MemoryTransfer::saved() { send_rest(); }
 
 void MemoryTransfer::switch_to_post_copy(TimePoint now) {
   stage_ = Stage::post_copy;
-  post_copy_ = true;
   paused_ = now;
   state_ = State::switching;
 }
