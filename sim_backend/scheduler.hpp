@@ -7,12 +7,14 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "core/ports/executor.hpp"
 #include "core/units/check.hpp"
 #include "sim_backend/fiber.hpp"
+#include "sim_backend/slots.hpp"
 #include "sim_backend/stacks.hpp"
 
 namespace ferry {
@@ -28,12 +30,12 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
-  [[nodiscard]] bool scheduled() const { return position_ != nowhere; }
+  [[nodiscard]] bool scheduled() const { return slot_ != nowhere; }
 
  private:
   friend class Scheduler;
-  static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
-  std::size_t position_ = nowhere;  // in the scheduler's heap
+  static constexpr std::uint32_t nowhere = static_cast<std::uint32_t>(-1);
+  std::uint32_t slot_ = nowhere;  // among the scheduler's `scheduled_`
 };
 
 /// An event that calls a function.
@@ -48,17 +50,23 @@ class CallbackEvent final : public Event {
 
 enum class Cancellable : bool { no, yes };
 
-/// A task of the simulated world. Destruction joins.
+/// A task of the simulated world, which outlives it. Destruction joins.
 class SimTask final : public Task {
  public:
   ~SimTask() override;
   void join() override;
   void cancel() override;
+  /// The scheduler has tasks in slots.
+  static void operator delete(SimTask* task, std::destroying_delete_t);
 
  private:
   friend class Scheduler;
   friend class WaitList;
+<<<<<<< HEAD
   /// Of its deadline; once it was woken, of its own time.
+=======
+  static void* operator new(std::size_t size, Slots& slots);
+>>>>>>> main
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;
@@ -195,10 +203,16 @@ class Scheduler {
   struct HeapEntry {
     std::int64_t at;
     std::uint64_t sequence;
-    Event* event;
+    std::uint32_t slot;
     bool operator<(const HeapEntry& other) const {
       return at < other.at || (at == other.at && sequence < other.sequence);
     }
+  };
+  /// Of a scheduled event. Not in the event itself: entries change places all the time, and events
+  /// lie far apart in memory.
+  struct Scheduled {
+    Event* event;
+    std::size_t position;  // in the heap
   };
   struct Ready {
     std::uint64_t sequence;
@@ -216,18 +230,21 @@ class Scheduler {
   void sift_down(std::size_t position, HeapEntry entry);
   void place(std::size_t position, const HeapEntry& entry) {
     heap_[position] = entry;
-    entry.event->position_ = position;
+    scheduled_[entry.slot].position = position;
   }
 
   TimePoint now_;
   std::uint64_t next_sequence_ = 0;
   std::vector<HeapEntry> heap_;
+  std::vector<Scheduled> scheduled_;
+  std::vector<std::uint32_t> free_slots_;
   std::deque<Ready> ready_;
   SimTask* current_ = nullptr;
   SimTask* all_ = nullptr;  // tasks that have not ended, the newest first
 
+  Slots task_slots_{sizeof(SimTask)};
   StackPool stacks_;
-  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::deque<Fiber> fibers_;
   std::vector<Fiber*> idle_fibers_;
 
   std::uint64_t live_tasks_ = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -48,6 +49,7 @@ Metric throughput(const Sample& totals, const Sample& lost, std::string_view why
   return {"throughput", fmt::format("{:.6f}", std::clamp(share, 0.0, 1.0)), "", ""};
 }
 
+<<<<<<< HEAD
 /// Of jobs whose ranks sent messages; no line where there are none.
 void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs) {
   Sample elapsed;
@@ -83,6 +85,19 @@ void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs)
                                  "", ""}
                         : Metric{"overlap", "", "", why_not});
   metrics.push_back({"messages", fmt::to_string(messages), "", ""});
+=======
+/// Those of a VM next to each other, in the order in which they were recorded.
+std::vector<SpanRecord> spans_by_vm(const RunRecords& records) {
+  std::vector<std::size_t> next;  // by VM: the place of its next span
+  for (const SpanRecord& span : records.spans()) {
+    if (span.vm.index >= next.size()) next.resize(span.vm.index + 1);
+    ++next[span.vm.index];
+  }
+  std::exclusive_scan(next.begin(), next.end(), next.begin(), std::size_t{0});
+  std::vector<SpanRecord> sorted(records.spans().size());
+  for (const SpanRecord& span : records.spans()) sorted[next[span.vm.index]++] = span;
+  return sorted;
+>>>>>>> main
 }
 
 }  // namespace
@@ -95,11 +110,18 @@ bool starts_before(const MoveRecord& a, const MoveRecord& b, const NameOrder& or
 
 std::vector<MoveAccount> account_moves(const RunRecords& records) {
   const std::vector<MoveRecord>& moves = records.moves();
-  std::vector<std::size_t> by_vm(moves.size());  // and start
-  std::iota(by_vm.begin(), by_vm.end(), std::size_t{0});
-  std::stable_sort(by_vm.begin(), by_vm.end(), [&](std::size_t a, std::size_t b) {
-    return std::pair(moves[a].vm, moves[a].start) < std::pair(moves[b].vm, moves[b].start);
+  struct Turn {
+    VmId vm;
+    TimePoint start;
+    std::size_t move;
+  };
+  std::vector<Turn> turns;  // by VM and start
+  turns.reserve(moves.size());
+  for (const MoveRecord& move : moves) turns.push_back({move.vm, move.start, turns.size()});
+  std::sort(turns.begin(), turns.end(), [](const Turn& a, const Turn& b) {
+    return std::tuple(a.vm, a.start, a.move) < std::tuple(b.vm, b.start, b.move);
   });
+<<<<<<< HEAD
   // Every span to the latest move of its VM that began before it; none: interrupted before its move
   // was recorded.
   const std::vector<SpanRecord>& spans = records.spans();
@@ -129,6 +151,31 @@ std::vector<MoveAccount> account_moves(const RunRecords& records) {
     of_move.clear();
     for (std::size_t k = first[i]; k < first[i + 1]; ++k) of_move.push_back(spans[by_move[k]]);
     accounts.push_back({&moves[i], phase_times(of_move, moves[i].start, moves[i].end)});
+=======
+  const std::vector<SpanRecord> spans = spans_by_vm(records);
+  std::vector<MoveAccount> accounts(moves.size());
+  std::vector<std::vector<SpanRecord>> of_turns;  // of one VM; kept from VM to VM
+  auto span = spans.begin();
+  for (std::size_t first = 0; first < turns.size();) {
+    const VmId vm = turns[first].vm;
+    std::size_t end = first + 1;
+    while (end < turns.size() && turns[end].vm == vm) ++end;
+    if (of_turns.size() < end - first) of_turns.resize(end - first);
+    for (std::size_t i = first; i < end; ++i) of_turns[i - first].clear();
+    while (span != spans.end() && span->vm < vm) ++span;
+    // Every span to the latest move of its VM that began before it; none: interrupted before its
+    // move was recorded.
+    for (; span != spans.end() && span->vm == vm; ++span) {
+      std::size_t turn = end;
+      while (turn > first && span->start < turns[turn - 1].start) --turn;
+      if (turn > first) of_turns[turn - 1 - first].push_back(*span);
+    }
+    for (std::size_t i = first; i < end; ++i) {
+      const MoveRecord& move = moves[turns[i].move];
+      accounts[turns[i].move] = {&move, phase_times(of_turns[i - first], move.start, move.end)};
+    }
+    first = end;
+>>>>>>> main
   }
   return accounts;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/record/csv.hpp"
 #include "core/record/job_accounts.hpp"
@@ -35,18 +36,44 @@ std::vector<JobId> jobs_in_order(const Instance& instance) {
   return jobs;
 }
 
+/// What a row is sorted by, so that sorting need not look at records, which are many times larger.
+struct Row {
+  TimePoint start;
+  std::uint32_t vm;      ///< its place by name
+  std::uint32_t record;  ///< index
+};
+
+/// By start, VM (by name) and `rest`, then as they were recorded. `key` gives start and VM.
+template <class Record, class Key, class Rest>
+std::vector<Row> by_start(const std::vector<Record>& records, const NameOrder& order,
+                          const Key& key, const Rest& rest) {
+  std::vector<Row> rows;
+  rows.reserve(records.size());
+  for (const Record& record : records) {
+    const auto [start, vm] = key(record);
+    rows.push_back({start, order.of(vm), static_cast<std::uint32_t>(rows.size())});
+  }
+  std::sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) {
+    if (a.start != b.start) return a.start < b.start;
+    if (a.vm != b.vm) return a.vm < b.vm;
+    const auto rest_of_a = rest(records[a.record]);
+    const auto rest_of_b = rest(records[b.record]);
+    return rest_of_a != rest_of_b ? rest_of_a < rest_of_b : a.record < b.record;
+  });
+  return rows;
+}
+
 }  // namespace
 
 std::string spans_csv(const RunRecords& records, const Instance& instance) {
-  const NameOrder order(instance);
-  std::vector<SpanRecord> spans = records.spans();
-  std::stable_sort(spans.begin(), spans.end(), [&](const SpanRecord& a, const SpanRecord& b) {
-    if (a.start != b.start) return a.start < b.start;
-    if (a.vm != b.vm) return order.of(a.vm) < order.of(b.vm);
-    return std::pair(a.phase, a.end) < std::pair(b.phase, b.end);
-  });
+  const std::vector<SpanRecord>& spans = records.spans();
+  const std::vector<Row> rows = by_start(
+      spans, NameOrder(instance),
+      [](const SpanRecord& span) { return std::pair(span.start, span.vm); },
+      [](const SpanRecord& span) { return std::pair(span.phase, span.end); });
   CsvText csv({"vm", "phase", "host", "start_seconds", "end_seconds", "outcome"});
-  for (const SpanRecord& span : spans) {
+  for (const Row& row : rows) {
+    const SpanRecord& span = spans[row.record];
     csv.field(name_of(span.vm, instance))
         .field(to_name(span.phase))
         .field(name_of(span.host, instance))
@@ -61,10 +88,11 @@ std::string spans_csv(const RunRecords& records, const Instance& instance) {
 std::string rounds_csv(const RunRecords& records, const Instance& instance) {
   // The rounds of a VM stay in the order in which they ended, also over several moves.
   const NameOrder order(instance);
-  std::vector<RoundRecord> rounds = records.rounds();
-  std::stable_sort(rounds.begin(), rounds.end(), [&](const RoundRecord& a, const RoundRecord& b) {
-    return order.of(a.vm) < order.of(b.vm);
-  });
+  std::vector<std::size_t> next(instance.vms.size());  // by place of the VM: that of its next round
+  for (const RoundRecord& round : records.rounds()) ++next[order.of(round.vm)];
+  std::exclusive_scan(next.begin(), next.end(), next.begin(), std::size_t{0});
+  std::vector<RoundRecord> rounds(records.rounds().size());
+  for (const RoundRecord& round : records.rounds()) rounds[next[order.of(round.vm)]++] = round;
   CsvText csv({"vm", "round", "bytes", "seconds", "dirty_bytes"});
   for (const RoundRecord& round : rounds) {
     csv.field(name_of(round.vm, instance))
@@ -98,15 +126,14 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
   CsvText csv(header);
 
   const NameOrder order(instance);
-  std::vector<const MoveAccount*> rows;
-  rows.reserve(accounts.size());
-  for (const MoveAccount& account : accounts) rows.push_back(&account);
-  std::stable_sort(rows.begin(), rows.end(), [&](const MoveAccount* a, const MoveAccount* b) {
-    return starts_before(*a->move, *b->move, order);
-  });
+  const std::vector<Row> rows = by_start(
+      accounts, order,
+      [](const MoveAccount& account) { return std::pair(account.move->start, account.move->vm); },
+      [](const MoveAccount& account) { return std::pair(account.move->end, account.move->move); });
   std::string jobs;
   std::string strategies;
-  for (const MoveAccount* account : rows) {
+  for (const Row& row : rows) {
+    const MoveAccount* const account = &accounts[row.record];
     const MoveRecord& move = *account->move;
     const MoveSpec& spec = instance.moves[move.move];
     const bool started = move.outcome != Outcome::not_started;
