@@ -62,11 +62,8 @@ class SimTask final : public Task {
  private:
   friend class Scheduler;
   friend class WaitList;
-<<<<<<< HEAD
-  /// Of its deadline; once it was woken, of its own time.
-=======
   static void* operator new(std::size_t size, Slots& slots);
->>>>>>> main
+  /// Of its deadline; once it was woken, of its own time.
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;

@@ -49,7 +49,6 @@ Metric throughput(const Sample& totals, const Sample& lost, std::string_view why
   return {"throughput", fmt::format("{:.6f}", std::clamp(share, 0.0, 1.0)), "", ""};
 }
 
-<<<<<<< HEAD
 /// Of jobs whose ranks sent messages; no line where there are none.
 void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs) {
   Sample elapsed;
@@ -85,7 +84,8 @@ void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs)
                                  "", ""}
                         : Metric{"overlap", "", "", why_not});
   metrics.push_back({"messages", fmt::to_string(messages), "", ""});
-=======
+}
+
 /// Those of a VM next to each other, in the order in which they were recorded.
 std::vector<SpanRecord> spans_by_vm(const RunRecords& records) {
   std::vector<std::size_t> next;  // by VM: the place of its next span
@@ -97,7 +97,6 @@ std::vector<SpanRecord> spans_by_vm(const RunRecords& records) {
   std::vector<SpanRecord> sorted(records.spans().size());
   for (const SpanRecord& span : records.spans()) sorted[next[span.vm.index]++] = span;
   return sorted;
->>>>>>> main
 }
 
 }  // namespace
@@ -121,37 +120,6 @@ std::vector<MoveAccount> account_moves(const RunRecords& records) {
   std::sort(turns.begin(), turns.end(), [](const Turn& a, const Turn& b) {
     return std::tuple(a.vm, a.start, a.move) < std::tuple(b.vm, b.start, b.move);
   });
-<<<<<<< HEAD
-  // Every span to the latest move of its VM that began before it; none: interrupted before its move
-  // was recorded.
-  const std::vector<SpanRecord>& spans = records.spans();
-  constexpr std::size_t nobody = static_cast<std::size_t>(-1);
-  std::vector<std::size_t> move_of(spans.size(), nobody);
-  std::vector<std::size_t> first(moves.size() + 1, 0);  // of each move in `by_move`
-  for (std::size_t i = 0; i < spans.size(); ++i) {
-    const auto after =
-        std::upper_bound(by_vm.begin(), by_vm.end(), std::pair(spans[i].vm, spans[i].start),
-                         [&](const std::pair<VmId, TimePoint>& span, std::size_t move) {
-                           return span < std::pair(moves[move].vm, moves[move].start);
-                         });
-    if (after == by_vm.begin() || moves[*std::prev(after)].vm != spans[i].vm) continue;
-    move_of[i] = *std::prev(after);
-    ++first[move_of[i] + 1];
-  }
-  std::partial_sum(first.begin(), first.end(), first.begin());
-  std::vector<std::size_t> by_move(first.back());
-  std::vector<std::size_t> next(first.begin(), first.end() - 1);
-  for (std::size_t i = 0; i < spans.size(); ++i) {
-    if (move_of[i] != nobody) by_move[next[move_of[i]]++] = i;
-  }
-  std::vector<MoveAccount> accounts;
-  accounts.reserve(moves.size());
-  std::vector<SpanRecord> of_move;
-  for (std::size_t i = 0; i < moves.size(); ++i) {
-    of_move.clear();
-    for (std::size_t k = first[i]; k < first[i + 1]; ++k) of_move.push_back(spans[by_move[k]]);
-    accounts.push_back({&moves[i], phase_times(of_move, moves[i].start, moves[i].end)});
-=======
   const std::vector<SpanRecord> spans = spans_by_vm(records);
   std::vector<MoveAccount> accounts(moves.size());
   std::vector<std::vector<SpanRecord>> of_turns;  // of one VM; kept from VM to VM
@@ -175,7 +143,6 @@ std::vector<MoveAccount> account_moves(const RunRecords& records) {
       accounts[turns[i].move] = {&move, phase_times(of_turns[i - first], move.start, move.end)};
     }
     first = end;
->>>>>>> main
   }
   return accounts;
 }
