@@ -5,8 +5,7 @@
 #include <boost/context/fiber.hpp>
 #include <boost/context/stack_context.hpp>
 #include <cstdint>
-#include <memory>
-#include <new>
+#include <cstring>
 #include <utility>
 
 #include "core/units/check.hpp"
@@ -79,29 +78,22 @@ struct Fiber::State {
   }
 };
 
-Fiber::Fiber(const Stack& stack) {
-  static_assert(sizeof(State) <= StackPool::aside_size);
-  state_ = new (stack.aside) State;
-  state_->stack = stack;
-}
+Fiber::Fiber(const Stack& stack) : state_(std::make_unique<State>()) { state_->stack = stack; }
 
 Fiber::~Fiber() {
+  if (!state_->started) return;
+  const Stack stack = state_->stack;
   if (idle()) {
-    if (state_->started) {
-      state_->quit = true;
-      resume();
-      state_->inside_note.destroy();
-    }
-    const Stack stack = state_->stack;
-    std::destroy_at(state_);
-    sanitizers::forget_frames(stack.bottom, stack.size);
-    return;
+    state_->quit = true;
+    resume();
+    state_->inside_note.destroy();
+  } else {
+    // Unwinding what waits for something that will never happen would wait again, in destructors.
+    // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): without memory here, ending is right
+    static_cast<void>(new boost::context::fiber(std::move(state_->inside)));
+    static_cast<void>(state_.release());
   }
-  // Unwinding what waits for something that will never happen would wait again, in destructors; so
-  // the state is not destroyed either.
-  // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): without memory here, ending is right
-  static_cast<void>(new boost::context::fiber(std::move(state_->inside)));
-  sanitizers::forget_frames(state_->stack.bottom, state_->stack.size);
+  sanitizers::forget_frames(stack.bottom, stack.size);
 }
 
 void Fiber::assign(std::function<void()> work) {

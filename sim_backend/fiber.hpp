@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "sim_backend/stacks.hpp"
 
@@ -12,7 +13,6 @@ namespace ferry {
 /// handled, so that a wait inside a handler does not hand one fiber's exception to another.
 class Fiber {
  public:
-  /// Of a pool that outlives it, and of no other fiber.
   explicit Fiber(const Stack& stack);
   /// Idle, or never to be resumed again: what is on the stack then is abandoned, not unwound.
   ~Fiber();
@@ -29,7 +29,7 @@ class Fiber {
 
  private:
   struct State;
-  State* state_;  // aside of the stack
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace ferry

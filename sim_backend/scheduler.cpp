@@ -14,17 +14,6 @@ namespace ferry {
 SimTask::SimTask(Scheduler& scheduler, std::string name)
     : scheduler_(scheduler), name_(std::move(name)) {}
 
-void* SimTask::operator new(std::size_t size, Slots& slots) {
-  check(size == sizeof(SimTask), "the slots are as large as a task");
-  return slots.take();
-}
-
-void SimTask::operator delete(SimTask* task, std::destroying_delete_t) {
-  Slots& slots = task->scheduler_.task_slots_;
-  task->~SimTask();
-  slots.give(task);
-}
-
 SimTask::~SimTask() {
   if (!done_) scheduler_.join(*this);
 }
@@ -65,9 +54,10 @@ void WaitList::remove(SimTask& task) {
 Scheduler::~Scheduler() = default;
 
 std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()> body) {
-  std::unique_ptr<SimTask> task(new (task_slots_) SimTask(*this, std::move(name)));
+  std::unique_ptr<SimTask> task(new SimTask(*this, std::move(name)));
   if (idle_fibers_.empty()) {
-    idle_fibers_.push_back(&fibers_.emplace_back(stacks_.take()));
+    fibers_.push_back(std::make_unique<Fiber>(stacks_.take()));
+    idle_fibers_.push_back(fibers_.back().get());
   }
   task->fiber_ = idle_fibers_.back();
   idle_fibers_.pop_back();
@@ -181,12 +171,17 @@ std::string Scheduler::blocked_tasks() const {
 
 bool Scheduler::something_due() const { return !ready_.empty() || next_event() <= now_; }
 
+bool Scheduler::end_standstill() {
+  for (StandstillListener* const listener : listeners_) listener->stands_still();
+  return !ready_.empty() || !heap_.empty();
+}
+
 void Scheduler::run_due() {
   const std::int64_t now = now_.since_start().count_nanoseconds();
   for (;;) {
     const bool event_due = !heap_.empty() && heap_[0].at <= now;
     if (event_due && (ready_.empty() || heap_[0].sequence < ready_.front().sequence)) {
-      Event& event = *scheduled_[heap_[0].slot].event;
+      Event& event = *heap_[0].event;
       remove_at(0);
       ++events_fired_;
       event.fire();
@@ -214,29 +209,20 @@ void Scheduler::advance_to(TimePoint time) {
 void Scheduler::schedule(Event& event, TimePoint at) {
   check(!event.scheduled(), "an event was scheduled twice");
   if (at < now_) at = now_;
-  if (free_slots_.empty()) {
-    free_slots_.push_back(static_cast<std::uint32_t>(scheduled_.size()));
-    scheduled_.emplace_back();
-  }
-  event.slot_ = free_slots_.back();
-  free_slots_.pop_back();
-  scheduled_[event.slot_].event = &event;
   heap_.push_back({});
-  sift_up(heap_.size() - 1, {at.since_start().count_nanoseconds(), next_sequence_++, event.slot_});
+  sift_up(heap_.size() - 1, {at.since_start().count_nanoseconds(), next_sequence_++, &event});
 }
 
 void Scheduler::unschedule(Event& event) {
   check(event.scheduled(), "an event was taken back that is not scheduled");
-  remove_at(scheduled_[event.slot_].position);
+  remove_at(event.position_);
 }
 
 // A heap in which each entry has four children: as many comparisons as a binary one, half the
 // levels.
 
 void Scheduler::remove_at(std::size_t position) {
-  const std::uint32_t slot = heap_[position].slot;
-  scheduled_[slot].event->slot_ = Event::nowhere;
-  free_slots_.push_back(slot);
+  heap_[position].event->position_ = Event::nowhere;
   const HeapEntry last = heap_.back();
   heap_.pop_back();
   if (position == heap_.size()) return;

@@ -7,14 +7,12 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "core/ports/executor.hpp"
 #include "core/units/check.hpp"
 #include "sim_backend/fiber.hpp"
-#include "sim_backend/slots.hpp"
 #include "sim_backend/stacks.hpp"
 
 namespace ferry {
@@ -30,12 +28,12 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
-  [[nodiscard]] bool scheduled() const { return slot_ != nowhere; }
+  [[nodiscard]] bool scheduled() const { return position_ != nowhere; }
 
  private:
   friend class Scheduler;
-  static constexpr std::uint32_t nowhere = static_cast<std::uint32_t>(-1);
-  std::uint32_t slot_ = nowhere;  // among the scheduler's `scheduled_`
+  static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
+  std::size_t position_ = nowhere;  // in the scheduler's heap
 };
 
 /// An event that calls a function.
@@ -50,19 +48,16 @@ class CallbackEvent final : public Event {
 
 enum class Cancellable : bool { no, yes };
 
-/// A task of the simulated world, which outlives it. Destruction joins.
+/// A task of the simulated world. Destruction joins.
 class SimTask final : public Task {
  public:
   ~SimTask() override;
   void join() override;
   void cancel() override;
-  /// The scheduler has tasks in slots.
-  static void operator delete(SimTask* task, std::destroying_delete_t);
 
  private:
   friend class Scheduler;
   friend class WaitList;
-  static void* operator new(std::size_t size, Slots& slots);
   /// Of its deadline; once it was woken, of its own time.
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
@@ -186,6 +181,10 @@ class Scheduler {
   /// Moves the clock forward, never beyond the next event.
   void advance_to(TimePoint time);
   [[nodiscard]] bool something_due() const;
+  /// Nothing is left to happen while tasks wait: whether a listener has changed that.
+  [[nodiscard]] bool end_standstill();
+  void listen_for_standstill(StandstillListener& listener) { listeners_.push_back(&listener); }
+  void stop_listening(StandstillListener& listener) { std::erase(listeners_, &listener); }
   [[nodiscard]] std::uint64_t live_tasks() const { return live_tasks_; }
   /// "'a' waits for a task, 'b' waits for a condition and 3 more", for the message about a
   /// deadlock.
@@ -200,16 +199,10 @@ class Scheduler {
   struct HeapEntry {
     std::int64_t at;
     std::uint64_t sequence;
-    std::uint32_t slot;
+    Event* event;
     bool operator<(const HeapEntry& other) const {
       return at < other.at || (at == other.at && sequence < other.sequence);
     }
-  };
-  /// Of a scheduled event. Not in the event itself: entries change places all the time, and events
-  /// lie far apart in memory.
-  struct Scheduled {
-    Event* event;
-    std::size_t position;  // in the heap
   };
   struct Ready {
     std::uint64_t sequence;
@@ -227,23 +220,21 @@ class Scheduler {
   void sift_down(std::size_t position, HeapEntry entry);
   void place(std::size_t position, const HeapEntry& entry) {
     heap_[position] = entry;
-    scheduled_[entry.slot].position = position;
+    entry.event->position_ = position;
   }
 
   TimePoint now_;
   std::uint64_t next_sequence_ = 0;
   std::vector<HeapEntry> heap_;
-  std::vector<Scheduled> scheduled_;
-  std::vector<std::uint32_t> free_slots_;
   std::deque<Ready> ready_;
   SimTask* current_ = nullptr;
   SimTask* all_ = nullptr;  // tasks that have not ended, the newest first
 
-  Slots task_slots_{sizeof(SimTask)};
   StackPool stacks_;
-  std::deque<Fiber> fibers_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_fibers_;
 
+  std::vector<StandstillListener*> listeners_;
   std::uint64_t live_tasks_ = 0;
   std::uint64_t tasks_spawned_ = 0;
   std::uint64_t task_switches_ = 0;

@@ -19,9 +19,11 @@ constexpr std::size_t page = 4096;
 /// A migration with its observers and messages uses some 10 KiB; unwinding an exception needs about
 /// as much again. Sanitizers make frames several times larger.
 constexpr std::size_t stack_size = std::size_t{sanitizers::active ? 512 : 128} * 1024;
-/// All stacks begin at the end of a page. Where each began at another place, so that their busiest
-/// lines fell into other sets of the caches, they took half a page more each, which cost more.
-constexpr std::size_t slot_size = page + stack_size;
+/// Stacks begin at different places in their slots: else the busiest lines of all of them would
+/// fall into the same few sets of the processor's caches.
+constexpr std::size_t colors_size = std::size_t{32} * 1024;
+constexpr std::size_t color_step = std::size_t{45} * 64;
+constexpr std::size_t slot_size = page + stack_size + colors_size;
 constexpr std::size_t stacks_per_slab = 64;
 constexpr std::size_t watched_words = 8;
 
@@ -55,8 +57,9 @@ Stack StackPool::take() {
     throw WorldError("no guard page for the stack of task " + std::to_string(taken_ + 1) + ": " +
                      std::strerror(errno) + "; raise vm.max_map_count");
   }
+  const std::size_t color = taken_ * color_step % colors_size;
   ++taken_;
-  return {slot + page, stack_size, guarded, asides_.take()};
+  return {slot + page, slot_size - page - color, guarded};
 }
 
 bool StackPool::intact(const Stack& stack) {

@@ -4,17 +4,12 @@
 #include <cstddef>
 #include <vector>
 
-#include "sim_backend/sanitizers.hpp"
-#include "sim_backend/slots.hpp"
-
 namespace ferry {
 
 struct Stack {
   void* bottom = nullptr;  ///< lowest usable address
   std::size_t size = 0;
   bool guarded = false;  ///< the page below ends the process when it is written
-  /// Room for what its user notes of it, next to that of other stacks; as `StackPool::aside_size`.
-  void* aside = nullptr;
 };
 
 /// Hands out stacks; they live as long as the pool. The first `guarded` of them have a guard page
@@ -24,7 +19,6 @@ struct Stack {
 class StackPool {
  public:
   static constexpr std::size_t default_guarded = 30'000;
-  static constexpr std::size_t aside_size = sanitizers::active ? 256 : 128;
   explicit StackPool(std::size_t guarded = default_guarded) : guarded_(guarded) {}
   ~StackPool();
   StackPool(const StackPool&) = delete;
@@ -47,7 +41,6 @@ class StackPool {
   std::byte* slab_ = nullptr;
   std::size_t slab_left_ = 0;
   std::vector<Mapping> mappings_;
-  Slots asides_{aside_size};
 };
 
 }  // namespace ferry
