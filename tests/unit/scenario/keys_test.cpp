@@ -189,16 +189,16 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
   };
   // Names and texts; what names the only thing there is; what only another key gives a meaning.
   const auto is_about = [](const std::string& path) {
-    if (path.ends_with("channels.device")) return false;
-    for (const std::string end :
-         {"ferry", ".name", "description", "workload.type", "device", "on.split"}) {
-      if (path == end || path.ends_with(end)) return true;
-    }
     // Jobs that are there for their workloads alone.
     for (const std::string job : {"osu", "overlap", "iterate", "mg", "graph", "replay"}) {
       if (path.starts_with("jobs." + job) && !path.starts_with("jobs." + job + ".workload")) {
         return true;
       }
+    }
+    if (path.ends_with("channels.device")) return false;
+    for (const std::string end :
+         {"ferry", ".name", "description", "workload.type", "device", "on.split"}) {
+      if (path == end || path.ends_with(end)) return true;
     }
     // RDMA, and a guest that is stopped, exclude them: `back` has them.
     for (const std::string key : {"auto_converge", "compression", "streams"}) {
