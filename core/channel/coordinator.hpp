@@ -47,6 +47,7 @@ struct ChannelPolicy {
   Bytes ivshmem_part;  ///< of the job's region on a host, for each rank there; zero: it has none
 
   static ChannelPolicy of(const JobSpec& job, const Instance& instance, const MpiCosts& costs);
+  bool operator==(const ChannelPolicy&) const = default;
 };
 
 /// One way for messages of a class of pairs.
