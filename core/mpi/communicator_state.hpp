@@ -4,9 +4,11 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "core/mpi/collectives/call.hpp"
-#include "core/mpi/collectives/schedule.hpp"
+#include "core/mpi/collectives/planner.hpp"
 #include "core/mpi/communicator.hpp"
 #include "core/mpi/group.hpp"
 #include "core/mpi/list.hpp"
@@ -15,6 +17,13 @@
 namespace ferry::mpi {
 
 class Engine;
+
+/// What a collective that cannot start yet was called with; it owns the sizes of `shape`.
+struct HeldCollective {
+  CollectiveShape shape;
+  std::vector<std::size_t> sizes;
+  std::vector<std::size_t> receive_sizes;
+};
 
 /// A collective that this rank has started and not ended.
 struct CollectiveRun {
@@ -33,10 +42,9 @@ struct CollectiveRun {
   const std::byte* input = nullptr;                   ///< null: phantom
   std::byte* output = nullptr;
   std::byte* scratch = nullptr;
-  bool phantom = false;
-  std::vector<std::byte> scratch_bytes;
-  std::vector<std::byte> packed_input;   ///< of a buffer in several pieces
-  std::vector<std::byte> packed_output;  ///< likewise
+  std::unique_ptr<const HeldCollective> held;  ///< while it waits for a locality to be agreed
+  std::vector<std::byte> packed_input;         ///< of a buffer in several pieces
+  std::vector<std::byte> packed_output;        ///< likewise
 };
 
 /// What a collective was, to be compared with what others say that it is.
@@ -48,6 +56,7 @@ struct CollectiveMark {
 struct Communicator::State {
   Engine* engine = nullptr;
   Group group;
+  std::optional<CollectivePlanner> planner;
   Tag next_collective = 0;
   List<CollectiveRun, &CollectiveRun::links> runs;
   std::array<CollectiveMark, 8> recent;  ///< by number modulo their count

@@ -42,8 +42,12 @@ Communicator::State& Engine::add_communicator(Group group) {
   check(communicators_[index] == nullptr, "the context of a communicator is its own");
   communicators_[index] = std::make_unique<Communicator::State>();
   communicators_[index]->engine = this;
-  communicators_[index]->group = std::move(group);
-  return *communicators_[index];
+  Communicator::State& state = *communicators_[index];
+  state.group = std::move(group);
+  CollectivePolicy policy{options_.collectives, nullptr};
+  if (options_.locality != nullptr) policy.groups = options_.locality->among(state.group.members);
+  state.planner.emplace(state.group.rank, state.group.size, std::move(policy));
+  return state;
 }
 
 std::uint32_t Engine::next_context() const {

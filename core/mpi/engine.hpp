@@ -55,12 +55,30 @@ class Engine {
   void cancel(Request& request);
 
   // --- Collectives (schedule_runner.cpp). ---
+  /// Starts the communicator's next collective. What buffers point to stays until the request is
+  /// complete. Phantom if `output` is, or, of no size, `input`.
+  [[nodiscard]] Request start_collective(Communicator::State& in, const CollectiveCall& call,
+                                         const CollectiveShape& shape, const ConstBuffer& input,
+                                         const Buffer& output);
+  /// Blocks until it is complete.
+  void run_collective(Communicator::State& in, const CollectiveCall& call,
+                      const CollectiveShape& shape, const ConstBuffer& input, const Buffer& output);
   /// Starts the communicator's next collective. The schedule's regions are `input` and `output`;
   /// what they point to stays until the request is complete. Phantom if `output` is, or, of no
   /// size, `input`.
   [[nodiscard]] Request start_schedule(Communicator::State& in, const CollectiveCall& call,
                                        std::shared_ptr<const Schedule> schedule, ConstBuffer input,
                                        Buffer output);
+
+  // --- New places of ranks (locality.cpp), by LocalityTurns of each communicator. ---
+  /// Contexts of the communicators that this rank is in.
+  [[nodiscard]] std::vector<std::uint32_t> contexts() const;
+  [[nodiscard]] std::optional<LocalityAnswer> ask_locality(std::uint32_t context,
+                                                           Generation generation,
+                                                           const JobLocality& locality);
+  /// Collectives that were held go on.
+  void agree_locality(std::uint32_t context, Generation generation, CollectiveNumber from);
+  void give_up_locality(std::uint32_t context, Generation generation);
 
   // --- Communicators (communicator.cpp). ---
   /// With `group.context` agreed between its ranks. Lives as long as the engine.
@@ -174,6 +192,13 @@ class Engine {
   void complete(Operation& operation);
 
   // Collectives.
+  CollectiveRun& make_run(Communicator::State& in, const CollectiveCall& call,
+                          const ConstBuffer& input, const Buffer& output);
+  void begin_run(CollectiveRun& run);
+  Operation& begin_collective(Communicator::State& in, const CollectiveCall& call,
+                              const CollectiveShape& shape, const ConstBuffer& input,
+                              const Buffer& output);
+  void release_held(Communicator::State& in);
   void advance(CollectiveRun& run);
   bool start_round(CollectiveRun& run, const Round& round);
   void local_steps(CollectiveRun& run, const Round& round);

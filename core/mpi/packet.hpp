@@ -37,9 +37,17 @@ struct RequestName {
 inline constexpr std::uint32_t most_requests = 1U << 24U;
 
 /// In the highest byte of `more`, of eager packets and announcements: the collective that they
-/// belong to. Below, eager ones have the size that it was called with.
+/// belong to. Below, eager ones have the root and the size that it was called with, as far as there
+/// is room.
 inline constexpr unsigned collective_shift = 56;
 inline constexpr std::uint64_t below_collective = (std::uint64_t{1} << collective_shift) - 1;
+inline constexpr unsigned root_shift = 40;
+[[nodiscard]] inline std::uint64_t mark_of(const CollectiveCall& call) {
+  constexpr std::uint64_t sizes = (std::uint64_t{1} << root_shift) - 1;
+  return static_cast<std::uint64_t>(call.kind) << collective_shift |
+         static_cast<std::uint64_t>(static_cast<std::uint16_t>(call.root)) << root_shift |
+         (call.size & sizes);
+}
 [[nodiscard]] inline Collective collective_of(const PacketHeader& header) {
   return static_cast<Collective>(header.more >> collective_shift);
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/channel/choice.hpp"
+#include "core/mpi/collectives/choose.hpp"
 #include "core/mpi/communicator.hpp"
 #include "core/ports/executor.hpp"
 #include "core/ports/fabric.hpp"
@@ -60,6 +61,9 @@ struct ProcessOptions {
   /// its body. From 64 to 32,767; the same in all ranks of a job. What a message cannot get at once
   /// makes it a rendezvous.
   std::uint32_t credits = 1024;
+  /// Algorithms of collectives; null: by size alone. The same in all ranks of a job, as are groups.
+  std::shared_ptr<const CollectiveSettings> collectives;
+  std::shared_ptr<const JobLocality> locality;  ///< null: nothing is known
   /// Whether a migration thread shares the rank's state: each call then takes a lock.
   bool migration_thread = false;
 };

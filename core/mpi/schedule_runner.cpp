@@ -10,8 +10,28 @@
 namespace ferry::mpi {
 namespace {
 
-std::uint64_t more_of(const CollectiveCall& call) {
-  return static_cast<std::uint64_t>(call.kind) << collective_shift | call.size;
+bool has_root(Collective kind) {
+  switch (kind) {
+    case Collective::bcast:
+    case Collective::reduce:
+    case Collective::gather:
+    case Collective::gatherv:
+    case Collective::scatter:
+    case Collective::scatterv: return true;
+    default: return false;
+  }
+}
+
+/// A call for people, as far as it is known: `mark` as in `PacketHeader::more`.
+std::string describe_call(std::uint64_t mark, bool whole) {
+  const auto kind = static_cast<Collective>(mark >> collective_shift);
+  std::string text(to_name(kind));
+  if (!whole) return text;
+  const std::uint64_t size = mark & ((std::uint64_t{1} << root_shift) - 1);
+  text += fmt::format(" of {} bytes", size);
+  if (has_root(kind))
+    text += fmt::format(", root {}", static_cast<std::uint16_t>(mark >> root_shift));
+  return text;
 }
 
 /// Null for phantom regions.
@@ -47,9 +67,57 @@ Request Engine::start_schedule(Communicator::State& in, const CollectiveCall& ca
                                std::shared_ptr<const Schedule> schedule, ConstBuffer input,
                                Buffer output) {
   const Call scope(*this);
+  CollectiveRun& run = make_run(in, call, input, output);
+  Operation& request = *run.request;
+  request.holds_request = true;
+  run.schedule = std::move(schedule);
+  begin_run(run);
+  return {request.index, request.generation};
+}
+
+Request Engine::start_collective(Communicator::State& in, const CollectiveCall& call,
+                                 const CollectiveShape& shape, const ConstBuffer& input,
+                                 const Buffer& output) {
+  const Call scope(*this);
+  Operation& request = begin_collective(in, call, shape, input, output);
+  request.holds_request = true;
+  return {request.index, request.generation};
+}
+
+void Engine::run_collective(Communicator::State& in, const CollectiveCall& call,
+                            const CollectiveShape& shape, const ConstBuffer& input,
+                            const Buffer& output) {
+  const Call scope(*this);
+  Operation& request = begin_collective(in, call, shape, input, output);
+  block_on(request);
+  end_request(request);
+}
+
+Operation& Engine::begin_collective(Communicator::State& in, const CollectiveCall& call,
+                                    const CollectiveShape& shape, const ConstBuffer& input,
+                                    const Buffer& output) {
+  CollectiveRun& run = make_run(in, call, input, output);
+  Operation& request = *run.request;  // the run may be over before we return
+  run.schedule = in.planner->start(shape);
+  if (run.schedule != nullptr) {
+    begin_run(run);
+    return request;
+  }
+  auto held = std::make_unique<HeldCollective>();
+  held->sizes.assign(shape.sizes.begin(), shape.sizes.end());
+  held->receive_sizes.assign(shape.receive_sizes.begin(), shape.receive_sizes.end());
+  held->shape = shape;
+  held->shape.sizes = held->sizes;
+  held->shape.receive_sizes = held->receive_sizes;
+  run.held = std::move(held);
+  return request;
+}
+
+/// A run with its number and request, which has no schedule yet.
+CollectiveRun& Engine::make_run(Communicator::State& in, const CollectiveCall& call,
+                                const ConstBuffer& input, const Buffer& output) {
   CollectiveRun& run = runs_.take();
   run.communicator = &in;
-  run.schedule = std::move(schedule);
   run.call = call;
   run.number = in.next_collective;
   in.next_collective = in.next_collective == largest_tag ? 0 : in.next_collective + 1;
@@ -62,25 +130,39 @@ Request Engine::start_schedule(Communicator::State& in, const CollectiveCall& ca
   request.collective = static_cast<std::uint8_t>(call.kind);
   request.from = input;
   request.into = output;
-  request.holds_request = true;
   request.run = nullptr;
   run.request = &request;
-  place_regions(run, input, output);
-  const CollectiveMark mark{run.number, call};
-  in.recent[static_cast<std::size_t>(run.number) % in.recent.size()] = mark;
   in.runs.push_back(run);
+  return run;
+}
+
+void Engine::begin_run(CollectiveRun& run) {
+  Communicator::State& in = *run.communicator;
+  place_regions(run, run.request->from, run.request->into);
+  const CollectiveMark mark{run.number, run.call};
+  in.recent[static_cast<std::size_t>(run.number) % in.recent.size()] = mark;
   check_waiting(in, mark);
-  const Request name{request.index, request.generation};
   advance(run);
-  return name;
+}
+
+void Engine::release_held(Communicator::State& in) {
+  for (CollectiveRun* run = in.runs.front(); run != nullptr;) {
+    CollectiveRun* const next = in.runs.next(*run);
+    if (run->held != nullptr) {
+      run->schedule = in.planner->start(run->held->shape);
+      if (run->schedule == nullptr) return;
+      run->held.reset();
+      begin_run(*run);
+    }
+    run = next;
+  }
 }
 
 void Engine::place_regions(CollectiveRun& run, const ConstBuffer& input, const Buffer& output) {
   const Schedule& schedule = *run.schedule;
   if (input.is_phantom() || output.is_phantom()) return;  // nothing is there
   if (schedule.scratch != 0) {
-    run.scratch_bytes.resize(schedule.scratch);
-    run.scratch = run.scratch_bytes.data();
+    run.scratch = blocks_.take(schedule.scratch);
   }
   if (input.pieces().size() == 1) {
     run.input = input.pieces().front().data;
@@ -129,7 +211,7 @@ bool Engine::start_round(CollectiveRun& run, const Round& round) {
     if (step.kind == Step::Kind::send) {
       const ConstSlice from = memory_from(run, step.from);
       const std::uint32_t ordinal = run.sends_started++;
-      Operation* send = start_send({in, context, step.peer, run.number, false, more_of(run.call)},
+      Operation* send = start_send({in, context, step.peer, run.number, false, mark_of(run.call)},
                                    {from.data, from.size});
       if (send == nullptr) continue;
       if (send->is_complete()) {
@@ -192,6 +274,8 @@ void Engine::end_run(CollectiveRun& run) {
   if (!run.packed_output.empty()) {
     copy_into(run.request->into.pieces(), 0, run.packed_output.data(), run.packed_output.size());
   }
+  if (run.scratch != nullptr) blocks_.give_back(run.scratch, run.schedule->scratch);
+  run.schedule.reset();
   run.communicator->runs.remove(run);
   Operation& request = *run.request;
   runs_.give_back(run);
@@ -218,15 +302,12 @@ void Engine::check_waiting(const Communicator::State& in, const CollectiveMark& 
 
 void Engine::check_collective(const Communicator::State& in, const CollectiveMark& ours,
                               const PacketHeader& theirs) {
-  const bool has_size = static_cast<PacketKind>(theirs.kind) == PacketKind::eager;
-  const std::size_t their_size = theirs.more & below_collective;
-  const Collective kind = collective_of(theirs);
-  if (kind == ours.call.kind && (!has_size || their_size == ours.call.size)) return;
-  fail(fmt::format(
-      "collective {} of communicator {}: rank {} calls {} of {} bytes, rank {} calls {}{}",
-      ours.number, in.group.name, in.group.rank, to_name(ours.call.kind), ours.call.size,
-      in.group.rank_of(theirs.source), to_name(kind),
-      has_size ? fmt::format(" of {} bytes", their_size) : ""));
+  const std::uint64_t mine = mark_of(ours.call);
+  const bool whole = static_cast<PacketKind>(theirs.kind) == PacketKind::eager;
+  if (whole ? mine == theirs.more : ours.call.kind == collective_of(theirs)) return;
+  fail(fmt::format("collective {} of communicator {}: rank {} calls {}, rank {} calls {}",
+                   ours.number, in.group.name, in.group.rank, describe_call(mine, true),
+                   in.group.rank_of(theirs.source), describe_call(theirs.more, whole)));
 }
 
 void Engine::fail_step(const Operation& step, const PacketHeader& header) {

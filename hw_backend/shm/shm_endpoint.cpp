@@ -18,7 +18,9 @@ constexpr std::uint32_t most_in_a_row = 16;
 /// Shares of a ring's data that one body may take, so that senders and receivers overlap.
 constexpr std::size_t bodies_in_data = 4;
 
-constexpr std::size_t channel_index(Channel channel) { return channel == Channel::cma ? 1 : 0; }
+std::size_t place_of(EndpointAddress to, Channel channel) {
+  return slot_of(to) * channel_count + static_cast<std::size_t>(channel);
+}
 
 constexpr std::uint32_t exposure_bits = 16;
 static_assert(most_exposures == 1U << exposure_bits);
@@ -42,8 +44,8 @@ ShmEndpoint::ShmEndpoint(std::shared_ptr<Region> region, ShmWaitSet& wait_set, b
     : region_(std::move(region)),
       wait_set_(wait_set),
       sleepers_fence_(sleepers_fence),
-      outbound_(2 * region_->header().endpoints),
-      inbound_(2 * region_->header().endpoints) {
+      outbound_(channel_count * region_->header().endpoints),
+      inbound_(channel_count * region_->header().endpoints) {
   const std::uint32_t slots = region_->header().endpoints;
   for (std::uint32_t index = 0; index < slots && slot_ == nullptr; ++index) {
     EndpointSlot& slot = region_->endpoint_slot(index);
@@ -72,23 +74,24 @@ ShmEndpoint::~ShmEndpoint() {
   for (const auto& out : outbound_) {
     if (out != nullptr) close(*out);
   }
+  // Who waits for room towards this endpoint learns that there is none to wait for.
+  std::vector<std::uint32_t> waiting;
   std::uint32_t opened = slot_->opened.exchange(closed_stack);
   while (opened != 0 && opened != closed_stack) {
     Ring& ring = region_->ring(opened - 1);
     const std::uint32_t next = ring.next;
+    waiting.push_back(ring.sender_wait_slot);
     if ((ring.closed.fetch_or(closed_by_receiver) & closed_by_sender) != 0) {
       region_->give_ring_back(opened - 1);
     }
     opened = next;
   }
-  std::vector<std::uint32_t> waiting;
   for (std::uint32_t i = 0; i < inbound_count_.load(); ++i) {
     RingReader* const reader = inbound_[i].load();
     if (reader == nullptr) continue;
     waiting.push_back(reader->ring().sender_wait_slot);
     close_inbound(*reader);
   }
-  // Who waits for room towards this endpoint learns that there is none to wait for.
   for (const std::uint32_t slot : waiting) ring_if_asleep(region_->wait_slot(slot), false);
   for (std::uint32_t index = 0; index < exposures_made_; ++index) {
     Exposure& exposure = region_->exposure(slot_of(address_), index);
@@ -123,7 +126,7 @@ std::size_t ShmEndpoint::largest_body(Channel) const {
 }
 
 ShmEndpoint::Outbound* ShmEndpoint::outbound(EndpointAddress to, Channel channel) {
-  const std::size_t index = slot_of(to) * 2 + channel_index(channel);
+  const std::size_t index = place_of(to, channel);
   check(index < outbound_.size(), "an address of this fabric");
   Outbound* const out = outbound_[index].get();
   if (out != nullptr && out->to == to) [[likely]] return out;
@@ -131,10 +134,8 @@ ShmEndpoint::Outbound* ShmEndpoint::outbound(EndpointAddress to, Channel channel
 }
 
 ShmEndpoint::Outbound* ShmEndpoint::open_ring(EndpointAddress to, Channel channel) {
-  check(channel == Channel::shm || channel == Channel::cma,
-        "ranks that share memory have the channels shm and cma");
   if (!is_open(to)) return nullptr;
-  std::unique_ptr<Outbound>& place = outbound_[slot_of(to) * 2 + channel_index(channel)];
+  std::unique_ptr<Outbound>& place = outbound_[place_of(to, channel)];
   if (place != nullptr) close(*place);  // to who was there before
   const std::uint32_t index = region_->take_ring();
   Ring& ring = region_->ring(index);
@@ -227,7 +228,7 @@ const Arrival* ShmEndpoint::poll_reads() {
   done_count_.store(static_cast<std::uint32_t>(done_reads_.size()), std::memory_order_relaxed);
   arrival_ = Arrival{};
   arrival_.kind = done.succeeded ? Arrival::Kind::read_done : Arrival::Kind::read_failed;
-  arrival_.channel = Channel::cma;
+  arrival_.channel = done.channel;
   arrival_.cookie = done.cookie;
   return &arrival_;
 }
@@ -310,8 +311,7 @@ bool ShmEndpoint::has_something() const {
 
 // --- Reading each other's memory -----------------------------------------------------------------
 
-MemoryKey ShmEndpoint::expose(Channel channel, std::span<const ConstSlice> memory) {
-  check(channel == Channel::cma, "only memory exposed by cma can be read");
+MemoryKey ShmEndpoint::expose(Channel, std::span<const ConstSlice> memory) {
   std::uint32_t index = 0;
   if (free_exposures_.empty()) {
     index = exposures_made_++;
@@ -353,8 +353,7 @@ void ShmEndpoint::withdraw(MemoryKey key) {
 
 void ShmEndpoint::read(EndpointAddress from, Channel channel, MemoryKey key, std::size_t offset,
                        std::span<const Slice> into, std::uint64_t cookie) {
-  check(channel == Channel::cma, "only cma reads");
-  done_reads_.push_back({read_exposed(from, key, offset, into), cookie});
+  done_reads_.push_back({read_exposed(from, key, offset, into), channel, cookie});
   done_count_.store(static_cast<std::uint32_t>(done_reads_.size()), std::memory_order_relaxed);
 }
 

@@ -31,6 +31,7 @@ class ShmEndpoint final : public Endpoint, private Watched {
   struct Outbound;
   struct DoneRead {
     bool succeeded;
+    Channel channel;
     std::uint64_t cookie;
   };
 

@@ -85,11 +85,8 @@ void ShmWaitSet::forget(const Watched& watched) {
   }
 }
 
-bool ShmWaitSet::has_something() const {
-  if (notified_.load(std::memory_order_acquire) !=
-      notifications_seen_.load(std::memory_order_relaxed)) {
-    return true;
-  }
+bool ShmWaitSet::has_something(std::uint32_t known) const {
+  if (notified_.load(std::memory_order_acquire) != known) return true;
   const std::uint32_t places = places_used_.load(std::memory_order_acquire);
   for (std::uint32_t i = 0; i < places; ++i) {
     const Watched* const watched = watched_[i].load();
@@ -111,15 +108,18 @@ Wake ShmWaitSet::ready() {
 Wake ShmWaitSet::wait(TimePoint deadline) {
   Parker* const parker = parker_of_this_thread();
   if (parker != nullptr && parker->ends_waits()) return Wake::cancelled;
-  if (const std::optional<Wake> wake = spin(parker, deadline)) return *wake;
-  return sleep(parker, deadline);
+  // Each wait has its own idea of what it knows: what ends one must end the others too.
+  const std::uint32_t known = notifications_seen_.load(std::memory_order_relaxed);
+  if (const std::optional<Wake> wake = spin(parker, deadline, known)) return *wake;
+  return sleep(parker, deadline, known);
 }
 
-std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline) {
+std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline,
+                                     std::uint32_t known) {
   const Looking looking(*this);
-  const auto look = [this] {
+  const auto look = [this, known] {
     for (int i = 0; i < looks_per_round; ++i) {
-      if (has_something()) return true;
+      if (has_something(known)) return true;
     }
     return false;
   };
@@ -139,7 +139,7 @@ std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline) {
   }
 }
 
-Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline) {
+Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline, std::uint32_t known) {
   struct Asleep {
     Asleep(ShmWaitSet& set, Parker* parker) : set_(set), parker_(parker) {
       set.region_->wait_slot(set.slot_).sleepers.fetch_add(1);
@@ -163,7 +163,7 @@ Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline) {
     const std::uint32_t seen = slot.word.load();  // before looking: a ring after it ends the sleep
     {
       const Looking looking(*this);
-      if (has_something()) {
+      if (has_something(known)) {
         adapt(since(start));
         return ready();
       }

@@ -35,10 +35,12 @@ class ShmWaitSet final : public WaitSet, private Sleep {
  private:
   struct Looking;
   void interrupt() override;
-  [[nodiscard]] bool has_something() const;
+  /// Or was told something since `known`.
+  [[nodiscard]] bool has_something(std::uint32_t known) const;
   [[nodiscard]] bool crowded() const;
-  [[nodiscard]] std::optional<Wake> spin(Parker* parker, TimePoint deadline);
-  [[nodiscard]] Wake sleep(Parker* parker, TimePoint deadline);
+  [[nodiscard]] std::optional<Wake> spin(Parker* parker, TimePoint deadline,
+                                         std::uint32_t known);
+  [[nodiscard]] Wake sleep(Parker* parker, TimePoint deadline, std::uint32_t known);
   void adapt(Duration slept);
   Wake ready();
 
@@ -51,7 +53,7 @@ class ShmWaitSet final : public WaitSet, private Sleep {
   std::atomic<std::uint32_t> places_used_{0};
   std::atomic<std::uint32_t> looking_{0};  ///< waits that look at what is watched
   std::atomic<std::uint32_t> notified_{0};
-  std::atomic<std::uint32_t> notifications_seen_{0};
+  std::atomic<std::uint32_t> notifications_seen_{0};  ///< when a wait last returned
   std::atomic<std::int64_t> spin_nanoseconds_;
 };
 

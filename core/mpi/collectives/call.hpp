@@ -35,6 +35,7 @@ struct CollectiveCall {
   /// Bytes that all ranks have to agree on; zero where they may differ (a rank's own part of the
   /// `v` ones).
   std::size_t size = 0;
+  Rank root = 0;
   ElementType type = ElementType::byte;
   Reduction op = Reduction::sum;
 };

@@ -114,8 +114,8 @@ tl::expected<Algorithm, std::string> parse_algorithm(Collective collective, std:
     if (to_name(entry.algorithm) == name) return entry.algorithm;
     known += fmt::format("{}{}", known.empty() ? "" : ", ", to_name(entry.algorithm));
   }
-  return tl::unexpected(fmt::format("'{}' is no algorithm of {}; write one of {}", name,
-                                    to_name(collective), known));
+  return tl::unexpected(
+      fmt::format("'{}' is no algorithm of {}; write one of {}", name, to_name(collective), known));
 }
 
 AlgorithmChoice choose_algorithm(Collective collective, Rank ranks, std::size_t bytes,

@@ -23,4 +23,16 @@ LocalityGroups::LocalityGroups(std::span<const std::uint32_t> group_of) {
     members_[next[group_[rank]]++] = static_cast<Rank>(rank);
 }
 
+std::shared_ptr<const LocalityGroups> JobLocality::among(
+    std::span<const std::uint32_t> members) const {
+  std::shared_ptr<const LocalityGroups> groups = world;
+  if (!members.empty()) {
+    std::vector<std::uint32_t> group;
+    group.reserve(members.size());
+    for (const std::uint32_t member : members) group.push_back(group_of[member]);
+    groups = std::make_shared<LocalityGroups>(group);
+  }
+  return groups->flat() ? nullptr : groups;
+}
+
 }  // namespace ferry::mpi

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -32,6 +33,20 @@ class LocalityGroups {
   std::vector<std::uint32_t> group_;
   std::vector<std::uint32_t> first_;  ///< index in `members_` by group, and the end
   std::vector<Rank> members_;
+};
+
+/// Where the ranks of a job are, for all of them. Never changes; another one follows it.
+struct JobLocality {
+  /// `group_of` by rank in the job: the same for those that are near each other.
+  explicit JobLocality(std::vector<std::uint32_t> groups)
+      : group_of(std::move(groups)), world(std::make_shared<LocalityGroups>(group_of)) {}
+  /// Of a communicator with these ranks of the job, in their order; empty: of all. Null if there is
+  /// nothing to gain by it.
+  [[nodiscard]] std::shared_ptr<const LocalityGroups> among(
+      std::span<const std::uint32_t> members) const;
+
+  std::vector<std::uint32_t> group_of;
+  std::shared_ptr<const LocalityGroups> world;
 };
 
 }  // namespace ferry::mpi

@@ -89,7 +89,7 @@ std::vector<Count> counts() {
          for (std::size_t distance = 1; distance < p; distance *= 2) messages += p - distance;
          return messages;
        },
-       ceil_lg},
+       floor_lg},
   };
 }
 
