@@ -130,7 +130,7 @@ std::string pairs_text(const JobView& view, const AlikePairs& alike) {
   const std::string example =
       fmt::format("{} and {}", view.rank_text(alike.from), view.rank_text(alike.to));
   std::string text =
-      fmt::format("\n{}: {}\n", to_words(alike.pairs),
+      fmt::format("\n{}: {}\n", to_words(alike.pairs, view.job.containers > 0),
                   alike.count == 0   ? example
                   : alike.count == 1 ? fmt::format("1 pair, {}", example)
                                      : fmt::format("{} pairs, such as {}", alike.count, example));

@@ -57,10 +57,11 @@ std::string to_words(const Choice& choice) {
   return "?";
 }
 
-std::string to_words(const PairClass& pairs) {
+std::string to_words(const PairClass& pairs, bool containers) {
   const std::string_view sockets = pairs.same_socket ? ", one socket" : ", two sockets";
   switch (pairs.nearness) {
-    case Nearness::same_container: return fmt::format("one container or VM{}", sockets);
+    case Nearness::same_container:
+      return fmt::format("one {}{}", containers ? "container" : "VM", sockets);
     case Nearness::same_vm: return fmt::format("two containers of one VM{}", sockets);
     case Nearness::same_host: return fmt::format("two VMs of one host{}", sockets);
     case Nearness::other_host: return "two hosts";

@@ -22,8 +22,8 @@ struct ExplainedRange {
 
 /// "a read by cma".
 [[nodiscard]] std::string to_words(const Choice& choice);
-/// "two VMs of one host, two sockets".
-[[nodiscard]] std::string to_words(const PairClass& pairs);
+/// "two VMs of one host, two sockets"; `containers`: their VMs have some.
+[[nodiscard]] std::string to_words(const PairClass& pairs, bool containers);
 
 /// What every call of the job's ranks costs: `call`, and with a migration thread `lock`.
 [[nodiscard]] Duration call_time(const JobSpec& job, const RuntimeCosts& costs);
