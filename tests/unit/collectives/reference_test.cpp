@@ -7,85 +7,28 @@
 #include <random>
 
 #include "core/mpi/collectives/choose.hpp"
+#include "tests/unit/collectives/meaning.hpp"
 #include "tests/unit/collectives/schedule_world.hpp"
 
 namespace ferry::mpi {
 namespace {
 
-constexpr std::size_t element = 4;  // int32, the element of all reductions here
-
-/// A collective of a whole communicator.
-struct Case {
-  Collective kind = Collective::none;
+struct Case : CollectiveCase {
   AlgorithmChoice choice;
-  Rank ranks = 1;
-  Rank root = 0;
-  std::size_t size = 0;  ///< as `CollectiveShape::size`
-  /// By rank (`v` ones, reduce_scatter), or by sender x ranks + receiver (alltoallv).
-  std::vector<std::size_t> sizes;
   const LocalityGroups* groups = nullptr;
 
   [[nodiscard]] std::string describe() const {
-    std::string text(to_name(kind));
-    text += " by " + std::string(to_name(choice.algorithm));
+    std::string text = CollectiveCase::describe() + " by " + std::string(to_name(choice.algorithm));
     if (choice.algorithm == Algorithm::two_level)
       text += " and " + std::string(to_name(choice.between));
-    return text + ", " + std::to_string(ranks) + " ranks, root " + std::to_string(root) + ", " +
-           std::to_string(size) + " bytes";
+    return text;
   }
 };
 
 std::size_t at(Rank rank) { return static_cast<std::size_t>(rank); }
 
-std::size_t sum_of(std::span<const std::size_t> sizes) {
-  return std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
-}
-
-ByteVector random_bytes(std::size_t size, std::mt19937_64& random) {
-  ByteVector bytes(size);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-  return bytes;
-}
-
-std::vector<std::size_t> row(const Case& test, Rank sender) {
-  const auto begin = test.sizes.begin() + sender * test.ranks;
-  return {begin, begin + test.ranks};
-}
-std::vector<std::size_t> column(const Case& test, Rank receiver) {
-  std::vector<std::size_t> sizes;
-  for (Rank sender = 0; sender < test.ranks; ++sender)
-    sizes.push_back(test.sizes[at(sender * test.ranks + receiver)]);
-  return sizes;
-}
-
-struct RegionSizes {
-  std::size_t input = 0;
-  std::size_t output = 0;
-};
-
-RegionSizes region_sizes(const Case& test, Rank rank) {
-  const bool is_root = rank == test.root;
-  const std::size_t all = test.size * at(test.ranks);
-  switch (test.kind) {
-    case Collective::bcast: return {0, test.size};
-    case Collective::reduce: return {test.size, is_root ? test.size : 0};
-    case Collective::allreduce:
-    case Collective::scan: return {test.size, test.size};
-    case Collective::gather: return {test.size, is_root ? all : 0};
-    case Collective::gatherv: return {test.sizes[at(rank)], is_root ? sum_of(test.sizes) : 0};
-    case Collective::scatter: return {is_root ? all : 0, test.size};
-    case Collective::scatterv: return {is_root ? sum_of(test.sizes) : 0, test.sizes[at(rank)]};
-    case Collective::allgather: return {test.size, all};
-    case Collective::allgatherv: return {test.sizes[at(rank)], sum_of(test.sizes)};
-    case Collective::alltoall: return {all, all};
-    case Collective::alltoallv: return {sum_of(row(test, rank)), sum_of(column(test, rank))};
-    case Collective::reduce_scatter: return {sum_of(test.sizes), test.sizes[at(rank)]};
-    default: return {};
-  }
-}
-
 Schedule schedule_of(const Case& test, Rank rank) {
-  CollectiveShape shape{test.kind, rank, test.ranks, test.root, test.size, element, {}, {}};
+  CollectiveShape shape{test.kind, rank, test.ranks, test.root, test.size, sum_element, {}, {}};
   std::vector<std::size_t> sizes = test.sizes;
   std::vector<std::size_t> receive_sizes;
   const bool rooted = test.kind == Collective::gatherv || test.kind == Collective::scatterv;
@@ -102,70 +45,6 @@ Schedule schedule_of(const Case& test, Rank rank) {
   Schedule schedule;
   build_schedule(test.choice, shape, test.groups, schedule);
   return schedule;
-}
-
-void add(const ByteVector& from, ByteVector& into) {
-  for (std::size_t i = 0; i + element <= into.size(); i += element) {
-    std::uint32_t a = 0;
-    std::uint32_t b = 0;
-    std::memcpy(&a, &from[i], element);
-    std::memcpy(&b, &into[i], element);
-    b += a;
-    std::memcpy(&into[i], &b, element);
-  }
-}
-
-ByteVector concatenate(const std::vector<RankMemory>& memory) {
-  ByteVector all;
-  for (const RankMemory& rank : memory) all.insert(all.end(), rank.input.begin(), rank.input.end());
-  return all;
-}
-
-ByteVector sum_up_to(const std::vector<RankMemory>& memory, std::size_t count) {
-  ByteVector sum(memory[0].input.size());
-  for (std::size_t i = 0; i < count; ++i) add(memory[i].input, sum);
-  return sum;
-}
-
-ByteVector cut(const ByteVector& bytes, std::size_t begin, std::size_t size) {
-  return {bytes.begin() + static_cast<std::ptrdiff_t>(begin),
-          bytes.begin() + static_cast<std::ptrdiff_t>(begin + size)};
-}
-
-ByteVector expected_alltoall(const Case& test, const std::vector<RankMemory>& before, Rank rank) {
-  ByteVector result;
-  for (Rank sender = 0; sender < test.ranks; ++sender) {
-    const auto sizes = test.kind == Collective::alltoall
-                           ? std::vector<std::size_t>(at(test.ranks), test.size)
-                           : row(test, sender);
-    const std::size_t begin = sum_of(std::span(sizes).first(at(rank)));
-    const ByteVector block = cut(before[at(sender)].input, begin, sizes[at(rank)]);
-    result.insert(result.end(), block.begin(), block.end());
-  }
-  return result;
-}
-
-/// What `rank` has in the end; of others than the root nothing where the root alone has anything.
-ByteVector expected(const Case& test, const std::vector<RankMemory>& before, Rank rank) {
-  const std::size_t size = region_sizes(test, rank).output;
-  const auto begin_of = [&] { return sum_of(std::span(test.sizes).first(at(rank))); };
-  switch (test.kind) {
-    case Collective::bcast: return before[at(test.root)].output;
-    case Collective::reduce:
-      return rank == test.root ? sum_up_to(before, before.size()) : ByteVector();
-    case Collective::allreduce: return sum_up_to(before, before.size());
-    case Collective::scan: return sum_up_to(before, at(rank) + 1);
-    case Collective::gather:
-    case Collective::gatherv: return rank == test.root ? concatenate(before) : ByteVector();
-    case Collective::allgather:
-    case Collective::allgatherv: return concatenate(before);
-    case Collective::scatter: return cut(before[at(test.root)].input, at(rank) * size, size);
-    case Collective::scatterv: return cut(before[at(test.root)].input, begin_of(), size);
-    case Collective::reduce_scatter: return cut(sum_up_to(before, before.size()), begin_of(), size);
-    case Collective::alltoall:
-    case Collective::alltoallv: return expected_alltoall(test, before, rank);
-    default: return {};
-  }
 }
 
 /// A barrier holds if each rank hears, through whatever ranks, of every other: as a reduction of
@@ -216,42 +95,23 @@ void run_case(const Case& test, std::uint64_t seeds) {
   }
   if (test.kind == Collective::barrier) expect_all_hear_of_all(schedules, test.describe());
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
-    std::mt19937_64 random(seed);
-    std::vector<RankMemory> memory(at(test.ranks));
-    for (Rank rank = 0; rank < test.ranks; ++rank) {
-      const RegionSizes sizes = region_sizes(test, rank);
-      memory[at(rank)] = {random_bytes(sizes.input, random), random_bytes(sizes.output, random)};
-    }
+    std::vector<RankMemory> memory = random_memory(test, seed);
     const std::vector<RankMemory> before = memory;
     constexpr int eager_percents[] = {50, 0, 100};
     const WorldOptions options{seed, eager_percents[seed % 3], ElementType::int32, Reduction::sum};
     ASSERT_EQ(run_schedules(schedules, memory, options), "") << test.describe();
     for (Rank rank = 0; rank < test.ranks; ++rank) {
-      ASSERT_EQ(memory[at(rank)].output, expected(test, before, rank))
+      ASSERT_EQ(memory[at(rank)].output, expected_output(test, before, rank))
           << test.describe() << ", rank " << rank << ", seed " << seed;
       ASSERT_EQ(memory[at(rank)].input, before[at(rank)].input) << test.describe();
     }
   }
 }
 
-bool reduces(Collective kind) {
-  return kind == Collective::reduce || kind == Collective::allreduce || kind == Collective::scan ||
-         kind == Collective::reduce_scatter;
-}
-bool has_root(Collective kind) {
-  return kind == Collective::bcast || kind == Collective::reduce || kind == Collective::gather ||
-         kind == Collective::gatherv || kind == Collective::scatter || kind == Collective::scatterv;
-}
-bool by_sizes(Collective kind) {
-  return kind == Collective::gatherv || kind == Collective::scatterv ||
-         kind == Collective::allgatherv || kind == Collective::alltoallv ||
-         kind == Collective::reduce_scatter;
-}
-
 /// Nothing, one element, fewer than ranks, not divisible by them, divisible.
 std::vector<std::size_t> interesting_sizes(Collective kind, Rank ranks) {
   if (kind == Collective::barrier || by_sizes(kind)) return {0};
-  const std::size_t unit = reduces(kind) ? element : 1;
+  const std::size_t unit = reduces(kind) ? sum_element : 1;
   return {0, unit, unit * (at(ranks) / 2 + 1), unit * (3 * at(ranks) + 2), unit * 4 * at(ranks)};
 }
 
@@ -277,13 +137,8 @@ void run_sizes(Case test, std::uint64_t seeds) {
 /// Unequal sizes with zeros, nothing at all, all the same.
 void run_uneven(Case test, std::uint64_t seeds) {
   std::mt19937_64 random(at(test.ranks));
-  const bool pairs = test.kind == Collective::alltoallv;
-  const std::size_t unit = reduces(test.kind) ? element : 1;
-  const std::size_t count = at(test.ranks) * (pairs ? at(test.ranks) : 1);
   for (const std::size_t largest : {0, 1, 2, 9}) {
-    test.sizes.clear();
-    for (std::size_t i = 0; i < count; ++i)
-      test.sizes.push_back(largest == 2 ? 2 * unit : unit * (random() % (largest + 1)));
+    test.sizes = uneven_sizes(test, largest, random);
     for (const Rank root : interesting_roots(test.kind, test.ranks)) {
       test.root = root;
       run_case(test, seeds);

@@ -8,16 +8,9 @@
 #include <vector>
 
 #include "core/mpi/collectives/algorithms.hpp"
+#include "tests/unit/collectives/meaning.hpp"
 
 namespace ferry::mpi {
-
-using ByteVector = std::vector<std::byte>;
-
-/// One rank's memory; scratch is the world's.
-struct RankMemory {
-  ByteVector input;
-  ByteVector output;
-};
 
 struct WorldOptions {
   std::uint64_t seed = 1;
