@@ -201,7 +201,7 @@ void check_ended_well(const std::vector<shm::RankFailure>& failures) {
 }
 
 char* buffer(int fill) {
-  void* const memory = std::aligned_alloc(4096, largest);
+  void* const memory = std::aligned_alloc(4096, largest);  // as its peer does
   std::memset(memory, fill, largest);
   return static_cast<char*>(memory);
 }
@@ -256,7 +256,7 @@ MakeSide with_engine(const Route& route) {
     const UniformChooser chooser(route);
     LoudWatch watch;
     mpi::ProcessOptions options;
-    options.check_bodies = false;  // Open MPI does not check them either
+    options.check_packets = false;  // Open MPI does not check them either
     options.credits = 16'384;
     mpi::Process process({executor, processor, wait_set, endpoint, directory, chooser, watch},
                          RankId{rank}, 2, options);
