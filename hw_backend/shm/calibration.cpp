@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "core/channel/costs.hpp"
@@ -53,22 +54,37 @@ class Player {
         });
   }
 
+  /// With all that a message costs which is read: exposing, announcing, reading, saying so.
   double read_time(std::size_t size) {
     const ConstSlice from{out_.data(), size};
     const Slice into{in_.data(), size};
     PacketHeader header;
-    header.key = end_->expose(Channel::cma, {&from, 1}).value;
+    header.kind = announcement;
+    const auto withdraw = [&] { end_->withdraw({std::exchange(header.key, 0)}); };
     const double time = time_of_ping_pong(
-        size, [&] { post(header, 0); },
+        size,
         [&] {
-          end_->read(peer_, Channel::cma, {next().header.key}, 0, {&into, 1}, 0);
+          header.key = end_->expose(Channel::cma, {&from, 1}).value;
+          post(header, 0);
+        },
+        [&] {
+          const Arrival* got = &next();
+          if (got->header.kind == done) {
+            withdraw();
+            got = &next();
+          }
+          end_->read(peer_, Channel::cma, {got->header.key}, 0, {&into, 1}, 0);
           if (next().kind != Arrival::Kind::read_done) {
             throw WorldError("a rank cannot read the other one's memory, though it was allowed to");
           }
+          PacketHeader ended;
+          ended.kind = done;
+          post(ended, 0);
         });
-    post({}, 0);  // the other one may still read
-    static_cast<void>(next());
-    end_->withdraw({header.key});
+    if (header.key != 0) {
+      static_cast<void>(next());
+      withdraw();
+    }
     return time;
   }
 
@@ -94,6 +110,8 @@ class Player {
 
  private:
   using Seconds = std::chrono::duration<double>;
+  static constexpr std::uint8_t announcement = 1;
+  static constexpr std::uint8_t done = 2;
 
   double time_of_ping_pong(std::size_t size, const std::function<void()>& send,
                            const std::function<void()>& receive) {

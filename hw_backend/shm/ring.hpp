@@ -44,7 +44,7 @@ static_assert(Mark::head == 40 && Mark::spare == 2 * Mark::word);
 /// Shape of one packet.
 struct PacketShape {
   PacketShape(std::uint64_t flags, std::size_t size) : carried(flags & Mark::phantom ? 0 : size) {
-    const auto words = static_cast<std::size_t>(__builtin_popcountll(flags & Mark::words));
+    const std::size_t words = (flags & 1U) + (flags >> 1U & 1U) + (flags >> 2U & 1U);
     const std::size_t in_cell = std::min(words * Mark::word, Mark::spare);
     body_in_cell = carried <= Mark::spare - in_cell;
     body_at = Mark::head + in_cell;
