@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controller/cli/text_table.hpp"
+#include "core/channel/costs.hpp"
 #include "core/channel/explanation.hpp"
 #include "core/record/csv.hpp"
 #include "core/scenario/describe_values.hpp"
@@ -44,6 +45,9 @@ struct JobView {
   [[nodiscard]] Duration time(const Choice& choice, const PairClass& pairs, Bytes size) const {
     return predicted_time(choice, pairs, explained.table->profiles(), call, size);
   }
+  [[nodiscard]] const TransportProfile& profile(Channel channel, const PairClass& pairs) const {
+    return *explained.table->profiles().find(channel, pairs.same_socket);
+  }
   [[nodiscard]] const std::string& vm_name(RankId rank) const {
     return instance.vms[job.vms[rank.index / job.ranks_per_vm].index].name;
   }
@@ -66,12 +70,26 @@ bool is(const Choice& a, const Choice& b) {
   return a.protocol == b.protocol && a.channel == b.channel && a.data == b.data;
 }
 
+/// Those of candidates.
+std::vector<Channel> used_channels(const Decision& decision) {
+  std::vector<Channel> channels;
+  for (const Channel channel : all_channels) {
+    if (std::ranges::any_of(decision.candidates, [&](const Candidate& candidate) {
+          return candidate.choice.data == channel;
+        })) {
+      channels.push_back(channel);
+    }
+  }
+  return channels;
+}
+
 std::string indented(const std::string& text) {
   std::string result;
   std::size_t begin = 0;
   while (begin < text.size()) {
     const std::size_t end = text.find('\n', begin);
-    result += "  " + text.substr(begin, end - begin) + '\n';
+    if (end > begin) result += "  " + text.substr(begin, end - begin);
+    result += '\n';
     begin = end + 1;
   }
   return result;
@@ -136,8 +154,13 @@ std::string pairs_text(const JobView& view, const AlikePairs& alike) {
                                      : fmt::format("{} pairs, such as {}", alike.count, example));
   if (!decision.route.reaches())
     return text + "  Nothing joins them.\n" + indented(refusals_table(decision));
-  return text + indented(ranges_table(decision)) + "\n" + indented(times_table(view, decision)) +
-         "\n" + indented(refusals_table(decision));
+  std::string opening;
+  for (const Channel channel : used_channels(decision)) {
+    opening += fmt::format("{}{} {}", opening.empty() ? "Opening takes: " : ", ", to_name(channel),
+                           to_text(view.profile(channel, alike.pairs).connect));
+  }
+  return text + indented(ranges_table(decision)) + "\n" +
+         indented(times_table(view, decision) + opening + "\n\n" + refusals_table(decision));
 }
 
 std::string job_text(const JobView& view) {
@@ -185,8 +208,16 @@ nlohmann::ordered_json pairs_json(const JobView& view, const AlikePairs& alike) 
       if (!carries(candidate, size)) continue;
       item["seconds_by_bytes"][fmt::to_string(size.count())] =
           view.time(candidate.choice, alike.pairs, size).to_seconds();
+      const TransportProfile& data = view.profile(candidate.choice.data, alike.pairs);
+      item["wire_seconds_by_bytes"][fmt::to_string(size.count())] =
+          wire_time(candidate.choice, data, size).to_seconds();
     }
     json["times"].push_back(std::move(item));
+  }
+  json["connect_seconds"] = Json::object();
+  for (const Channel channel : used_channels(decision)) {
+    json["connect_seconds"][std::string(to_name(channel))] =
+        view.profile(channel, alike.pairs).connect.to_seconds();
   }
   json["not_used"] = Json::object();
   for (const Channel channel : all_channels) {
@@ -340,13 +371,16 @@ std::string explained_json(const Scenario& scenario, const Instance& instance,
   Json list = Json::array();
   for (const ExplainedJob& explained : jobs) {
     const JobView view{scenario, instance, explained};
-    Json json = {{"job", view.job.name},
-                 {"ranks", view.job.vms.size() * view.job.ranks_per_vm},
-                 {"mode", word(view.job.channels.mode)},
-                 {"device", word(view.job.channels.device)},
-                 {"eager_threshold", threshold_text(view.job.channels)},
-                 {"call_seconds", view.call.to_seconds()},
-                 {"classes", Json::array()}};
+    Json json = {
+        {"job", view.job.name},
+        {"ranks", view.job.vms.size() * view.job.ranks_per_vm},
+        {"mode", word(view.job.channels.mode)},
+        {"device", word(view.job.channels.device)},
+        {"eager_threshold", threshold_text(view.job.channels)},
+        {"call_seconds", view.call.to_seconds()},
+        {"poll_seconds", scenario.platform.mpi.runtime.poll.to_seconds()},
+        {"reduce_bytes_per_second", scenario.platform.mpi.runtime.reduce.to_bytes_per_second()},
+        {"classes", Json::array()}};
     for (const AlikePairs& alike : explained.pairs) {
       json["classes"].push_back(pairs_json(view, alike));
     }

@@ -72,6 +72,17 @@ Duration fragments_time(const TransportProfile& profile, Bytes size, Bytes fragm
   return longest;
 }
 
+Duration wire_time(const Choice& choice, const TransportProfile& data, Bytes size) {
+  const auto of_packet = [&](Bytes body) {
+    const TransportSegment& segment = data.segment_for(body);
+    return std::max(segment.gap, body / segment.bandwidth);
+  };
+  if (choice.protocol != Protocol::rendezvous_fragments || size == Bytes()) return of_packet(size);
+  const std::uint64_t whole = (size.count() - 1) / choice.fragment;
+  return times(of_packet(Bytes(choice.fragment)), whole) +
+         of_packet(Bytes(size.count() - whole * choice.fragment));
+}
+
 Duration message_time(const Choice& choice, const TransportProfile& control,
                       const TransportProfile& data, Bytes size) {
   const Duration signal = packet_time(control, Bytes());

@@ -27,6 +27,10 @@ namespace ferry {
 /// size/bandwidth after its beginning), the receiver (o + size/copy).
 [[nodiscard]] Duration fragments_time(const TransportProfile& profile, Bytes size, Bytes fragment);
 
+/// How long the message keeps the sender's wire from others: max(g, size/bandwidth) of each packet,
+/// or of the read.
+[[nodiscard]] Duration wire_time(const Choice& choice, const TransportProfile& data, Bytes size);
+
 /// From the call of the sender to the end of the receiver's, without what the calls
 /// themselves cost (`RuntimeCosts`).
 ///   eager: packet_time(size)

@@ -56,6 +56,16 @@ TEST(Costs, a_rendezvous_by_fragments_asks_is_answered_and_may_have_to_say_that_
   EXPECT_EQ(message_time(choice, control, data, Bytes(10'000)), ns(2 * 200 + 50) + fragments);
 }
 
+TEST(Costs, the_wire_is_taken_for_the_gap_or_the_bytes_of_each_packet) {
+  TransportProfile profile = profile_of(ns(700), ns(150), gigabytes(1));
+  profile.segments[0].gap = ns(500);
+  Choice choice{Protocol::rendezvous_fragments, Channel::shm, Channel::shm, 1000};
+  EXPECT_EQ(wire_time(choice, profile, Bytes(2100)), ns(1000 + 1000 + 500));
+  choice.protocol = Protocol::eager;
+  EXPECT_EQ(wire_time(choice, profile, Bytes(2100)), ns(2100));
+  EXPECT_EQ(wire_time(choice, profile, Bytes(0)), ns(500));
+}
+
 /// Packet by packet, as the world does it.
 Duration played(const TransportProfile& profile, std::uint64_t size, std::uint64_t fragment) {
   Duration sender;
