@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "controller/plan.hpp"
-#include "core/migration/job_runtime.hpp"
+#include "core/ports/job_runtime.hpp"
 #include "core/migration/journal_history.hpp"
 #include "core/ports/journal.hpp"
 #include "core/ports/world.hpp"

@@ -32,7 +32,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/migration/job_runtime.hpp"
+#include "core/ports/job_runtime.hpp"
 #include "core/migration/wave_move.hpp"
 #include "core/ports/hypervisor.hpp"
 #include "core/scenario/instance.hpp"
