@@ -82,11 +82,11 @@ void Board::help(Member& member) {
   member.suspension->spawn_helper();
 }
 
-void Board::count_up(Epoch& epoch, std::size_t Epoch::* count) {
+void Board::count_up(Epoch& epoch, std::size_t Epoch::*count) {
   if (++(epoch.*count) == members_.size()) changed_->notify_all();
 }
 
-Result<> Board::await(Epoch& epoch, std::size_t Epoch::* count, TimePoint deadline) {
+Result<> Board::await(Epoch& epoch, std::size_t Epoch::*count, TimePoint deadline) {
   while (epoch.*count != members_.size()) {
     switch (changed_->wait_until(*mutex_, deadline)) {
       case Wake::ready: break;
@@ -295,7 +295,7 @@ void Board::took_note_of_end(RankId rank, std::uint64_t number) {
   Epoch* epoch = find(number);
   if (epoch == nullptr) return;
   Epoch::Part& part = epoch->parts[rank.index];
-  if (part.blocked) part.record.blocked_to = clock_.now();
+  if (part.blocked && members_[rank.index].stopped) part.record.blocked_to = clock_.now();
   if (part.noted_end) return;
   part.noted_end = true;
   count_up(*epoch, &Epoch::ending_parts);
@@ -303,6 +303,8 @@ void Board::took_note_of_end(RankId rank, std::uint64_t number) {
 
 void Board::stopped(RankId rank, const std::vector<std::uint64_t>& numbers) {
   const Lock lock(*mutex_);
+  Member& member = members_[rank.index];
+  if (member.left) return;
   for (const std::uint64_t number : numbers) {
     Epoch* epoch = find(number);
     if (epoch == nullptr) continue;
@@ -311,7 +313,6 @@ void Board::stopped(RankId rank, const std::vector<std::uint64_t>& numbers) {
     part.blocked = true;
     part.record.blocked_from = part.record.blocked_to = clock_.now();
   }
-  Member& member = members_[rank.index];
   if (!member.stopped && activity_ != nullptr && options_.vms[rank.index]) {
     activity_->rank_stopped(*options_.vms[rank.index]);
   }
@@ -323,6 +324,10 @@ void Board::went_on(RankId rank) {
   Member& member = members_[rank.index];
   if (member.left || !member.stopped) return;
   member.stopped = false;
+  for (auto& [number, epoch] : epochs_) {
+    Epoch::Part& part = epoch->parts[rank.index];
+    if (part.blocked) part.record.blocked_to = clock_.now();
+  }
   if (activity_ != nullptr && options_.vms[rank.index]) {
     activity_->rank_went_on(*options_.vms[rank.index]);
   }

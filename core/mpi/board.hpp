@@ -90,8 +90,8 @@ class Board {
 
   void noticed(RankId rank, std::uint64_t epoch, bool concerned);
   void drained(RankId rank, std::uint64_t epoch, bool is);
-  /// Runs `close`, which does not block and returns how many connections it closed, unless the epoch
-  /// is being reactivated.
+  /// Runs `close`, which does not block and returns how many connections it closed, unless the
+  /// epoch is being reactivated.
   void close(RankId rank, std::uint64_t epoch, const std::function<std::size_t()>& close);
   void took_note_of_end(RankId rank, std::uint64_t epoch);
   /// The rank cannot go on because of these epochs.
@@ -108,8 +108,8 @@ class Board {
   void post(Post post);
   void wake_ranks();
   void help(Member& member);
-  Result<> await(Epoch& epoch, std::size_t Epoch::* count, TimePoint deadline);
-  void count_up(Epoch& epoch, std::size_t Epoch::* count);
+  Result<> await(Epoch& epoch, std::size_t Epoch::*count, TimePoint deadline);
+  void count_up(Epoch& epoch, std::size_t Epoch::*count);
 
   const Clock& clock_;
   BoardOptions options_;

@@ -37,6 +37,9 @@ struct Operation {
   Channel data = Channel::shm;  ///< of rendezvous
   bool exposed = false;         ///< `key` is known to the endpoint
   bool checked_whole = false;   ///< `checksum` is of all bytes
+  bool withdrawn = false;       ///< send: announced memory that cannot be read now
+  bool renewed = false;         ///< receive: was announced anew while the read went on
+  bool reads = false;           ///< receive: reads, else clears
   std::uint8_t collective = 0;  ///< `Collective` that it is a step of
   std::uint32_t index = 0;
   std::uint32_t generation = 1;
@@ -55,8 +58,9 @@ struct Operation {
   Links<Operation> stream_links;
 
   // Rendezvous.
-  std::uint64_t remote = 0;  ///< the other side's request
-  std::uint64_t key = 0;     ///< memory
+  std::uint64_t remote = 0;    ///< the other side's request
+  std::uint64_t key = 0;       ///< memory
+  std::uint64_t read_key = 0;  ///< that is being read
   std::uint64_t checksum = 0;
   std::size_t wanted = 0;  ///< bytes that will travel
   std::size_t moved = 0;   ///< of these
@@ -73,6 +77,7 @@ struct Operation {
     kind = Kind::send;
     state = State::queued;
     synchronous = holds_request = exposed = checked_whole = false;
+    withdrawn = renewed = reads = false;
     data = Channel::shm;
     collective = 0;
     source = any_rank;

@@ -20,8 +20,8 @@ namespace ferry::mpi {
 ///   open -> draining -> held (our flush has left) -> closed -> open
 ///
 /// and is drained when it is held, the flush of the same hold has come from the other side, and so
-/// have all fragments that were sent before it. A flush leaves when no answer waits, no stream is in
-/// its middle, and no read of the other's memory is under way: so who has it withdraws what the
+/// have all fragments that were sent before it. A flush leaves when no answer waits, no stream is
+/// in its middle, and no read of the other's memory is under way: so who has it withdraws what the
 /// other could have read. A rank that was never spoken with has nothing to flush.
 class Suspension {
  public:
@@ -58,36 +58,41 @@ class Suspension {
   void spawn_helper();
 
  private:
+  /// A post and its place on the board, from 1.
+  struct Numbered {
+    std::uint64_t number = 0;
+    Post post;
+  };
   /// An epoch that this rank knows of and that is not over.
   struct Active {
-    std::uint64_t epoch = 0;
-    std::size_t post = 0;  ///< its request
-    std::shared_ptr<const std::vector<VmId>> moving;
+    Post request;
     bool concerned = false;
     bool drained = false;
-    bool closed = false;
   };
 
   [[nodiscard]] bool leaves_vm(const Peer& peer) const;
-  [[nodiscard]] bool holds(const Active& active, const Peer& peer) const;
-  [[nodiscard]] bool moves(const Active& active, RankId rank) const;
+  [[nodiscard]] bool moves(const Post& post, RankId rank) const;
+  [[nodiscard]] bool holds(const Post& post, const Peer& peer) const;
+  void apply(const Numbered& numbered, Peer& peer) const;
   void take_note();
-  void begin(const Post& post, std::size_t number);
-  void close(Active& active);
-  void end(std::uint64_t epoch);
+  void begin(const Post& request);
+  void close(const Post& post);
+  void end(const Post& post);
   void settle();
+  void concern(Active& active);
 
   void begin_drain(Peer& peer);
   void try_flush(Peer& peer);
   [[nodiscard]] static bool is_drained(const Peer& peer);
-  void withdraw(Peer& peer);
+  void withdraw(const Peer& peer);
   void reopen(Peer& peer);
-  void renew_all();
+  void resume();
   std::size_t disconnect(Peer& peer);
   void connect(const Peer& peer);
   void report();
   [[nodiscard]] bool waits_for_held() const;
   void help();
+  std::size_t help_once();
 
   Engine& engine_;
   Board& board_;
@@ -95,10 +100,11 @@ class Suspension {
   std::size_t seen_ = 0;   ///< posts of the board
   bool restless_ = false;  ///< a connection is not drained
   std::vector<Active> actives_;
-  std::vector<Active> history_;  ///< since none was active: for ranks that are met meanwhile
-  std::size_t concerned_ = 0;    ///< active epochs that concern this rank
-  std::vector<Peer*> held_;      ///< whose hold is on
-  bool renewing_ = false;        ///< connections were opened, and their transfers go on
+  std::vector<Numbered> history_;  ///< since none was active: for ranks that are met meanwhile
+  std::size_t concerned_ = 0;      ///< active epochs that concern this rank
+  std::vector<Peer*> held_;        ///< whose hold is on
+  bool reopened_ = false;          ///< connections, whose transfers have to go on
+  bool waiting_ = false;           ///< the program is, in a call
   bool stopped_ = false;
   std::atomic<bool> ending_ = false;
   std::unique_ptr<Task> helper_;
