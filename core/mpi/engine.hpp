@@ -104,6 +104,17 @@ class Engine {
   [[nodiscard]] std::size_t unexpected_count() const;
   /// What a test may look at: nothing of the engine is left of messages that have ended.
   [[nodiscard]] std::size_t open_requests() const { return requests_.in_use(); }
+  /// Of each rank that this one has talked to.
+  struct Balance {
+    RankId rank;
+    Peer::Connection connection;
+    std::uint32_t used_credits;
+    std::uint32_t consumed_credits;
+    std::uint64_t fragments_sent;
+    std::uint64_t fragments_taken;
+    bool idle;  ///< nothing waits to leave, to be put in order, or to be read
+  };
+  [[nodiscard]] std::vector<Balance> balances() const;
 
  private:
   friend class Suspension;

@@ -31,10 +31,10 @@ MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, 
   RankActivity* const activity = this;
   for (const JobSpec& job : instance.jobs) {
     for (const VmId vm : job.vms) ranks_[vm.index] += job.ranks_per_vm;
-    boards_.push_back(
-        job.strategy == Strategy::none
-            ? nullptr
-            : std::make_unique<Board>(world.executor, world.clock, options_of(job, costs), activity));
+    boards_.push_back(job.strategy == Strategy::none
+                          ? nullptr
+                          : std::make_unique<Board>(world.executor, world.clock,
+                                                    options_of(job, costs), activity));
   }
 }
 
