@@ -103,9 +103,8 @@ void Engine::take_renewed(Peer& peer, const PacketHeader& header) {
     receive.data = data_channel_of(header);
     return start_read(peer, receive);
   }
-  for (const std::unique_ptr<Matching>& queues : matching_) {
-    if (queues == nullptr) continue;
-    for (Unexpected* message = queues->first_unexpected(); message != nullptr;
+  for_each_matching([&](const Matching& queues) {
+    for (Unexpected* message = queues.first_unexpected(); message != nullptr;
          message = Matching::next_unexpected(*message)) {
       if (message->source != header.source ||
           static_cast<PacketKind>(message->header.kind) != PacketKind::announce ||
@@ -116,9 +115,8 @@ void Engine::take_renewed(Peer& peer, const PacketHeader& header) {
       message->header.key = header.key;
       message->header.flags = header.flags;
       message->header.checksum = whole ^ checksum_of(message->header, rank_);
-      return;
     }
-  }
+  });
 }
 
 // --- The sender. ---
