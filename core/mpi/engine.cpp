@@ -27,14 +27,19 @@ Engine::Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
 }
 
 Engine::~Engine() {
+<<<<<<< HEAD
   suspension_.reset();
   for (const std::unique_ptr<Matching>& queues : matching_) {
     if (queues == nullptr) continue;
     for (Unexpected* message = queues->first_unexpected(); message != nullptr;
+=======
+  for_each_matching([this](const Matching& queues) {
+    for (Unexpected* message = queues.first_unexpected(); message != nullptr;
+>>>>>>> mpi
          message = Matching::next_unexpected(*message)) {
       if (message->body != nullptr) blocks_.give_back(message->body, message->header.size);
     }
-  }
+  });
   for (Peer* peer : peers_.in_order()) {
     while (Early* early = peer->early.pop_front()) {
       if (early->body != nullptr) blocks_.give_back(early->body, early->body_size);
@@ -63,7 +68,7 @@ std::uint32_t Engine::next_context() const {
   return 2 * static_cast<std::uint32_t>(communicators_.size());
 }
 
-Matching& Engine::matching(std::uint32_t context) {
+Matching& Engine::matching_of_part(std::uint32_t context) {
   if (context >= matching_.size()) matching_.resize(context + 1);
   std::unique_ptr<Matching>& queues = matching_[context];
   if (queues == nullptr) queues = std::make_unique<Matching>();

@@ -2,6 +2,7 @@
 // in calls of its tasks: a call does what it can, and who blocks lets arrivals in.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -242,7 +243,18 @@ class Engine {
   void check_waiting(const Communicator::State& in, const CollectiveMark& ours);
   void fail_step(const Operation& step, const PacketHeader& header);
 
-  Matching& matching(std::uint32_t context);
+  Matching& matching(std::uint32_t context) {
+    return context < of_world_.size() ? of_world_[context] : matching_of_part(context);
+  }
+  Matching& matching_of_part(std::uint32_t context);
+  /// Of every context.
+  template <class Visit>
+  void for_each_matching(Visit&& visit) const {
+    for (const Matching& queues : of_world_) visit(queues);
+    for (const std::unique_ptr<Matching>& queues : matching_) {
+      if (queues != nullptr) visit(*queues);
+    }
+  }
   void fail(const std::string& why);
 
   ProcessPorts ports_;
@@ -254,7 +266,8 @@ class Engine {
   PeerTable peers_;
   List<Peer, &Peer::backlog_links> backlog_;
   Requests requests_;
-  std::vector<std::unique_ptr<Matching>> matching_;                  ///< by context
+  std::array<Matching, 2> of_world_;
+  std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
   std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
   Pool<Unexpected> unexpected_;
   Pool<Answer> answers_;

@@ -2,7 +2,12 @@
 
 #include <fmt/format.h>
 
+<<<<<<< HEAD
 #include "core/mpi/board.hpp"
+=======
+#include <algorithm>
+
+>>>>>>> mpi
 #include "core/mpi/engine.hpp"
 #include "core/units/check.hpp"
 
@@ -53,10 +58,12 @@ Job::Job(const JobPorts& ports, const ChannelChooser& chooser, JobOptions option
     member->process = std::make_unique<Process>(given, RankId{i}, count, options_.process);
     ranks_.push_back(std::move(member));
   }
+  ports_.executor.listen_for_standstill(*this);
 }
 
 Job::~Job() {
   for (const std::unique_ptr<Member>& member : ranks_) member->task.reset();
+  ports_.executor.stop_listening(*this);
   delete aborted_.load();
 }
 
@@ -103,6 +110,20 @@ std::string Job::describe_waits() const {
   std::string text;
   for (const std::unique_ptr<Member>& member : ranks_) text += member->process->describe_waits();
   return text;
+}
+
+void Job::stands_still() {
+  constexpr std::size_t most_lines = 20;
+  std::string text = describe_waits();
+  if (text.empty()) return;  // others wait
+  std::size_t end = 0;
+  for (std::size_t line = 0; line < most_lines && end < text.size(); ++line) {
+    end = text.find('\n', end) + 1;
+  }
+  const auto left = std::count(text.begin() + static_cast<std::ptrdiff_t>(end), text.end(), '\n');
+  text.resize(end - 1);
+  if (left != 0) text += fmt::format("\nand {} lines more", left);
+  abort(fmt::format("the ranks of {} wait for each other:\n{}", options_.name, text));
 }
 
 EndpointAddress Job::address_of(RankId rank) const {

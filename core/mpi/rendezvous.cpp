@@ -127,9 +127,8 @@ void Engine::take_renewed(Peer& peer, const PacketHeader& header) {
     if (!reads) take_up_renewal(peer, receive);
     return;
   }
-  for (const std::unique_ptr<Matching>& queues : matching_) {
-    if (queues == nullptr) continue;
-    for (Unexpected* message = queues->first_unexpected(); message != nullptr;
+  for_each_matching([&](const Matching& queues) {
+    for (Unexpected* message = queues.first_unexpected(); message != nullptr;
          message = Matching::next_unexpected(*message)) {
       if (message->source != header.source ||
           static_cast<PacketKind>(message->header.kind) != PacketKind::announce ||
@@ -140,9 +139,8 @@ void Engine::take_renewed(Peer& peer, const PacketHeader& header) {
       message->header.key = header.key;
       message->header.flags = header.flags;
       message->header.checksum = whole ^ checksum_of(message->header, rank_);
-      return;
     }
-  }
+  });
 }
 
 // --- The sender. ---

@@ -56,8 +56,7 @@ Operation* Engine::start_send(const SendCall& call, const ConstBuffer& from) {
   }
   Peer& peer = peer_of(RankId{to});
   if (!call.synchronous && peer.may_send() && try_eager(peer, call, from, 0)) return nullptr;
-  send = &requests_.take();
-  send->kind = Operation::Kind::send;
+  send = &requests_.take(Operation::Kind::send, Operation::State::queued);
   send->synchronous = call.synchronous;
   send->source = to;
   send->tag = call.tag;
@@ -245,14 +244,12 @@ void Engine::send_to_self(const SendCall& call, const ConstBuffer& from, Operati
   message.header.context = call.context;
   message.header.tag = call.tag;
   message.header.size = from.size();
-  Operation& held = requests_.take();
-  held.kind = Operation::Kind::send;
+  Operation& held = requests_.take(Operation::Kind::send, Operation::State::announced);
   held.source = rank_.index;
   held.tag = call.tag;
   held.context = call.context;
   held.group = &call.in.group;
   held.from = from;
-  held.state = Operation::State::announced;
   message.own = &held;
   send = &held;
   Matching& queues = matching(call.context);

@@ -81,9 +81,7 @@ std::vector<Engine::Balance> Engine::balances() const {
 
 std::size_t Engine::unexpected_count() const {
   std::size_t count = 0;
-  for (const std::unique_ptr<Matching>& queues : matching_) {
-    if (queues != nullptr) count += queues->unexpected_count();
-  }
+  for_each_matching([&](const Matching& queues) { count += queues.unexpected_count(); });
   return count;
 }
 
