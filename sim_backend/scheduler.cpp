@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "core/units/check.hpp"
@@ -24,7 +25,13 @@ void SimTask::join() {
 
 void SimTask::cancel() { scheduler_.cancel(*this); }
 
-void SimTask::Timer::fire() { task.scheduler_.wake(task, Wake::timed_out); }
+void SimTask::Timer::fire() {
+  if (Scheduler::blocked(task)) {
+    task.scheduler_.wake(task, Wake::timed_out);
+  } else {
+    task.scheduler_.make_ready(task);
+  }
+}
 
 // --- WaitList ---
 
@@ -60,6 +67,7 @@ std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()
     } catch (...) {  // kept for join; nothing waits in here
       raw->thrown_ = std::current_exception();
     }
+    raw->scheduler_.settle();
     raw->done_ = true;
   });
   ++live_tasks_;
@@ -67,13 +75,8 @@ std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()
   task->all_next_ = all_;
   if (all_ != nullptr) all_->all_previous_ = task.get();
   all_ = task.get();
-  make_ready(*task);
+  make_ready_at(*task, local_now());
   return task;
-}
-
-SimTask& Scheduler::current() const {
-  check(current_ != nullptr, "only a task can wait; this was called from outside any task");
-  return *current_;
 }
 
 Wake Scheduler::block(const char* what, TimePoint deadline, Cancellable cancellable,
@@ -83,7 +86,9 @@ Wake Scheduler::block(const char* what, TimePoint deadline, Cancellable cancella
   if (may_cancel && task.cancelled_ && task.deferrals_ == 0) return Wake::cancelled;
   task.waits_for_ = what;
   task.cancellable_ = may_cancel;
-  if (deadline != TimePoint::never()) schedule(task.timer_, deadline);
+  task.not_before_ = now_ + task.lag_;
+  task.lag_ = Duration::zero();
+  if (deadline != TimePoint::never()) schedule(task.timer_, std::max(deadline, task.not_before_));
   if (list != nullptr) list->append(task);
   task.fiber_->suspend();
   return task.wake_;
@@ -95,7 +100,23 @@ void Scheduler::wake(SimTask& task, Wake why) {
   if (task.timer_.scheduled()) unschedule(task.timer_);
   task.wake_ = why;
   task.waits_for_ = nullptr;
-  make_ready(task);
+  make_ready_at(task, std::max(task.not_before_, local_now()));
+}
+
+void Scheduler::settle() {
+  SimTask& task = current();
+  if (task.lag_ == Duration::zero()) return;
+  schedule(task.timer_, now_ + task.lag_);
+  task.lag_ = Duration::zero();
+  task.fiber_->suspend();
+}
+
+void Scheduler::make_ready_at(SimTask& task, TimePoint time) {
+  if (time > now_) {
+    schedule(task.timer_, time);
+  } else {
+    make_ready(task);
+  }
 }
 
 void Scheduler::make_ready(SimTask& task) { ready_.push_back({next_sequence_++, &task}); }

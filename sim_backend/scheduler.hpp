@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/ports/executor.hpp"
+#include "core/units/check.hpp"
 #include "sim_backend/fiber.hpp"
 #include "sim_backend/stacks.hpp"
 
@@ -57,6 +58,7 @@ class SimTask final : public Task {
  private:
   friend class Scheduler;
   friend class WaitList;
+  /// Of its deadline; once it was woken, of its own time.
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;
@@ -72,10 +74,12 @@ class SimTask final : public Task {
   bool done_ = false;
   bool cancelled_ = false;
   int deferrals_ = 0;
+  Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
 
   // While blocked:
-  const char* waits_for_ = nullptr;
+  const char* waits_for_ = nullptr;  // null once it was woken
   bool cancellable_ = false;
+  TimePoint not_before_;  // it goes on
   Wake wake_ = Wake::ready;
   Timer timer_{*this};
   WaitList* list_ = nullptr;
@@ -95,6 +99,7 @@ class WaitList {
   WaitList& operator=(const WaitList&) = delete;
   [[nodiscard]] bool empty() const { return first_ == nullptr; }
   [[nodiscard]] SimTask* first() const { return first_; }
+  [[nodiscard]] bool more_than_one() const { return first_ != last_; }
 
  private:
   friend class Scheduler;
@@ -111,7 +116,12 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
+  /// The time of all events that have happened. Tasks may be ahead of it.
   [[nodiscard]] TimePoint now() const { return now_; }
+  /// The running task's own time; outside any task, `now`.
+  [[nodiscard]] TimePoint local_now() const {
+    return current_ == nullptr ? now_ : now_ + current_->lag_;
+  }
 
   // --- For tasks and what they call ---
 
@@ -122,18 +132,43 @@ class Scheduler {
   /// about a deadlock.
   Wake block(const char* what, TimePoint deadline, Cancellable cancellable,
              WaitList* list = nullptr);
-  /// Ends the wait of a blocked task.
+  /// Ends the wait of a blocked task. It goes on at the present instant, or when its own time or
+  /// that of the task that wakes it is reached.
   void wake(SimTask& task, Wake why);
+  /// Adds to the running task's own time, without an event: it runs on, ahead of the others, until
+  /// it blocks; then it does not go on before its own time. Thus a task may do what costs a little
+  /// very often. Whoever shows others what they can see without waking (a mutex, its end) calls
+  /// `settle` first.
+  void spend(Duration cost) { current().lag_ += cost; }
+  /// Blocks the running task until the others have come to its own time. Not cancellable.
+  void settle();
   [[nodiscard]] static bool blocked(const SimTask& task) { return task.waits_for_ != nullptr; }
-  [[nodiscard]] SimTask& current() const;
+  [[nodiscard]] SimTask& current() const {
+    check(current_ != nullptr, "only a task can wait; this was called from outside any task");
+    return *current_;
+  }
+  /// Of a blocked task: when it goes on at the earliest.
+  [[nodiscard]] static TimePoint not_before(const SimTask& task) { return task.not_before_; }
   /// Whether the caller runs in a task at all.
   [[nodiscard]] bool in_task() const { return current_ != nullptr; }
   [[nodiscard]] bool cancelled() const { return current().cancelled_; }
+  /// Whether a cancellable wait of the running task would end at once.
+  [[nodiscard]] bool would_be_cancelled() const {
+    return current().cancelled_ && current().deferrals_ == 0;
+  }
   void defer_cancellation(int change);
 
   /// `event` must not be scheduled; a time in the past counts as now.
   void schedule(Event& event, TimePoint at);
   void unschedule(Event& event);
+  /// Schedules it, or brings it forward to `at`.
+  void schedule_no_later(Event& event, TimePoint at) {
+    if (event.scheduled()) {
+      if (heap_[event.position_].at <= at.since_start().count_nanoseconds()) return;
+      unschedule(event);
+    }
+    schedule(event, at);
+  }
 
   // --- For whoever drives the world ---
 
@@ -173,6 +208,8 @@ class Scheduler {
   void join(SimTask& task);
   void cancel(SimTask& task);
   void make_ready(SimTask& task);
+  /// At `time`, if that is to come. Its timer must be free.
+  void make_ready_at(SimTask& task, TimePoint time);
   void finished(SimTask& task);
   void remove_at(std::size_t position);
   void sift_up(std::size_t position, HeapEntry entry);

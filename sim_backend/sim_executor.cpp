@@ -12,6 +12,7 @@ class SimMutex final : public Mutex {
   explicit SimMutex(Scheduler& scheduler) : scheduler_(scheduler) {}
 
   void lock() override {
+    scheduler_.settle();  // others see what is written under it
     if (!held_) {
       held_ = true;
       return;

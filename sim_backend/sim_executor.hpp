@@ -10,7 +10,7 @@ namespace ferry {
 class SimClock final : public Clock {
  public:
   explicit SimClock(Scheduler& scheduler) : scheduler_(scheduler) {}
-  [[nodiscard]] TimePoint now() const override { return scheduler_.now(); }
+  [[nodiscard]] TimePoint now() const override { return scheduler_.local_now(); }
   Wake sleep_until(TimePoint deadline) override;
 
  private:

@@ -62,6 +62,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       places_(instance.hosts.size()) {
   guests_.reserve(instance.vms.size());
   settling_.resize(instance.vms.size());
+  ranks_of_paused_.resize(instance.vms.size());
   std::vector<bool> falls_back(instance.vms.size(), false);
   for (const MoveSpec& move : instance.moves) {
     if (move.transfer.device == DeviceStrategy::failover) falls_back[move.vm.index] = true;
@@ -73,6 +74,8 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
     guests_.push_back({.host = vm.host,
                        .devices = {},
                        .running = true,
+                       .paused_since = {},
+                       .paused_before = {},
                        .moving = false,
                        .mover = nullptr,
                        .aborted = false,
@@ -252,6 +255,7 @@ Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
   Result<> done = control(guests_[vm.index].host, vm, what, cost, deadline);
   if (guests_[vm.index].lost) return done;
   device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
+  if (done) ++device(vm, kind).times_attached;
   if (!done) use_place(vm, kind, false);
   if (done && kind == DeviceKind::virtual_function) {
     guests_[vm.index].traffic_flows_at = scheduler_.now() + platform_.hypervisor.failover.redirect;
@@ -309,14 +313,10 @@ Result<> SimHypervisor::check_attach(VmId vm, DeviceKind kind) {
 
 VmInspection SimHypervisor::inspect(VmId vm) const {
   const Guest& guest = guests_[vm.index];
-  const auto usable = [this](const Device& device) {
-    return device.state == DeviceState::attached ||
-           (device.state == DeviceState::leaving && device.gone_at > scheduler_.now());
-  };
   return {.host = guest.host,
           .running = guest.running,
-          .virtual_function = usable(guest.devices[index(DeviceKind::virtual_function)]),
-          .ivshmem = usable(guest.devices[index(DeviceKind::ivshmem)]),
+          .virtual_function = has_usable(vm, DeviceKind::virtual_function),
+          .ivshmem = has_usable(vm, DeviceKind::ivshmem),
           .moving = guest.moving};
 }
 
@@ -371,15 +371,38 @@ void SimHypervisor::set_ranks_running(VmId vm, bool running) {
   if (guests_[vm.index].running) resume(vm);
 }
 
+Duration SimHypervisor::paused_time(VmId vm) const {
+  const Guest& guest = guests_[vm.index];
+  return guest.running ? guest.paused_before
+                       : guest.paused_before + (scheduler_.now() - guest.paused_since);
+}
+
+Wake SimHypervisor::await_running(VmId vm) {
+  while (paused(vm)) {
+    std::unique_ptr<WaitList>& list = ranks_of_paused_[vm.index];
+    if (!list) list = std::make_unique<WaitList>();
+    const Wake wake = scheduler_.block("its guest, which is paused", TimePoint::never(),
+                                       Cancellable::yes, list.get());
+    if (wake == Wake::cancelled) return wake;
+  }
+  return Wake::ready;
+}
+
 void SimHypervisor::pause(VmId vm) {
-  guests_[vm.index].running = false;
+  Guest& guest = guests_[vm.index];
+  if (guest.running) guest.paused_since = scheduler_.now();
+  guest.running = false;
   use_cores(vm);
   set_dirty_rate(guests_[vm.index]);
 }
 
 void SimHypervisor::resume(VmId vm) {
-  if (guests_[vm.index].lost) return;
-  guests_[vm.index].running = true;
+  Guest& guest = guests_[vm.index];
+  if (guest.lost) return;
+  guest.paused_before = paused_time(vm);
+  guest.running = true;
+  const std::unique_ptr<WaitList>& ranks = ranks_of_paused_[vm.index];
+  while (ranks && !ranks->empty()) scheduler_.wake(*ranks->first(), Wake::ready);
   use_cores(vm);
   set_dirty_rate(guests_[vm.index]);
 }

@@ -1,5 +1,5 @@
-// The ports `Hypervisor` and `Processor` of the simulated world: hypervisors that cost what the
-// platform file says, and guests that dirty memory.
+// The port `Hypervisor` of the simulated world: hypervisors that cost what the platform file says,
+// and guests that dirty memory.
 #pragma once
 
 #include <array>
@@ -12,7 +12,6 @@
 #include "core/faults/cluster_faults.hpp"
 #include "core/memory/precopy.hpp"
 #include "core/ports/hypervisor.hpp"
-#include "core/ports/processor.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
 #include "sim_backend/cores.hpp"
@@ -54,7 +53,7 @@ namespace ferry {
 /// Hosts that go down take their guests with them, for good; who waits for one hears of it
 /// `keepalive` later. A connection over which nothing goes for so long breaks: then the move fails,
 /// and the guest goes on at its source if that is up and all memory is still there.
-class SimHypervisor final : public Hypervisor, public Processor {
+class SimHypervisor final : public Hypervisor {
  public:
   /// Guests start on the hosts of `instance`, with their devices, ranks running.
   SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
@@ -78,13 +77,33 @@ class SimHypervisor final : public Hypervisor, public Processor {
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
 
-  void set_ranks_running(VmId vm, bool running) override;
+  // What guests are to their ranks.
+
+  void set_ranks_running(VmId vm, bool running);
+  /// Where it runs.
+  [[nodiscard]] HostId host_of(VmId vm) const { return guests_[vm.index].host; }
+  [[nodiscard]] bool paused(VmId vm) const { return !guests_[vm.index].running; }
+  /// How long it has been paused, all times together.
+  [[nodiscard]] Duration paused_time(VmId vm) const;
+  /// Blocks the calling task while the guest is paused: for good if it is lost. `cancelled` or
+  /// `ready`.
+  Wake await_running(VmId vm);
+  [[nodiscard]] bool has_usable(VmId vm, DeviceKind kind) const {
+    const Device& device = guests_[vm.index].devices[static_cast<std::size_t>(kind)];
+    return device.state == DeviceState::attached ||
+           (device.state == DeviceState::leaving && device.gone_at > scheduler_.now());
+  }
+  /// How often the device has come: what was on its way to an earlier one is lost.
+  [[nodiscard]] std::uint32_t times_attached(VmId vm, DeviceKind kind) const {
+    return guests_[vm.index].devices[static_cast<std::size_t>(kind)].times_attached;
+  }
 
  private:
   enum class DeviceState { absent, coming, attached, leaving };
   struct Device {
     DeviceState state = DeviceState::absent;
     TimePoint gone_at;  // if leaving
+    std::uint32_t times_attached = 0;
   };
   struct Places {  // of a host
     std::uint32_t virtual_functions_used = 0;
@@ -94,6 +113,8 @@ class SimHypervisor final : public Hypervisor, public Processor {
     HostId host;
     std::array<Device, 2> devices;  // by DeviceKind
     bool running = true;
+    TimePoint paused_since;  // if not running
+    Duration paused_before;  // until it ran again
     bool moving = false;
     SimTask* mover = nullptr;  // whose wait `cancel_migration` may end; none once it must arrive
     bool aborted = false;      // the present or latest move, by `cancel_migration`
@@ -186,9 +207,10 @@ class SimHypervisor final : public Hypervisor, public Processor {
 
   std::vector<std::unique_ptr<CorePool>> pools_;  // by host, or one for all; before who uses them
   std::vector<Guest> guests_;
-  std::vector<std::unique_ptr<WaitList>> settling_;  // by guest; none until somebody waited
-  std::vector<TimePoint> control_free_;              // by host: when its serial part is free again
-  std::vector<Places> places_;                       // by host
+  std::vector<std::unique_ptr<WaitList>> settling_;         // by guest; none until somebody waited
+  std::vector<std::unique_ptr<WaitList>> ranks_of_paused_;  // likewise
+  std::vector<TimePoint> control_free_;  // by host: when its serial part is free again
+  std::vector<Places> places_;           // by host
 };
 
 }  // namespace ferry

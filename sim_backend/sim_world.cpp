@@ -11,6 +11,7 @@
 #include "sim_backend/sim_executor.hpp"
 #include "sim_backend/sim_fabric.hpp"
 #include "sim_backend/sim_hypervisor.hpp"
+#include "sim_backend/sim_processor.hpp"
 
 namespace ferry {
 
@@ -25,11 +26,12 @@ SimStatistics run_simulated(const Instance& instance, const Platform& platform,
   SimClock clock(scheduler);
   SimExecutor executor(scheduler);
   SimHypervisor hypervisor(scheduler, flows, instance, platform);
-  SimFabric fabric(scheduler, flows, instance);
+  SimProcessor processor(scheduler, hypervisor);
+  SimFabric fabric(scheduler, flows, hypervisor, instance, platform.channels);
   World world{.clock = clock,
               .executor = executor,
               .hypervisor = hypervisor,
-              .processor = hypervisor,
+              .processor = processor,
               .fabric = fabric};
 
   std::exception_ptr thrown;
@@ -53,6 +55,8 @@ SimStatistics run_simulated(const Instance& instance, const Platform& platform,
           .local_events = scheduler.events_fired(),
           .flows = flows.flows_started(),
           .engine_steps = flows.engine_steps(),
+          .packets = fabric.packets(),
+          .packets_lost = fabric.packets_lost(),
           .links = flows.link_usage()};
 }
 

@@ -30,6 +30,8 @@ struct SimStatistics {
   std::uint64_t local_events = 0;   ///< steps taken without the engine
   std::uint64_t flows = 0;          ///< communications that shared links
   std::uint64_t engine_steps = 0;   ///< advances of the engine's clock
+  std::uint64_t packets = 0;        ///< posted at the fabric
+  std::uint64_t packets_lost = 0;   ///< of them: on a device that was not there, or to nobody
   LinkUsage links;                  ///< empty unless `SimOptions::link_usage`
 };
 

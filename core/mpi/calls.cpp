@@ -83,7 +83,7 @@ std::optional<Status> Engine::iprobe(Communicator::State& in, Rank from, Tag tag
   const Unexpected* found = nullptr;
   progress_until([&] { return (found = queues.find_message(wanted)) != nullptr; });
   if (found == nullptr) {
-    if (const std::string* why = aborted_.load(std::memory_order_acquire)) throw JobAborted(*why);
+    throw_if_aborted();
     ports_.wait_set.pause();
     return std::nullopt;
   }
@@ -116,6 +116,11 @@ void Engine::block_on(Operation& operation) {
   if (operation.is_complete()) return;
   const Block block(*this, operation);
   block_until([&] { return operation.is_complete(); });
+  if (operation.kind == Operation::Kind::collective) throw_if_aborted();  // it may be a mismatch
+}
+
+void Engine::throw_if_aborted() const {
+  if (const std::string* why = aborted_.load(std::memory_order_acquire)) throw JobAborted(*why);
 }
 
 Status Engine::wait(Request& request) {
@@ -179,7 +184,7 @@ bool Engine::test(Request& request, Status* status) {
   }
   const Call call(*this);
   if (!progress_until([&] { return operation->is_complete(); })) {
-    if (const std::string* why = aborted_.load(std::memory_order_acquire)) throw JobAborted(*why);
+    throw_if_aborted();
     ports_.wait_set.pause();
     return false;
   }

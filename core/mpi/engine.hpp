@@ -115,6 +115,7 @@ class Engine {
   Operation* operation_of(const Request& request);
   Status end_request(Operation& operation);
   void block_on(Operation& operation);
+  void throw_if_aborted() const;
 
   // Sending (sending.cpp).
   Peer& peer_of(RankId rank);

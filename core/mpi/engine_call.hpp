@@ -78,7 +78,7 @@ template <class Done>
 void Engine::block_until(Done&& done) {
   for (;;) {
     if (progress_until(done)) return;
-    if (const std::string* why = aborted_.load(std::memory_order_acquire)) throw JobAborted(*why);
+    throw_if_aborted();
     if (mutex_ != nullptr) mutex_->unlock();
     const Wake woken = ports_.wait_set.wait(TimePoint::never());
     if (mutex_ != nullptr) mutex_->lock();

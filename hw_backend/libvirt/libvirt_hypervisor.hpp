@@ -11,14 +11,12 @@
 #include <vector>
 
 #include "core/ports/hypervisor.hpp"
-#include "core/ports/processor.hpp"
 #include "hw_backend/libvirt/cluster_link.hpp"
 #include "hw_backend/libvirt/whereabouts.hpp"
 
 namespace ferry {
 
-/// Also the `Processor`: real guests dirty their pages by themselves, so it has nothing to do.
-class LibvirtHypervisor final : public Hypervisor, public Processor {
+class LibvirtHypervisor final : public Hypervisor {
  public:
   /// `run` names this run in the domains' metadata.
   LibvirtHypervisor(ClusterLink& link, const Instance& instance, std::string run);
@@ -37,7 +35,6 @@ class LibvirtHypervisor final : public Hypervisor, public Processor {
   [[nodiscard]] bool reachable(HostId host) const override;
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
-  void set_ranks_running(VmId /*vm*/, bool /*running*/) override {}
 
  private:
   struct Device {

@@ -4,6 +4,7 @@
 
 #include "hw_backend/libvirt/cluster_link.hpp"
 #include "hw_backend/libvirt/libvirt_hypervisor.hpp"
+#include "hw_backend/threads/sleeping_processor.hpp"
 #include "hw_backend/threads/thread_executor.hpp"
 #include "hw_backend/threads/thread_fabric.hpp"
 
@@ -16,8 +17,9 @@ void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
   ThreadSleeper sleeper(clock);
   ClusterLink link(instance, cluster, sleeper, clock, executor);
   LibvirtHypervisor hypervisor(link, instance, options.run);
-  ThreadFabric fabric(executor);
-  World world{sleeper, executor, hypervisor, hypervisor, fabric};
+  ThreadFabric fabric(executor, hypervisor, {});
+  SleepingProcessor processor(sleeper);
+  World world{sleeper, executor, hypervisor, processor, fabric};
 
   std::exception_ptr error;
   executor.adopt([&] {

@@ -617,12 +617,29 @@ void FakeHypervisor::set_running(VmId vm, bool running) {
   const Lock lock(*mutex_);
   guest(vm).running = running;
   guest(vm).dirty_log.set_paused(!running, clock_.now());
+  guest(vm).changed->notify_all();
 }
 
 void FakeHypervisor::set_ranks_running(VmId vm, bool running) {
   const Lock lock(*mutex_);
   guest(vm).dirty_log.set_ranks_running(running, clock_.now());
   guest(vm).changed->notify_all();
+}
+
+Wake FakeHypervisor::compute(std::optional<VmId> vm, Duration work) {
+  if (!vm) return clock_.sleep_until(clock_.now() + work);
+  const Lock lock(*mutex_);
+  const Guest& computing = guest(*vm);
+  Duration left = work;
+  for (;;) {
+    const TimePoint began = clock_.now();
+    const bool running = computing.running;
+    const Wake wake =
+        computing.changed->wait_until(*mutex_, running ? began + left : TimePoint::never());
+    if (wake == Wake::cancelled) return wake;
+    if (running) left -= clock_.now() - began;
+    if (running && left <= Duration::zero()) return Wake::timed_out;
+  }
 }
 
 VmInspection FakeHypervisor::inspect(VmId vm) const {

@@ -46,6 +46,9 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
   void set_ranks_running(VmId vm, bool running) override;
+  /// Takes that long, and does nothing meanwhile: the machine's cores are not the guests'.
+  Wake compute(std::optional<VmId> vm, Duration work) override;
+  void spend(Duration /*cost*/) override {}
 
  private:
   enum class DeviceState { absent, plugging, attached, unplugging };

@@ -267,6 +267,7 @@ std::unique_ptr<Condition> ThreadExecutor::make_condition() {
   return std::make_unique<ThreadCondition>();
 }
 bool ThreadExecutor::cancelled() const { return current().cancelled(); }
+bool ThreadExecutor::would_be_cancelled() const { return current().ends_waits(); }
 void ThreadExecutor::defer_cancellation(int change) { current().defer_cancellation(change); }
 
 void ThreadExecutor::adopt(const std::function<void()>& body) {

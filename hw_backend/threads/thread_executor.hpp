@@ -80,6 +80,8 @@ class ThreadExecutor final : public Executor {
   [[nodiscard]] std::unique_ptr<Condition> make_condition() override;
   [[nodiscard]] bool cancelled() const override;
   void defer_cancellation(int change) override;
+  /// Whether a wait of the calling task would end at once.
+  [[nodiscard]] bool would_be_cancelled() const;
 
   /// Runs `body` in the calling thread, which is a task of this world meanwhile.
   void adopt(const std::function<void()>& body);

@@ -18,7 +18,7 @@ void run_threads(const Instance& instance, const Platform& platform, const Threa
   ThreadExecutor hypervisor_executor(clock);
   ThreadSleeper sleeper(clock);
   FakeHypervisor hypervisor(instance, platform, sleeper, hypervisor_executor);
-  ThreadFabric fabric(executor);
+  ThreadFabric fabric(executor, hypervisor, platform.channels);
   World world{sleeper, executor, hypervisor, hypervisor, fabric};
 
   std::exception_ptr error;

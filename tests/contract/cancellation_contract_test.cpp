@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "tests/contract/contract.hpp"
+#include "tests/contract/rank_end.hpp"
 
 namespace ferry {
 namespace {
@@ -43,22 +44,31 @@ TEST_P(CancellationContract, cancel_ends_a_wait_for_a_condition) {
   });
 }
 
-TEST_P(CancellationContract, cancel_ends_a_receive) {
+TEST_P(CancellationContract, cancel_ends_a_wait_for_packets) {
   run_cancelled([](World& world) {
-    const auto endpoint = world.fabric.open(HostId{0}, fast_profile());
-    EXPECT_TRUE(failed_as(FailureKind::cancelled, endpoint->receive(TimePoint::never())));
+    const RankEnd rank(world, native_on(0));
+    Wake wake = Wake::ready;
+    while (wake == Wake::ready) wake = rank.set->wait(TimePoint::never());
+    EXPECT_EQ(wake, Wake::cancelled);
   });
 }
 
-TEST_P(CancellationContract, cancel_ends_a_post_to_a_full_queue) {
+TEST_P(CancellationContract, cancel_ends_a_computation) {
   run_cancelled([](World& world) {
-    const auto sender = world.fabric.open(HostId{0}, fast_profile());
-    const auto receiver = world.fabric.open(HostId{1}, fast_profile());
-    Result<> posted;
-    for (int i = 0; posted && i < 1'000'000; ++i) {
-      posted = sender->post(receiver->address(), Bytes(1), {}, TimePoint::never());
-    }
-    EXPECT_TRUE(failed_as(FailureKind::cancelled, posted));
+    EXPECT_EQ(world.processor.compute(std::nullopt, Duration::seconds(3600)), Wake::cancelled);
+    EXPECT_EQ(world.processor.compute(VmId{0}, Duration::seconds(3600)), Wake::cancelled);
+  });
+}
+
+TEST_P(CancellationContract, a_cancelled_task_does_not_wait_though_packets_keep_coming) {
+  run_cancelled([](World& world) {
+    EXPECT_EQ(world.clock.sleep_until(TimePoint::never()), Wake::cancelled);
+    const RankEnd rank(world, native_on(0));
+    rank.post(rank.address(), Channel::shm, 1);
+    rank.set->notify();
+    EXPECT_EQ(rank.set->wait(TimePoint::never()), Wake::cancelled);
+    const Uncancellable scope(world.executor);
+    EXPECT_EQ(rank.set->wait(TimePoint::never()), Wake::ready);
   });
 }
 
@@ -133,8 +143,8 @@ TEST_P(CancellationContract, every_later_wait_of_a_cancelled_task_is_cancelled_t
       const Lock lock(*mutex);
       EXPECT_EQ(condition->wait_until(*mutex, TimePoint::never()), Wake::cancelled);
     }
-    const auto endpoint = world.fabric.open(HostId{0}, fast_profile());
-    EXPECT_TRUE(failed_as(FailureKind::cancelled, endpoint->receive(TimePoint::never())));
+    EXPECT_EQ(RankEnd(world, native_on(0)).set->wait(TimePoint::never()), Wake::cancelled);
+    EXPECT_EQ(world.processor.compute(VmId{0}, ms(1)), Wake::cancelled);
     EXPECT_TRUE(failed_as(
         FailureKind::cancelled,
         world.hypervisor.set_status(VmId{0}, Phase::set_pre_migration, TimePoint::never())));

@@ -54,15 +54,6 @@ testing::AssertionResult comes_true(World& world, const Condition& condition) {
   return testing::AssertionFailure() << "it never came true";
 }
 
-/// A channel of a fast network.
-inline TransportProfile fast_profile() {
-  return {{{.from_size = Bytes(),
-            .latency = Duration::microseconds(1),
-            .overhead = Duration::nanoseconds(100),
-            .gap = Duration::nanoseconds(100),
-            .bandwidth = Bandwidth::bytes_per_second(10e9)}}};
-}
-
 /// A task that is cancelled, then joined, when the test leaves its scope: one that failed must not
 /// wait for what will no longer happen.
 class ScopedTask {

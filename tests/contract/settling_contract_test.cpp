@@ -53,11 +53,10 @@ TEST_P(SettlingContract, await_settled_ends_when_a_plug_has_completed) {
   platform.hypervisor.attach_vf.fixed = ms(800);
   run([&](World& world) {
     ASSERT_TRUE(succeeded(world.hypervisor.detach(vm0, vf, never)));
-    ScopedTask plug(world, "attach", [&] {
-      EXPECT_TRUE(succeeded(world.hypervisor.attach(vm0, vf, never)));
-    });
-    ASSERT_TRUE(comes_true(
-        world, [&] { return !world.hypervisor.await_settled(vm0, world.clock.now()); }));
+    ScopedTask plug(world, "attach",
+                    [&] { EXPECT_TRUE(succeeded(world.hypervisor.attach(vm0, vf, never))); });
+    ASSERT_TRUE(
+        comes_true(world, [&] { return !world.hypervisor.await_settled(vm0, world.clock.now()); }));
     EXPECT_TRUE(succeeded(world.hypervisor.await_settled(vm0, never)));
     EXPECT_TRUE(world.hypervisor.inspect(vm0).virtual_function);
     plug.join();
@@ -186,9 +185,8 @@ TEST_P(SettlingContract, a_migration_is_settled_only_when_it_has_ended_after_its
   run([&](World& world) {
     FaultyHypervisor faulty(world.hypervisor, world.clock, world.executor, instance);
     RoundLog log;
-    ScopedTask move(world, "move", [&] {
-      EXPECT_TRUE(succeeded(faulty.migrate(vm0, host3, {}, log, never)));
-    });
+    ScopedTask move(world, "move",
+                    [&] { EXPECT_TRUE(succeeded(faulty.migrate(vm0, host3, {}, log, never))); });
     ASSERT_TRUE(comes_true(world, [&] { return faulty.inspect(vm0).moving; }));
     EXPECT_TRUE(succeeded(faulty.await_settled(vm0, never)));
     EXPECT_EQ(faulty.inspect(vm0).host, host3);

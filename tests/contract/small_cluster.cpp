@@ -41,6 +41,17 @@ SmallCluster small_cluster() {
                   .reconnect_channel = Duration::microseconds(30),
                   .reactivate = Duration::milliseconds(1)};
   platform.networks = networks;
+  for (const Channel channel : all_channels) {
+    TransportProfile profile;
+    profile.segments = {{.from_size = Bytes(),
+                         .latency = Duration::microseconds(1),
+                         .overhead = Duration::nanoseconds(100),
+                         .gap = Duration::nanoseconds(100),
+                         .bandwidth = Bandwidth::bytes_per_second(10e9)}};
+    profile.largest_packet = Bytes::mebi(1);
+    profile.reads = channel != Channel::shm && channel != Channel::ivshmem;
+    platform.channels.set(channel, profile);
+  }
 
   Instance& instance = cluster.instance;
   instance.networks = networks;

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "tests/contract/contract.hpp"
+#include "tests/contract/rank_end.hpp"
 
 namespace ferry {
 namespace {
@@ -24,15 +25,12 @@ TEST_P(TwoRanksContract, one_migration_and_one_message_between_two_ranks) {
     const std::string text = "across the move";
     const std::span<const std::byte> text_bytes = std::as_bytes(std::span(text));
 
-    // The sender's endpoint is opened where its VM has arrived, and stays open until its message
-    // has arrived too: what is under way may go with its endpoint.
-    std::unique_ptr<Endpoint> sender;
-    const auto receiver = world.fabric.open(hypervisor.inspect(staying).host, fast_profile());
+    const RankEnd receiver(world, inside(staying));
+    const RankEnd sender(world, inside(moving));
     ScopedTask rank1(world, "rank 1", [&] {
-      const Result<Message> message = receiver->receive(never);
-      ASSERT_TRUE(succeeded(message));
-      EXPECT_TRUE(std::ranges::equal(message->payload, text_bytes));
-      EXPECT_EQ(message->sequence, 0U);
+      const Arrival* const got = receiver.receive();
+      ASSERT_NE(got, nullptr);
+      EXPECT_TRUE(std::ranges::equal(got->body, text_bytes));
       EXPECT_EQ(hypervisor.inspect(moving).host, destination);  // it was sent after the move
     });
     ScopedTask rank0(world, "rank 0", [&] {
@@ -40,9 +38,7 @@ TEST_P(TwoRanksContract, one_migration_and_one_message_between_two_ranks) {
         const Lock lock(*mutex);
         while (!arrived) ASSERT_EQ(moved->wait_until(*mutex, never), Wake::ready);
       }
-      sender = world.fabric.open(hypervisor.inspect(moving).host, fast_profile());
-      ASSERT_TRUE(succeeded(sender->post(receiver->address(), Bytes(text.size()),
-                                         {text_bytes.begin(), text_bytes.end()}, never)));
+      sender.post(receiver.address(), Channel::sriov, 0, {text_bytes.begin(), text_bytes.end()});
     });
 
     RoundLog log;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tests/contract/rank_end.hpp"
 #include "tests/framework/session_run.hpp"
 
 namespace ferry {
@@ -24,19 +25,17 @@ bool overlap(const MoveRecord& a, const MoveRecord& b) {
 }
 
 /// One rank's message to another, in the same world after its VM has moved.
-void expect_a_message_arrives(World& world, HostId from, HostId to) {
-  const std::unique_ptr<Endpoint> sender = world.fabric.open(from, fast_profile());
-  const std::unique_ptr<Endpoint> receiver = world.fabric.open(to, fast_profile());
+void expect_a_message_arrives(World& world, VmId from, VmId to) {
+  const RankEnd sender(world, inside(from));
+  const RankEnd receiver(world, inside(to));
   const std::vector<std::byte> hello = {std::byte{'h'}, std::byte{'i'}};
-  const std::unique_ptr<Task> rank = world.executor.spawn("sender", [&] {
-    EXPECT_TRUE(
-        succeeded(sender->post(receiver->address(), Bytes(2), hello, after(world, ms(5000)))));
-  });
-  const Result<Message> got = receiver->receive(after(world, ms(5000)));
+  const std::unique_ptr<Task> rank = world.executor.spawn(
+      "sender", [&] { sender.post(receiver.address(), Channel::sriov, 1, hello); });
+  const Arrival* const got = receiver.receive(after(world, ms(5000)));
   rank->join();
-  ASSERT_TRUE(succeeded(got));
-  EXPECT_EQ(got->payload, hello);
-  EXPECT_EQ(got->from, sender->address());
+  ASSERT_NE(got, nullptr);
+  EXPECT_EQ(body_of(*got), hello);
+  EXPECT_EQ(got->from, sender.address());
 }
 
 TEST_P(SessionInWorlds, one_migration_goes_through_seven_phases_and_a_message_through_the_fabric) {
@@ -70,7 +69,7 @@ TEST_P(SessionInWorlds, one_migration_goes_through_seven_phases_and_a_message_th
     for (const RoundRecord& round : end.rounds) sent += round.report.bytes;
     EXPECT_EQ(sent, end.only_move().transfer.bytes);
 
-    expect_a_message_arrives(world, world.hypervisor.inspect(vm0).host, host1);
+    expect_a_message_arrives(world, vm0, vm2);
   });
 }
 

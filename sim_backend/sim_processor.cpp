@@ -1,0 +1,22 @@
+#include "sim_backend/sim_processor.hpp"
+
+namespace ferry {
+
+Wake SimProcessor::compute(std::optional<VmId> vm, Duration work) {
+  constexpr const char* what = "the end of a computation";
+  const auto pass = [this](Duration time) {
+    return scheduler_.block(what, scheduler_.local_now() + time, Cancellable::yes);
+  };
+  if (!vm) return pass(work);
+  // The guest may pause meanwhile, and again while it makes up for that.
+  Duration left = work;
+  do {
+    if (hypervisor_.await_running(*vm) == Wake::cancelled) return Wake::cancelled;
+    const Duration paused_before = hypervisor_.paused_time(*vm);
+    if (pass(left) == Wake::cancelled) return Wake::cancelled;
+    left = hypervisor_.paused_time(*vm) - paused_before;
+  } while (left > Duration::zero() || hypervisor_.paused(*vm));
+  return Wake::timed_out;
+}
+
+}  // namespace ferry

@@ -1,0 +1,70 @@
+#include "sim_backend/sim_wait_set.hpp"
+
+#include <algorithm>
+
+#include "core/units/check.hpp"
+
+namespace ferry {
+
+SimWaitSet::~SimWaitSet() {
+  if (arrivals_.scheduled()) scheduler_.unschedule(arrivals_);
+}
+
+void SimWaitSet::add(const PacketQueue& inbox, std::optional<VmId> vm) {
+  inboxes_.push_back(&inbox);
+  if (vm) vm_ = vm;
+}
+
+void SimWaitSet::remove(const PacketQueue& inbox) { std::erase(inboxes_, &inbox); }
+
+TimePoint SimWaitSet::next() const {
+  TimePoint first = notified_;
+  for (const PacketQueue* const inbox : inboxes_) {
+    if (inbox->first() != nullptr) first = std::min(first, inbox->first()->at);
+  }
+  return first;
+}
+
+Wake SimWaitSet::wait(TimePoint deadline) {
+  if (scheduler_.would_be_cancelled()) return Wake::cancelled;
+  const TimePoint at = next();
+  const TimePoint now = scheduler_.local_now();
+  if (at <= now) {
+    // Without a switch: what it sees is there, whatever else the others do until then.
+    notified_ = TimePoint::never();
+    return Wake::ready;
+  }
+  if (at <= deadline && at != TimePoint::never()) wake_at(at);
+  Wake wake = scheduler_.block("a message", deadline, Cancellable::yes, &waiting_);
+  if (vm_ && hypervisor_.paused(*vm_) && hypervisor_.await_running(*vm_) == Wake::cancelled) {
+    wake = Wake::cancelled;
+  }
+  if (waiting_.empty() && arrivals_.scheduled()) scheduler_.unschedule(arrivals_);
+  if (notified_ <= scheduler_.local_now()) notified_ = TimePoint::never();
+  return wake;
+}
+
+void SimWaitSet::notify() {
+  const TimePoint now = scheduler_.local_now();
+  notified_ = std::min(notified_, now);
+  expect(now);
+}
+
+void SimWaitSet::pause() {
+  scheduler_.spend(cost_of_pause);
+  scheduler_.settle();
+}
+
+void SimWaitSet::wake_at(TimePoint at) {
+  // One that waits alone and is ahead: no event before its own time.
+  if (!waiting_.empty() && !waiting_.more_than_one()) {
+    at = std::max(at, Scheduler::not_before(*waiting_.first()));
+  }
+  scheduler_.schedule_no_later(arrivals_, at);
+}
+
+void SimWaitSet::wake_all() {
+  while (!waiting_.empty()) scheduler_.wake(*waiting_.first(), Wake::ready);
+}
+
+}  // namespace ferry

@@ -1,0 +1,58 @@
+// The port `WaitSet` of the simulated world.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "core/ports/wait_set.hpp"
+#include "sim_backend/packets.hpp"
+#include "sim_backend/scheduler.hpp"
+#include "sim_backend/sim_hypervisor.hpp"
+
+namespace ferry {
+
+/// An event at the first arrival, while somebody waits. Whose guest is paused does not go on before
+/// it runs again.
+class SimWaitSet final : public WaitSet {
+ public:
+  /// What a look that finds nothing costs: some cache lines and a branch.
+  static constexpr Duration cost_of_pause = Duration::nanoseconds(100);
+
+  SimWaitSet(Scheduler& scheduler, SimHypervisor& hypervisor)
+      : scheduler_(scheduler), hypervisor_(hypervisor) {}
+  ~SimWaitSet() override;
+  SimWaitSet(const SimWaitSet&) = delete;
+  SimWaitSet& operator=(const SimWaitSet&) = delete;
+
+  Wake wait(TimePoint deadline) override;
+  void notify() override;
+  void pause() override;
+
+  void add(const PacketQueue& inbox, std::optional<VmId> vm);
+  void remove(const PacketQueue& inbox);
+  /// Something has come that can be seen from `at` on.
+  void expect(TimePoint at) {
+    if (!waiting_.empty()) wake_at(at);
+  }
+
+ private:
+  struct Arrivals final : Event {
+    explicit Arrivals(SimWaitSet& owner) : set(owner) {}
+    void fire() override { set.wake_all(); }
+    SimWaitSet& set;
+  };
+  void wake_at(TimePoint at);
+  void wake_all();
+  /// When there is something to see; `never()` as far as is known.
+  [[nodiscard]] TimePoint next() const;
+
+  Scheduler& scheduler_;
+  SimHypervisor& hypervisor_;
+  std::vector<const PacketQueue*> inboxes_;
+  std::optional<VmId> vm_;
+  TimePoint notified_ = TimePoint::never();  // since the last wait returned; never: not
+  WaitList waiting_;
+  Arrivals arrivals_{*this};
+};
+
+}  // namespace ferry

@@ -1,0 +1,75 @@
+// What the semantic tests share: a job of a few ranks in the world under test.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "core/mpi/job.hpp"
+#include "tests/contract/contract.hpp"
+
+namespace ferry::mpi {
+
+/// Adapters of bare hosts, all protocols: eager up to 1 KiB, then read up to 64 KiB, then
+/// fragments.
+inline Route every_protocol() {
+  constexpr Channel native = Channel::native;
+  return Route({{1024, {Protocol::eager, native, native, 16'384}},
+                {65'536, {Protocol::rendezvous_read, native, native, 16'384}},
+                {~std::size_t{0}, {Protocol::rendezvous_fragments, native, native, 16'384}}});
+}
+/// Sizes that these protocols, and their ends, make a difference to.
+inline const std::vector<std::size_t>& sizes_of_every_protocol() {
+  static const std::vector<std::size_t> sizes = {0, 1, 8, 1024, 1025, 65'536, 65'537, 300'000};
+  return sizes;
+}
+
+inline std::vector<std::byte> bytes_like(std::size_t size, std::size_t seed) {
+  std::vector<std::byte> bytes(size);
+  for (std::size_t i = 0; i < size; ++i) {
+    bytes[i] = static_cast<std::byte>((i * 31 + i / 256 + seed * 7) & 0xffU);
+  }
+  return bytes;
+}
+
+class MpiJob : public Contract {
+ protected:
+  using Body = std::function<void(Communicator&)>;
+
+  /// `ranks` ranks, on the hosts by turns.
+  [[nodiscard]] static JobOptions options(std::uint32_t ranks) {
+    JobOptions options;
+    for (std::uint32_t i = 0; i < ranks; ++i) {
+      options.places.push_back(
+          {.vm = std::nullopt, .host = HostId{i % 4}, .container = 0, .socket = 0});
+    }
+    return options;
+  }
+  /// Runs the job and looks at its end.
+  void run_job(const JobOptions& with, const Body& body,
+               const std::function<void(Job&, const Result<void>&)>& look) const {
+    run([&](World& world) {
+      const UniformChooser chooser(every_protocol());
+      Job job({world.executor, world.processor, world.fabric}, chooser, with);
+      job.start([&](Process& process) {
+        Communicator communicator = process.world();
+        body(communicator);
+      });
+      look(job, job.join());
+    });
+  }
+  /// Runs a job that ends well.
+  void run_job(std::uint32_t ranks, const Body& body) const {
+    run_job(options(ranks), body, [](Job& job, const Result<void>& ended) {
+      EXPECT_TRUE(ended) << ended.error().reason;
+      EXPECT_THAT(job.complaints(), testing::IsEmpty());
+    });
+  }
+};
+
+}  // namespace ferry::mpi
