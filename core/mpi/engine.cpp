@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/mpi/suspension.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
@@ -11,15 +12,22 @@ Engine::Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
     : ports_(ports), rank_(rank), job_size_(job_size), options_(options) {
   check(options.credits >= 64 && options.credits <= 32'767, "credits are from 64 to 32,767");
   options_.check_bodies = options.check_packets && options.check_bodies;
-  if (options.migration_thread) mutex_ = ports.executor.make_mutex();
+  if (options.migration_thread) {
+    mutex_ = ports.executor.make_mutex();
+    turn_ = ports.executor.make_condition();
+  }
   Group world;
   world.name = "world";
   world.rank = static_cast<Rank>(rank.index);
   world.size = static_cast<Rank>(job_size);
   add_communicator(std::move(world));
+  if (ports.board != nullptr) {
+    suspension_ = std::make_unique<Suspension>(*this, *ports.board, ports.executor);
+  }
 }
 
 Engine::~Engine() {
+  suspension_.reset();
   for_each_matching([this](const Matching& queues) {
     for (Unexpected* message = queues.first_unexpected(); message != nullptr;
          message = Matching::next_unexpected(*message)) {

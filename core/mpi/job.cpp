@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/mpi/board.hpp"
 #include "core/mpi/engine.hpp"
 #include "core/units/check.hpp"
 
@@ -39,18 +40,18 @@ Job::Job(const JobPorts& ports, const ChannelChooser& chooser, JobOptions option
     : ports_(ports), options_(std::move(options)) {
   const auto count = static_cast<std::uint32_t>(options_.places.size());
   check(count > 0, "a job has ranks");
+  if (options_.board != nullptr) {
+    check(options_.board->options().vms.size() == count, "the board knows the ranks of the job");
+    options_.process.migration_thread = options_.board->options().migration_thread;
+  }
   ranks_.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) {
     auto member = std::make_unique<Member>();
     member->wait_set = ports_.fabric.make_wait_set();
     member->endpoint = ports_.fabric.open(options_.places[i], *member->wait_set);
-    const ProcessPorts given{ports_.executor,
-                             ports_.processor,
-                             *member->wait_set,
-                             *member->endpoint,
-                             *this,
-                             chooser,
-                             *this};
+    const ProcessPorts given{
+        ports_.executor, ports_.processor, *member->wait_set, *member->endpoint, *this, chooser,
+        *this,           options_.board};
     member->process = std::make_unique<Process>(given, RankId{i}, count, options_.process);
     ranks_.push_back(std::move(member));
   }
@@ -79,6 +80,7 @@ void Job::start(Body body) {
                                                 abort(aborted.what());
                                               }
                                               ending.well();
+                                              ranks_[rank.index]->process->engine().leave();
                                             });
   }
 }

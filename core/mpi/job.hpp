@@ -23,6 +23,9 @@ struct JobOptions {
   std::string name = "job";       ///< for people
   std::vector<RankPlace> places;  ///< one for each rank
   ProcessOptions process;
+  /// Where suspensions are posted; says whether there is a migration thread. Outlives the job.
+  /// Null: it is never suspended.
+  Board* board = nullptr;
 };
 
 class Job final : private Directory, private JobWatch, private StandstillListener {

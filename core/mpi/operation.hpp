@@ -38,6 +38,9 @@ struct Operation {
   Channel data = Channel::shm;  ///< of rendezvous
   bool exposed = false;         ///< `key` is known to the endpoint
   bool checked_whole = false;   ///< `checksum` is of all bytes
+  bool withdrawn = false;       ///< send: announced memory that cannot be read now
+  bool renewed = false;         ///< receive: was announced anew while the read went on
+  bool reads = false;           ///< receive: reads, else clears
   std::uint8_t collective = 0;  ///< `Collective` that it is a step of
   std::uint32_t index = 0;
   std::uint32_t generation = 1;
@@ -61,8 +64,9 @@ struct Operation {
   Links<Operation> stream_links;  ///< of sends that have packets to be posted, at their peer
 
   // Rendezvous.
-  std::uint64_t remote = 0;  ///< the other side's request
-  std::uint64_t key = 0;     ///< memory
+  std::uint64_t remote = 0;    ///< the other side's request
+  std::uint64_t key = 0;       ///< memory
+  std::uint64_t read_key = 0;  ///< that is being read
   std::uint64_t checksum = 0;
   std::vector<Slice> trimmed;
 
@@ -74,6 +78,8 @@ struct Operation {
     holds_request = false;
     exposed = false;
     checked_whole = false;
+    withdrawn = false;
+    renewed = false;
     collective = 0;
     run = nullptr;
     status = {};

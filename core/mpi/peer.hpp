@@ -39,7 +39,23 @@ struct alignas(64) Peer {
   enum class Connection : std::uint8_t {
     open,
     draining,  ///< nothing new starts; what has started ends
-    held,      ///< nothing passes
+    held,      ///< nothing leaves
+  };
+
+  /// Of suspensions (`suspension.hpp`).
+  struct Hold {
+    std::uint32_t holders = 0;  ///< epochs
+    std::uint32_t reads = 0;    ///< of its memory, under way
+    bool silent = false;        ///< while held: nothing to flush
+    bool closed = false;
+    bool reopened = false;             ///< and what was under way has not gone on yet
+    bool may_read = false;             ///< then: what it announced may still be there
+    std::uint64_t since = 0;           ///< names the hold; 0: none
+    std::uint64_t draining_since = 0;  ///< the hold that `connection` is about
+    std::uint64_t flushed = 0;         ///< the hold of its last flush
+    std::uint64_t fragments_sent = 0;
+    std::uint64_t fragments_taken = 0;
+    std::uint64_t fragments_due = 0;  ///< by its last flush
   };
 
   // In the order of use: a message that nothing stands in the way of touches two cache lines.
@@ -65,6 +81,7 @@ struct alignas(64) Peer {
   List<Answer, &Answer::links> answers;               ///< to be posted, before all else
   List<Operation, &Operation::stream_links> streams;  ///< sends with fragments to post
   Links<Peer> backlog_links;
+  Hold hold;
 
   /// Whether a send may leave now; those before it have left.
   [[nodiscard]] bool may_send() const { return connection == Connection::open && sends.empty(); }

@@ -6,6 +6,7 @@
 #include "core/mpi/checksum.hpp"
 #include "core/mpi/engine.hpp"
 #include "core/mpi/slices.hpp"
+#include "core/mpi/suspension.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
@@ -28,6 +29,7 @@ Peer& Engine::peer_of(RankId rank) {
   peer.address = ports_.directory.address_of(rank);
   peer.route_generation = ports_.chooser.generation();
   peer.route = &ports_.chooser.route(rank_, rank);
+  if (suspension_ != nullptr) suspension_->meet(peer);
   return peer;
 }
 
@@ -211,7 +213,9 @@ void Engine::flush(Peer& peer) {
     }
   }
   while (Operation* send = peer.streams.front()) {
-    if (peer.connection == Peer::Connection::held || !stream(peer, *send)) break;
+    if (peer.connection == Peer::Connection::held) break;
+    if (peer.connection == Peer::Connection::draining && send->moved == 0) break;
+    if (!stream(peer, *send)) break;
     peer.streams.remove(*send);
     if (send->state == Operation::State::moving) end_stream(*send);
   }
