@@ -18,9 +18,10 @@ struct ShmProfiles {
 };
 
 /// How long a wait looks before it sleeps. It adapts between the two: longer where arrivals come
-/// just after it gave up, shorter where they come late.
+/// soon after it gave up, shorter where they come late; the shortest where ranks are more than
+/// processors. Being woken takes some tens of microseconds: less is not worth sleeping for.
 struct SpinLimits {
-  Duration shortest = Duration::microseconds(10);
+  Duration shortest = Duration::microseconds(50);
   Duration longest = Duration::milliseconds(1);
 };
 

@@ -125,10 +125,10 @@ std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline,
   };
   if (look()) return ready();
   const steady_clock::time_point start = steady_clock::now();
-  const Duration limit =
-      std::min(limits_.longest,
-               Duration::nanoseconds(spin_nanoseconds_.load(std::memory_order_relaxed)));
   const bool polite_at_once = crowded();
+  const Duration limit =
+      polite_at_once ? limits_.shortest
+                     : Duration::nanoseconds(spin_nanoseconds_.load(std::memory_order_relaxed));
   for (;;) {
     if (look()) return ready();
     if (parker != nullptr && parker->ends_waits()) return Wake::cancelled;
@@ -176,10 +176,10 @@ Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline, std::uint32_t known) 
   }
 }
 
-/// Sleeps that spinning twice as long would have spared make it longer, long ones shorter.
+/// Sleeps that spinning at its longest would have spared make it longer, others shorter.
 void ShmWaitSet::adapt(Duration slept) {
   const std::int64_t spun = spin_nanoseconds_.load(std::memory_order_relaxed);
-  const std::int64_t next = slept.count_nanoseconds() < spun ? spun * 2 : spun / 2;
+  const std::int64_t next = slept < limits_.longest ? spun * 2 : spun / 2;
   spin_nanoseconds_.store(std::clamp(next, limits_.shortest.count_nanoseconds(),
                                      limits_.longest.count_nanoseconds()),
                           std::memory_order_relaxed);
