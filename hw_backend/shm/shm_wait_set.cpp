@@ -1,6 +1,7 @@
 #include "hw_backend/shm/shm_wait_set.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
@@ -24,11 +25,15 @@ Duration since(steady_clock::time_point start) {
       std::chrono::duration_cast<std::chrono::nanoseconds>(steady_clock::now() - start).count());
 }
 
+/// Of the job's ranks together. One that is bound to a single processor has that to itself, as
+/// launchers do it: then the machine's count.
 std::uint32_t usable_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::thread::hardware_concurrency();
-  return static_cast<std::uint32_t>(CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1) {
+    return static_cast<std::uint32_t>(CPU_COUNT(&set));
+  }
+  return static_cast<std::uint32_t>(sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 }  // namespace
