@@ -127,7 +127,7 @@ std::size_t ShmEndpoint::largest_body(Channel) const {
 
 ShmEndpoint::Outbound* ShmEndpoint::outbound(EndpointAddress to, Channel channel) {
   const std::size_t index = place_of(to, channel);
-  check(index < outbound_.size(), "an address of this fabric");
+  if (index >= outbound_.size()) return nullptr;
   Outbound* const out = outbound_[index].get();
   if (out != nullptr && out->to == to) [[likely]] return out;
   return open_ring(to, channel);
@@ -287,6 +287,7 @@ void ShmEndpoint::disconnect(EndpointAddress to, Channel channel) {
       continue;
     }
     reader->drop_all();
+    if (reader != last_) reader->release(true);
   }
 }
 
@@ -359,7 +360,7 @@ void ShmEndpoint::read(EndpointAddress from, Channel channel, MemoryKey key, std
 
 bool ShmEndpoint::read_exposed(EndpointAddress from, MemoryKey key, std::size_t offset,
                                std::span<const Slice> into) {
-  if (!is_open(from)) return false;
+  if (!is_open(from) || key.value == 0) return false;
   const std::int32_t process =
       region_->endpoint_slot(slot_of(from)).process.load(std::memory_order_relaxed);
   Exposure& exposure = region_->exposure(
