@@ -76,9 +76,8 @@ std::size_t total(std::span<const Piece> pieces) {
 
 template <class Piece>
 bool is_phantom(std::span<const Piece> pieces) {
-  return std::any_of(pieces.begin(), pieces.end(), [](const Piece& piece) {
-    return piece.data == nullptr && piece.size != 0;
-  });
+  return std::any_of(pieces.begin(), pieces.end(),
+                     [](const Piece& piece) { return piece.data == nullptr && piece.size != 0; });
 }
 
 }  // namespace

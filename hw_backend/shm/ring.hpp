@@ -12,10 +12,10 @@
 namespace ferry::shm {
 
 /// How a packet lies in its ring. Its cell, one cache line, holds the mark, the header up to `size`
-/// and two words for what else there is: those of checksum, key and more that are not zero, then the
-/// body, if it fits. Larger bodies lie in the ring's data in one piece, and the third word, if there
-/// is one, after them. (Bodies in further cells were slower than that: processors fetch lines in
-/// pairs, and the receiver that looks at one takes the next one away.)
+/// and two words for what else there is: those of checksum, key and more that are not zero, then
+/// the body, if it fits. Larger bodies lie in the ring's data in one piece, and the third word, if
+/// there is one, after them. (Bodies in further cells were slower than that: processors fetch lines
+/// in pairs, and the receiver that looks at one takes the next one away.)
 struct Mark {
   static constexpr std::size_t head = offsetof(PacketHeader, checksum);  ///< always carried
   static constexpr std::size_t spare = sizeof(Cell::bytes) - head;
@@ -51,10 +51,10 @@ struct PacketShape {
     word_at = body_in_cell ? 0 : (carried + 7) / 8 * 8;
     data = word_at + (words * Mark::word - in_cell);
   }
-  std::size_t carried;   ///< bytes of the body that are there
-  std::size_t body_at;   ///< within the cell's bytes
-  std::size_t word_at;   ///< of the third word, within the packet's data
-  std::size_t data;      ///< bytes that it takes of the ring's data
+  std::size_t carried;  ///< bytes of the body that are there
+  std::size_t body_at;  ///< within the cell's bytes
+  std::size_t word_at;  ///< of the third word, within the packet's data
+  std::size_t data;     ///< bytes that it takes of the ring's data
   bool body_in_cell;
 };
 
@@ -99,14 +99,14 @@ class RingWriter {
       size += piece.size;
       is_phantom = is_phantom || (piece.data == nullptr && piece.size != 0);
     }
-    const std::uint64_t flags = (header.checksum != 0 ? Mark::with_checksum : 0) |
-                                (header.key != 0 ? Mark::with_key : 0) |
-                                (header.more != 0 ? Mark::with_more : 0) |
-                                (is_phantom ? Mark::phantom : 0);
+    const std::uint64_t flags =
+        (header.checksum != 0 ? Mark::with_checksum : 0) | (header.key != 0 ? Mark::with_key : 0) |
+        (header.more != 0 ? Mark::with_more : 0) | (is_phantom ? Mark::phantom : 0);
     const PacketShape shape(flags, size);
     const std::uint64_t data_start = cursor_.start_of(data_tail_, shape.data);
     const std::uint64_t data_end = DataCursor::end_of(data_start, shape.data);
-    if (!fits(data_end)) [[unlikely]] return false;
+    if (!fits(data_end)) [[unlikely]]
+      return false;
 
     // The cell last: a receiver that spins on it would take its line away in between.
     std::byte* const data = data_ + cursor_.offset_of(data_start);
@@ -155,10 +155,10 @@ class RingWriter {
   /// One cell stays free: the last packet that was read keeps its own until the next one is.
   bool fits(std::uint64_t data_end) {
     const auto fit = [&] {
-      return tail_ - cells_freed_ < mask_ &&
-             data_end - data_freed_ <= cursor_.capacity();
+      return tail_ - cells_freed_ < mask_ && data_end - data_freed_ <= cursor_.capacity();
     };
-    if (fit()) [[likely]] return true;
+    if (fit()) [[likely]]
+      return true;
     // In this order: cells are freed after the data of the same packet.
     cells_freed_ = ring_.cells_freed.load(std::memory_order_acquire);
     data_freed_ = ring_.data_freed.load(std::memory_order_relaxed);

@@ -26,7 +26,8 @@ struct SpinLimits {
 };
 
 /// All that is posted goes through memory, by whichever channel it is called: each has rings of its
-/// own, as order and `disconnect` are by channel. Tasks that wait are those of a ThreadExecutor, which can be cancelled, or plain threads.
+/// own, as order and `disconnect` are by channel. Tasks that wait are those of a ThreadExecutor,
+/// which can be cancelled, or plain threads.
 class ShmFabric final : public Fabric {
  public:
   /// `clock` is what deadlines refer to; it outlives the fabric. In each process, after fork.

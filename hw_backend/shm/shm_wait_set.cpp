@@ -119,8 +119,7 @@ Wake ShmWaitSet::wait(TimePoint deadline) {
   return sleep(parker, deadline, known);
 }
 
-std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline,
-                                     std::uint32_t known) {
+std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline, std::uint32_t known) {
   const Looking looking(*this);
   const auto look = [this, known] {
     for (int i = 0; i < looks_per_round; ++i) {
@@ -185,9 +184,9 @@ Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline, std::uint32_t known) 
 void ShmWaitSet::adapt(Duration slept) {
   const std::int64_t spun = spin_nanoseconds_.load(std::memory_order_relaxed);
   const std::int64_t next = slept < limits_.longest ? spun * 2 : spun / 2;
-  spin_nanoseconds_.store(std::clamp(next, limits_.shortest.count_nanoseconds(),
-                                     limits_.longest.count_nanoseconds()),
-                          std::memory_order_relaxed);
+  spin_nanoseconds_.store(
+      std::clamp(next, limits_.shortest.count_nanoseconds(), limits_.longest.count_nanoseconds()),
+      std::memory_order_relaxed);
 }
 
 void ShmWaitSet::notify() {
