@@ -91,7 +91,6 @@ struct CommunicatingJobs::Running {
   JobChannels channels;
   mpi::WorkloadLog log;
   std::unique_ptr<mpi::Job> job;
-  bool ended = false;
 
   Running(JobId job_id, const mpi::WorkloadSpec& does, const Scenario& scenario,
           const Instance& instance, const Locality& locality)
@@ -142,7 +141,6 @@ void CommunicatingJobs::start() {
 void CommunicatingJobs::finish(const std::vector<MoveRecord>& moves, Recorder& recorder) {
   for (const std::unique_ptr<Running>& running : jobs_) {
     const Result<> ended = running->job->join();
-    running->ended = true;
     JobRecord record;
     record.job = running->id;
     bool first = true;
@@ -183,13 +181,6 @@ void CommunicatingJobs::finish(const std::vector<MoveRecord>& moves, Recorder& r
 
 void CommunicatingJobs::abort(const std::string& why) {
   for (const std::unique_ptr<Running>& running : jobs_) running->job->abort(why);
-}
-
-void CommunicatingJobs::abort_deadlocked() {
-  for (const std::unique_ptr<Running>& running : jobs_) {
-    const std::string waits = running->ended ? "" : running->job->describe_waits();
-    if (!waits.empty()) running->job->abort("deadlock\n" + waits);
-  }
 }
 
 }  // namespace ferry

@@ -38,9 +38,6 @@ class CommunicatingJobs {
   void finish(const std::vector<MoveRecord>& moves, Recorder& recorder);
   /// Ends the jobs: their ranks leave their calls. From any task; never blocks.
   void abort(const std::string& why);
-  /// Ends the jobs that cannot go on, when nothing is left to happen in the world: each with who
-  /// waits for whom.
-  void abort_deadlocked();
 
  private:
   struct Running;

@@ -459,7 +459,7 @@ struct Flows::Implementation {
         if (live > 0 && next >= engine_next) return next;
         if (next != TimePoint::never()) {
           scheduler.advance_to(next);
-        } else if (!at_standstill()) {
+        } else if (!scheduler.end_standstill()) {
           return stop_all();  // nothing will ever happen again
         }
       }
@@ -476,18 +476,6 @@ struct Flows::Implementation {
     try {
       options.between_steps();
     } catch (...) {  // must not pass through the engine's frames; `run` rethrows it
-      broken = std::current_exception();
-      return true;
-    }
-    return scheduler.something_due();
-  }
-
-  /// Gives the caller its chance to end what waits for ever; true if that made something due.
-  bool at_standstill() {
-    if (!options.at_standstill) return false;
-    try {
-      options.at_standstill();
-    } catch (...) {  // as above
       broken = std::current_exception();
       return true;
     }

@@ -20,9 +20,6 @@ struct SimOptions {
   bool link_usage = false;
   /// Called on the simulating thread each time before simulated time advances; may cancel tasks.
   std::function<void()> between_steps;
-  /// Called on the simulating thread when every task waits and nothing is left to happen; may
-  /// cancel tasks, or notify what they wait for. If that wakes nobody, it is a deadlock.
-  std::function<void()> at_standstill;
 };
 
 /// What a simulation did; for diagnostics and benchmarks.

@@ -75,9 +75,6 @@ class Execution {
     simulation.between_steps = [this] {
       if (relay_ != nullptr) relay_->look();
     };
-    simulation.at_standstill = [this] {
-      if (jobs_ != nullptr) jobs_->abort_deadlocked();
-    };
     LinkUsage links = run_in_simulation(
         outcome_.instance, loaded_.scenario.platform, simulation, [this](World& world) {
           run(world, [](InterruptionRelay&, const std::function<void()>& go) { go(); });
@@ -156,7 +153,6 @@ class Execution {
     CommunicatingJobs& jobs = surroundings.communicating();
     InterruptionRelay relay(options_, session, jobs);
     relay_ = &relay;
-    jobs_ = &jobs;
     around(relay, [&] {
       jobs.start();
       session.run();
@@ -164,7 +160,6 @@ class Execution {
       jobs.finish(outcome_.records.moves(), outcome_.records);
     });
     relay_ = nullptr;
-    jobs_ = nullptr;
     outcome_.journal = memory.text();
     outcome_.unsettled = session.unsettled();
   }
@@ -185,11 +180,9 @@ class Execution {
         [&](Session& session, Surroundings& surroundings, const std::function<void()>& go) {
           InterruptionRelay relay(options_, session, surroundings.communicating());
           relay_ = &relay;
-          jobs_ = &surroundings.communicating();
           around(relay, go);
           relay_ = nullptr;
         });
-    jobs_ = nullptr;
     outcome_.records.drop_mutex();
     if (options_.journal == nullptr) {
       outcome_.journal = std::move(survived.journal);
@@ -206,7 +199,6 @@ class Execution {
   const JobPrograms& programs_;
   RunOutcome& outcome_;
   InterruptionRelay* relay_ = nullptr;
-  CommunicatingJobs* jobs_ = nullptr;
 };
 
 /// How long the jobs take without migrations, by another simulation, in a process of its own.

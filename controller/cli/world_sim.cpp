@@ -13,7 +13,6 @@ LinkUsage run_in_simulation(const Instance& instance, const Platform& platform,
   simulation.seed = options.seed;
   simulation.link_usage = options.link_usage;
   simulation.between_steps = options.between_steps;
-  simulation.at_standstill = options.at_standstill;
   return run_simulated(instance, platform, simulation, body).links;
 }
 

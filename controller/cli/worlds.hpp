@@ -24,7 +24,6 @@ extern const char* const simulation_engine_version;
 struct SimulationOptions {
   std::uint64_t seed = 1;
   std::function<void()> between_steps;  ///< as in SimOptions
-  std::function<void()> at_standstill;  ///< as in SimOptions
   bool link_usage = false;              ///< count what every link carries
 };
 

@@ -17,6 +17,7 @@
 namespace ferry::mpi {
 
 class Engine;
+class Board;
 
 /// The job is over before its ranks have ended; thrown by blocking calls, and unwinds the rank.
 class JobAborted : public std::runtime_error {
@@ -51,12 +52,15 @@ struct ProcessPorts {
   const Directory& directory;
   const ChannelChooser& chooser;
   JobWatch& watch;
+  Board* board = nullptr;  ///< null: the job is never suspended
 };
 
 struct ProcessOptions {
   RuntimeCosts costs;
-  /// Whether bodies of real bytes are checked too. Of the rest of packets it is always so.
-  bool check_bodies = true;
+  /// Whether packets are checked: what they say, and bodies of real bytes. The same in all ranks of
+  /// a job. Where memory carries them, a check costs as much as the rest of a short message.
+  bool check_packets = true;
+  bool check_bodies = true;  ///< only if packets are
   /// What a peer may have in this rank's buffers: one for each packet, one more for each 256 B of
   /// its body. From 64 to 32,767; the same in all ranks of a job. What a message cannot get at once
   /// makes it a rendezvous.

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,19 @@ inline std::vector<Bytes> osu_sizes(WorkloadType type) {
   return sizes;
 }
 
+/// Whether the type is written and is none: which keys it should have cannot be said then.
+template <class Visitor>
+bool has_unknown_type(Visitor& v) {
+  if constexpr (requires { v.peek("type"); }) {
+    const auto* written = v.peek("type");
+    constexpr auto& words = EnumWords<WorkloadType>::words;
+    return written != nullptr &&
+           std::find(words.begin(), words.end(), written->text) == words.end();
+  } else {
+    return false;
+  }
+}
+
 /// Whose a key is.
 struct KeyOwners {
   bool here = false;       ///< of the type that is written
@@ -35,10 +49,11 @@ template <class Visitor, class T, class Rule>
 bool describe_owned(Visitor& v, const KeyOwners& owners, std::string_view key, T& member,
                     const Rule& rule, bool present, std::string_view default_text,
                     std::string_view doc) {
-  if (owners.required) return v.required(key, member, rule, doc);
+  const bool unknown = has_unknown_type(v);
+  if (owners.required && !unknown) return v.required(key, member, rule, doc);
   v.present_if(owners.here && present);
   const bool given = v.optional_as(key, member, rule, default_text, doc);
-  if (given && !owners.here) {
+  if (given && !owners.here && !unknown) {
     v.complain(key, Problem::contradiction,
                fmt::format("this type of workload has no {}; leave it out, or write type: {}", key,
                            owners.whose));
@@ -74,7 +89,7 @@ void describe_loops(Visitor& v, Workload& workload) {
                  Between{1U, limits::iterations}, true, "1",
                  "overlap: messages both ways before each computation.");
   describe_owned(v, {overlap, overlap, "overlap"}, "share", workload.share,
-                 Between{Ratio(0), Ratio(0.9999)}, true, "none; required with overlap",
+                 Between{Ratio(0), Ratio(0.99)}, true, "none; required with overlap",
                  "overlap: the part of an iteration's time without a migration that is "
                  "computation; the exchanges are the rest.");
   describe_owned(v, {iterate, iterate, "iterate"}, "compute", workload.compute, any_time, true,

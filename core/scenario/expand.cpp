@@ -497,6 +497,8 @@ class Expander {
 
   void workload_fits(std::size_t job, std::uint64_t ranks) {
     const Workload& workload = scenario_.jobs[job].workload;
+    // Without what is wrong with it already.
+    if (problems_.has_errors_in(fmt::format("jobs.{}.workload", scenario_.jobs[job].name))) return;
     if (ranks <= limits::ranks) {
       if (const auto refused = refused_ranks(workload, static_cast<std::uint32_t>(ranks))) {
         problems_.add(Problem::unfit_ranks, {{"jobs"}, {{}, job}, {"workload"}}, *refused);
@@ -860,6 +862,7 @@ class Expander {
           job.vms.push_back(VmId{vms[k]});
           out_.vms[vms[k]].jobs.push_back(id);
         }
+        job.workload = group.workload;
         RandomStream stream(scenario_.seed, "jobs/" + job.name + "/next_call");
         job.next_call.reserve(part * ranks);
         for (std::size_t rank = 0; rank < part * ranks; ++rank) {

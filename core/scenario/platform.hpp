@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -114,6 +115,10 @@ struct ComputeTimes {
 /// What `times` has to say for the workload and does not, and what would be right; none if it does.
 [[nodiscard]] std::optional<std::string> missing_time(const Workload& workload,
                                                       const ComputeTimes& times);
+
+/// Whether a constant can change what this workload does: those of `compute` belong to one kernel
+/// and class, all others to everything. `path` as of `SourcedConstant`.
+[[nodiscard]] bool concerns(std::string_view path, const Workload& workload);
 
 struct Star {};
 /// Two levels: leaves with `hosts_per_leaf` hosts, each leaf with one link to each of `spines`.

@@ -38,6 +38,16 @@ std::uint32_t most_lu_ranks(std::uint32_t points) {
   return along_axis * along_axis;
 }
 
+/// `nas_lu.C`
+std::string kernel_and_class(const Workload& workload) {
+  constexpr std::array<std::string_view, nas_kernel_count> kernels = {"nas_lu", "nas_ep", "nas_is",
+                                                                      "nas_mg", "nas_cg", "nas_ft"};
+  return fmt::format("{}.{}",
+                     kernels[static_cast<std::size_t>(workload.type) -
+                             static_cast<std::size_t>(WorkloadType::nas_lu)],
+                     class_letters[static_cast<std::size_t>(workload.nas_class)]);
+}
+
 std::optional<std::string> refused_nas(const Workload& workload, std::uint32_t ranks) {
   const NasClass name = workload.nas_class;
   const bool power_of_two = std::has_single_bit(ranks);
@@ -102,14 +112,10 @@ std::optional<std::string> refused_ranks(const Workload& workload, std::uint32_t
 }
 
 std::optional<std::string> missing_time(const Workload& workload, const ComputeTimes& times) {
-  constexpr std::array<std::string_view, nas_kernel_count> kernels = {"nas_lu", "nas_ep", "nas_is",
-                                                                      "nas_mg", "nas_cg", "nas_ft"};
   if (is_nas(workload.type)) {
     if (times.iteration(workload.type, workload.nas_class) > Duration::zero()) return std::nullopt;
-    return fmt::format("how long this kernel computes; add compute.{}.{} to it",
-                       kernels[static_cast<std::size_t>(workload.type) -
-                               static_cast<std::size_t>(WorkloadType::nas_lu)],
-                       class_letters[static_cast<std::size_t>(workload.nas_class)]);
+    return fmt::format("how long this kernel computes; add compute.{} to it",
+                       kernel_and_class(workload));
   }
   if (workload.type == WorkloadType::graph500 && times.graph500_edge == Duration::zero()) {
     return "how long an edge takes; add compute.graph500_edge to it";
@@ -118,6 +124,15 @@ std::optional<std::string> missing_time(const Workload& workload, const ComputeT
     return "how long a trace computes; add compute.trace_million to it";
   }
   return std::nullopt;
+}
+
+bool concerns(std::string_view path, const Workload& workload) {
+  constexpr std::string_view compute = "platform.compute.";
+  if (!path.starts_with(compute)) return true;
+  path.remove_prefix(compute.size());
+  if (is_nas(workload.type)) return path == kernel_and_class(workload);
+  if (workload.type == WorkloadType::graph500) return path == "graph500_edge";
+  return workload.type == WorkloadType::trace && path == "trace_million";
 }
 
 }  // namespace ferry

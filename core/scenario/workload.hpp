@@ -93,6 +93,12 @@ struct Workload {
   return type >= WorkloadType::osu_latency && type <= WorkloadType::osu_allreduce;
 }
 
+/// Whether anything in it is drawn.
+[[nodiscard]] inline bool is_random(const Workload& workload) {
+  return workload.timed.next_call.is_random() || workload.jitter > Ratio(0) ||
+         workload.type == WorkloadType::graph500;
+}
+
 /// Why `workload` cannot run on so many ranks, and what would be right; none if it can.
 [[nodiscard]] std::optional<std::string> refused_ranks(const Workload& workload,
                                                        std::uint32_t ranks);

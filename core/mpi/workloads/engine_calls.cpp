@@ -74,7 +74,7 @@ Buffer EngineCalls::incoming(std::size_t size, Content& content) {
   return is_real(size) ? Buffer(content.data(), size) : Buffer::phantom(size);
 }
 
-void EngineCalls::check_received(const Status& status, const Content& content) {
+void EngineCalls::check_received(const Status& status, std::size_t posted, const Content& content) {
   if (status.error != Error::none) {
     complain(
         fmt::format("rank {}: a message of {} bytes from rank {} with tag {} was longer than "
@@ -82,7 +82,7 @@ void EngineCalls::check_received(const Status& status, const Content& content) {
                     rank_, status.size, status.source, status.tag));
     return;
   }
-  if (!is_real(status.size)) return;
+  if (!is_real(posted) || !is_real(status.size)) return;
   for (std::size_t at = 0; at < status.size; at += sizeof(std::uint64_t)) {
     const std::uint64_t word = word_of(status.source, status.tag, status.size, at);
     if (std::memcmp(content.data() + at, &word, std::min(sizeof(word), status.size - at)) != 0) {
@@ -114,7 +114,7 @@ void EngineCalls::send(std::size_t size, Rank to, Tag tag) {
 
 void EngineCalls::receive(std::size_t size, Rank from, Tag tag) {
   Content content;
-  check_received(world_.recv(incoming(size, content), from, tag), content);
+  check_received(world_.recv(incoming(size, content), from, tag), size, content);
 }
 
 void EngineCalls::exchange(std::size_t size, Rank to, Tag tag, std::size_t into, Rank from,
@@ -124,7 +124,7 @@ void EngineCalls::exchange(std::size_t size, Rank to, Tag tag, std::size_t into,
   log_.traffic.send(size);
   check_received(
       world_.sendrecv(outgoing(size, tag, sent), to, tag, incoming(into, content), from, from_tag),
-      content);
+      into, content);
 }
 
 void EngineCalls::receive_any_size(Rank from, Tag tag) {
@@ -155,6 +155,7 @@ Pending EngineCalls::start_receive(std::size_t size, Rank from, Tag tag) {
   const Pending pending = take_slot();
   Slot& slot = slots_[pending.slot];
   slot.receives = true;
+  slot.posted = size;
   slot.request = world_.irecv(incoming(size, slot.content), from, tag);
   return pending;
 }
@@ -162,7 +163,7 @@ Pending EngineCalls::start_receive(std::size_t size, Rank from, Tag tag) {
 void EngineCalls::wait(Pending pending) {
   Slot& slot = slots_[pending.slot];
   const Status status = world_.wait(slot.request);
-  if (slot.receives) check_received(status, slot.content);
+  if (slot.receives) check_received(status, slot.posted, slot.content);
   free_.push_back(pending.slot);
 }
 
@@ -173,7 +174,7 @@ void EngineCalls::wait_all(std::span<const Pending> pending) {
   world_.wait_all(requests_, statuses_);
   for (std::size_t i = 0; i < pending.size(); ++i) {
     const Slot& slot = slots_[pending[i].slot];
-    if (slot.receives) check_received(statuses_[i], slot.content);
+    if (slot.receives) check_received(statuses_[i], slot.posted, slot.content);
     free_.push_back(pending[i].slot);
   }
 }
@@ -182,7 +183,7 @@ bool EngineCalls::test(Pending pending) {
   Slot& slot = slots_[pending.slot];
   Status status;
   if (!world_.test(slot.request, &status)) return false;
-  if (slot.receives) check_received(status, slot.content);
+  if (slot.receives) check_received(status, slot.posted, slot.content);
   free_.push_back(pending.slot);
   return true;
 }
@@ -201,7 +202,7 @@ void EngineCalls::bcast(std::size_t size, Rank root) {
   status.source = root;
   status.tag = collective_tag;
   status.size = size;
-  check_received(status, content);
+  check_received(status, size, content);
 }
 
 void EngineCalls::reduce(std::size_t size, Rank root) {

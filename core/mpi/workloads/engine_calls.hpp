@@ -69,13 +69,15 @@ class EngineCalls final : public Calls {
   struct Slot {
     Request request;
     bool receives = false;
+    std::size_t posted = 0;  ///< bytes of the buffer
     Content content;
   };
 
   /// `content` if it is large enough, filled with what this rank sends.
   ConstBuffer outgoing(std::size_t size, Tag tag, Content& content) const;
   static Buffer incoming(std::size_t size, Content& content);
-  void check_received(const Status& status, const Content& content);
+  /// `posted`: what there was room for; the bytes are looked at only where it was real.
+  void check_received(const Status& status, std::size_t posted, const Content& content);
   void check_sums(std::size_t size, const Content& content, const char* what);
   void complain(std::string what);
   [[nodiscard]] Pending take_slot();

@@ -261,6 +261,17 @@ TEST(PreparedWorkload, says_what_is_missing_or_refused) {
             "it");
 }
 
+TEST(PlatformTimes, concern_the_workloads_that_compute_by_them) {
+  const Workload lu = nas(WorkloadType::nas_lu, NasClass::C);
+  EXPECT_TRUE(concerns("platform.compute.nas_lu.C", lu));
+  EXPECT_FALSE(concerns("platform.compute.nas_lu.B", lu));
+  EXPECT_FALSE(concerns("platform.compute.nas_mg.C", lu));
+  EXPECT_FALSE(concerns("platform.compute.graph500_edge", lu));
+  EXPECT_TRUE(concerns("platform.mpi.notice", lu));
+  EXPECT_TRUE(concerns("platform.mpi.notice", Workload()));
+  EXPECT_FALSE(concerns("platform.compute.trace_million", Workload()));
+}
+
 TEST(RefusedRanks, names_each_kernels_own_bounds) {
   const auto text = [](WorkloadType kernel, NasClass problem, std::uint32_t ranks) {
     return refused_ranks(nas(kernel, problem), ranks).value_or("");
