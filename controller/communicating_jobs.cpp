@@ -7,6 +7,7 @@
 
 #include "core/channel/coordinator.hpp"
 #include "core/mpi/job.hpp"
+#include "core/mpi/mpi_jobs.hpp"
 #include "core/mpi/workloads/engine_calls.hpp"
 #include "core/topology/locality.hpp"
 
@@ -81,8 +82,10 @@ tl::expected<JobPrograms, std::vector<std::string>> prepare_jobs(const Scenario&
 }
 
 struct CommunicatingJobs::Shared {
-  explicit Shared(const Instance& instance) : locality(instance) {}
+  Shared(World& world, const Scenario& scenario, const Instance& instance, Recorder& recorder)
+      : locality(instance), runtime(world, instance, scenario.platform.mpi, recorder, locality) {}
   Locality locality;
+  mpi::MpiJobs runtime;
 };
 
 struct CommunicatingJobs::Running {
@@ -104,8 +107,11 @@ struct CommunicatingJobs::Running {
 };
 
 CommunicatingJobs::CommunicatingJobs(World& world, const Scenario& scenario,
-                                     const Instance& instance, const JobPrograms& programs)
-    : world_(world), instance_(instance), shared_(std::make_unique<Shared>(instance)) {
+                                     const Instance& instance, const JobPrograms& programs,
+                                     Recorder& recorder)
+    : world_(world),
+      instance_(instance),
+      shared_(std::make_unique<Shared>(world, scenario, instance, recorder)) {
   const Locality& locality = shared_->locality;
   for (const auto& [id, program] : programs) {
     const JobSpec& spec = instance.jobs[id.index];
@@ -116,7 +122,7 @@ CommunicatingJobs::CommunicatingJobs(World& world, const Scenario& scenario,
       options.places.push_back(place_of(spec, instance, locality, RankId{rank}));
     }
     options.process.costs = scenario.platform.mpi.runtime;
-    options.process.migration_thread = spec.strategy == Strategy::migration_thread;
+    options.board = shared_->runtime.board(id);
     options.process.locality = std::make_shared<const mpi::JobLocality>(hosts_of(spec, locality));
     running->job =
         std::make_unique<mpi::Job>(mpi::JobPorts{world.executor, world.processor, world.fabric},
@@ -178,6 +184,10 @@ void CommunicatingJobs::finish(const std::vector<MoveRecord>& moves, Recorder& r
     recorder.job(record);
   }
 }
+
+JobRuntime& CommunicatingJobs::runtime() { return shared_->runtime; }
+
+std::size_t CommunicatingJobs::suspensions() const { return shared_->runtime.suspensions(); }
 
 void CommunicatingJobs::abort(const std::string& why) {
   for (const std::unique_ptr<Running>& running : jobs_) running->job->abort(why);

@@ -7,6 +7,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "core/ports/job_runtime.hpp"
 #include "core/mpi/workloads/run_workload.hpp"
 #include "core/ports/recorder.hpp"
 #include "core/ports/world.hpp"
@@ -23,9 +24,10 @@ using JobPrograms = std::map<JobId, mpi::WorkloadSpec>;
 
 class CommunicatingJobs {
  public:
-  /// Opens the endpoints of all ranks, where their VMs are now. Everything given outlives it.
+  /// Opens the endpoints of all ranks, where their VMs are now. Everything given outlives it;
+  /// `recorder` hears of the ranks' suspensions.
   CommunicatingJobs(World& world, const Scenario& scenario, const Instance& instance,
-                    const JobPrograms& programs);
+                    const JobPrograms& programs, Recorder& recorder);
   /// Joins.
   ~CommunicatingJobs();
   CommunicatingJobs(const CommunicatingJobs&) = delete;
@@ -38,6 +40,10 @@ class CommunicatingJobs {
   void finish(const std::vector<MoveRecord>& moves, Recorder& recorder);
   /// Ends the jobs: their ranks leave their calls. From any task; never blocks.
   void abort(const std::string& why);
+  /// How these jobs are suspended and reactivated.
+  [[nodiscard]] JobRuntime& runtime();
+  /// Of these jobs, that were not ended yet.
+  [[nodiscard]] std::size_t suspensions() const;
 
  private:
   struct Running;

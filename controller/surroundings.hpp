@@ -27,13 +27,37 @@ class Surroundings {
   [[nodiscard]] JobRuntime& jobs() { return jobs_; }
   [[nodiscard]] CommunicatingJobs& communicating() { return communicating_; }
   /// Of jobs, that were not ended yet.
-  [[nodiscard]] std::size_t suspensions() const { return jobs_.suspensions(); }
+  [[nodiscard]] std::size_t suspensions() const {
+    return timed_.suspensions() + communicating_.suspensions();
+  }
 
  private:
+  /// To whom a request goes depends on what the job's ranks do.
+  class EveryJob final : public JobRuntime {
+   public:
+    EveryJob(const Instance& instance, JobRuntime& timed, JobRuntime& communicating)
+        : instance_(instance), timed_(timed), communicating_(communicating) {}
+    Result<> suspend(const SuspendRequest& request, TimePoint deadline) override {
+      return of(request.job).suspend(request, deadline);
+    }
+    Result<> reactivate(const SuspendRequest& request, TimePoint deadline) override {
+      return of(request.job).reactivate(request, deadline);
+    }
+
+   private:
+    [[nodiscard]] JobRuntime& of(JobId job) {
+      return instance_.jobs[job.index].communicates() ? communicating_ : timed_;
+    }
+    const Instance& instance_;
+    JobRuntime& timed_;
+    JobRuntime& communicating_;
+  };
+
   FaultyHypervisor faulty_;
   World world_;
-  TimedRanks jobs_;
+  TimedRanks timed_;
   CommunicatingJobs communicating_;
+  EveryJob jobs_;
 };
 
 }  // namespace ferry

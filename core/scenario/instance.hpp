@@ -55,7 +55,6 @@ struct JobSpec {
   std::uint32_t containers = 0;
   ChannelChoices channels = {};
   Bytes ivshmem = {};  ///< of its region on each host; 0: none
-  Workload workload = {};
 
   /// Whether its ranks run and send messages; else they are the timed stand-in.
   [[nodiscard]] bool communicates() const { return workload.type != WorkloadType::timed; }
