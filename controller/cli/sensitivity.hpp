@@ -27,7 +27,8 @@ struct PerturbedCells {
 };
 
 /// Every assumed constant halved and doubled, in the order of `constants`, each path once;
-/// constants that the study varies are left out: the grid shows what they do.
+/// constants that the study varies are left out: the grid shows what they do; and those of messages
+/// between ranks, since the ranks of all jobs there are (`workload: {type: timed}`) send none.
 std::vector<Perturbation> perturbations(const Study& study,
                                         const std::vector<SourcedConstant>& constants);
 
