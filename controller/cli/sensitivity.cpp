@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "core/record/csv.hpp"
@@ -71,29 +70,13 @@ std::string Perturbation::text() const {
   return fmt::format("{} {}", name, factor < 1 ? "halved" : "doubled");
 }
 
-namespace {
-
-/// What only messages between ranks cost. Ranks of `type: timed` send none.
-bool is_of_messages(std::string_view path) {
-  constexpr std::array<std::string_view, 6> prefixes = {
-      "platform.channels.", "platform.mpi.call",   "platform.mpi.lock",
-      "platform.mpi.poll",  "platform.mpi.reduce", "platform.mpi.eager_thresholds."};
-  return std::any_of(prefixes.begin(), prefixes.end(),
-                     [&](std::string_view prefix) { return path.starts_with(prefix); });
-}
-
-}  // namespace
-
 std::vector<Perturbation> perturbations(const Study& study,
                                         const std::vector<SourcedConstant>& constants) {
   std::vector<Perturbation> all;
   std::set<std::string> seen;
   for (const Vary& vary : study.vary) seen.insert(vary.path);
   for (const SourcedConstant& constant : constants) {
-    if (constant.kind != ConstantKind::assumed || is_of_messages(constant.path) ||
-        !seen.insert(constant.path).second) {
-      continue;
-    }
+    if (constant.kind != ConstantKind::assumed || !seen.insert(constant.path).second) continue;
     all.push_back({constant.path, 0.5});
     all.push_back({constant.path, 2});
   }

@@ -27,8 +27,7 @@ struct PerturbedCells {
 };
 
 /// Every assumed constant halved and doubled, in the order of `constants`, each path once;
-/// constants that the study varies are left out: the grid shows what they do; and those of messages
-/// between ranks, since the ranks of all jobs there are (`workload: {type: timed}`) send none.
+/// constants that the study varies are left out: the grid shows what they do.
 std::vector<Perturbation> perturbations(const Study& study,
                                         const std::vector<SourcedConstant>& constants);
 

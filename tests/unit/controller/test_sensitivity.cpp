@@ -39,8 +39,6 @@ TEST(perturbations, halve_and_double_each_assumed_constant_once_unless_it_is_var
                              constant("vms.vm.memory", ConstantKind::assumed),
                              constant("platform.hypervisor.prepare", ConstantKind::fitted),
                              constant("platform.mpi.notice", ConstantKind::measured),
-                             constant("platform.mpi.call", ConstantKind::assumed),
-                             constant("platform.channels.shm.copy", ConstantKind::assumed),
                              constant("platform.hypervisor.finish", ConstantKind::assumed),
                              constant("vms.vm.pages.zero", ConstantKind::assumed)})) {
     text += p.text() + "\n";
