@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "core/units/check.hpp"
-#include "sim_backend/fiber_state.hpp"
+#include "sim_backend/blocking.hpp"
 
 namespace ferry {
 
@@ -82,17 +82,7 @@ std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()
 
 Wake Scheduler::block(const char* what, TimePoint deadline, Cancellable cancellable,
                       WaitList* list) {
-  SimTask& task = current();
-  const bool may_cancel = cancellable == Cancellable::yes;
-  if (may_cancel && task.cancelled_ && task.deferrals_ == 0) return Wake::cancelled;
-  task.waits_for_ = what;
-  task.cancellable_ = may_cancel;
-  task.not_before_ = now_ + task.lag_;
-  task.lag_ = Duration::zero();
-  if (deadline != TimePoint::never()) schedule(task.timer_, std::max(deadline, task.not_before_));
-  if (list != nullptr) list->append(task);
-  task.fiber_->state().leave();
-  return task.wake_;
+  return block_here(what, deadline, cancellable, list);
 }
 
 void Scheduler::wake(SimTask& task, Wake why) {

@@ -132,6 +132,8 @@ class Scheduler {
   /// about a deadlock.
   Wake block(const char* what, TimePoint deadline, Cancellable cancellable,
              WaitList* list = nullptr);
+  /// The same without a call (blocking.hpp).
+  Wake block_here(const char* what, TimePoint deadline, Cancellable cancellable, WaitList* list);
   /// Ends the wait of a blocked task. It goes on at the present instant, or when its own time or
   /// that of the task that wakes it is reached.
   void wake(SimTask& task, Wake why);
