@@ -460,6 +460,7 @@ void SimFabric::Port::read(EndpointAddress from, Channel channel, MemoryKey key,
   const Costs& costs = costs_to(*owner, channel, here == there);
   check(costs.reads, "a channel reads only if its profile says so");
   const Costs::Segment& segment = costs.segment_for(size);
+  const Duration asks = costs.segments.front().latency;  // what goes there is a packet of nothing
   fabric_.scheduler_.spend(segment.overhead);
   if (!reaches(*owner, channel, here == there)) return fail();
   const TimePoint now = fabric_.scheduler_.local_now();
@@ -470,14 +471,14 @@ void SimFabric::Port::read(EndpointAddress from, Channel channel, MemoryKey key,
   if (size >= large.count() && here != there) {
     if (!connection.reads) connection.reads = std::make_unique<Lane>(fabric_, connection, address_);
     connection.reads->add(
-        {packet, Bytes(size), leave + segment.latency, there, here, &segment, true});
+        {packet, Bytes(size), leave + asks, there, here, &segment, true});
     return;
   }
   TimePoint& free = wire_free_[static_cast<std::size_t>(channel)];
   const Duration on_wire = rounded(static_cast<double>(size) * segment.nanoseconds_per_byte);
   const TimePoint begin = std::max(leave, free);
   free = begin + std::max(segment.gap, on_wire);
-  packet->at = begin + segment.latency + on_wire + segment.latency;
+  packet->at = begin + asks + on_wire + segment.latency;
   deliver(packet);
 }
 

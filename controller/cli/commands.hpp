@@ -25,6 +25,7 @@ struct Invocation {
 
 void add_check(CLI::App& program, Invocation& invocation);
 void add_plan(CLI::App& program, Invocation& invocation);
+void add_explain(CLI::App& program, Invocation& invocation);
 void add_run(CLI::App& program, Invocation& invocation);
 void add_resume(CLI::App& program, Invocation& invocation);
 void add_status(CLI::App& program, Invocation& invocation);

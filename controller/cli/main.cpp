@@ -58,6 +58,7 @@ int run(const std::vector<std::string>& arguments) {
   invocation.arguments = arguments;
   ferry::add_check(program, invocation);
   ferry::add_plan(program, invocation);
+  ferry::add_explain(program, invocation);
   ferry::add_run(program, invocation);
   ferry::add_resume(program, invocation);
   ferry::add_status(program, invocation);

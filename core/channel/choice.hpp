@@ -15,8 +15,8 @@
 
 namespace ferry {
 
-/// Whether packets by `channel` can be lost when a device goes: who sends them keeps them until they
-/// are acknowledged.
+/// Whether packets by `channel` can be lost when a device goes: who sends them keeps them until
+/// they are acknowledged.
 [[nodiscard]] constexpr bool can_lose(Channel channel) {
   return channel != Channel::shm && channel != Channel::cma;
 }

@@ -362,6 +362,14 @@ RankSite JobChannels::site(RankId rank) const {
   return site_of(job_, instance_.vms[vm.index], rank);
 }
 
+RankPlace JobChannels::place(RankId rank) const {
+  const RankSite here = site(rank);
+  return {.vm = here.vm,
+          .host = locality_.host(here.vm),
+          .container = here.container,
+          .socket = locality_.socket(here.vm, here.vcpu)};
+}
+
 PairClass JobChannels::class_of(RankId from, RankId to) const {
   const RankSite a = site(from);
   const RankSite b = site(to);

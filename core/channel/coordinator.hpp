@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/channel/choice.hpp"
+#include "core/ports/fabric.hpp"
 #include "core/ports/transport_profile.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
@@ -47,6 +48,7 @@ struct ChannelPolicy {
   Bytes ivshmem_part;  ///< of the job's region on a host, for each rank there; zero: it has none
 
   static ChannelPolicy of(const JobSpec& job, const Instance& instance, const MpiCosts& costs);
+  bool operator==(const ChannelPolicy&) const = default;
 };
 
 /// One way for messages of a class of pairs.
@@ -112,6 +114,8 @@ class JobChannels final : public ChannelChooser {
 
   [[nodiscard]] PairClass class_of(RankId from, RankId to) const;
   [[nodiscard]] RankSite site(RankId rank) const;
+  /// Where a world is to open the rank's endpoint now.
+  [[nodiscard]] RankPlace place(RankId rank) const;
   [[nodiscard]] const RouteTable& table() const { return *table_; }
   [[nodiscard]] const JobSpec& job() const { return job_; }
 

@@ -27,12 +27,17 @@ namespace ferry {
 /// size/bandwidth after its beginning), the receiver (o + size/copy).
 [[nodiscard]] Duration fragments_time(const TransportProfile& profile, Bytes size, Bytes fragment);
 
-/// From the call of the sender to the message in the receiver's memory, without what the calls
+/// How long the message keeps the sender's wire from others: max(g, size/bandwidth) of each packet,
+/// or of the read.
+[[nodiscard]] Duration wire_time(const Choice& choice, const TransportProfile& data, Bytes size);
+
+/// From the call of the sender to the end of the receiver's, without what the calls
 /// themselves cost (`RuntimeCosts`).
 ///   eager: packet_time(size)
 ///   rendezvous_read: registration_time(size) + packet_time(0) of the control channel +
-///                    read_time(size)
-///   rendezvous_fragments: 2 packet_time(0) of the control channel + fragments_time(size)
+///                    read_time(size) + o of the control channel, to say that it is done
+///   rendezvous_fragments: 2 packet_time(0) of the control channel + fragments_time(size), and
+///                         that o where the channel of the data can lose packets
 [[nodiscard]] Duration message_time(const Choice& choice, const TransportProfile& control,
                                     const TransportProfile& data, Bytes size);
 

@@ -10,6 +10,7 @@ Engine::Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
                const ProcessOptions& options)
     : ports_(ports), rank_(rank), job_size_(job_size), options_(options) {
   check(options.credits >= 64 && options.credits <= 32'767, "credits are from 64 to 32,767");
+  options_.check_bodies = options.check_packets && options.check_bodies;
   if (options.migration_thread) mutex_ = ports.executor.make_mutex();
   Group world;
   world.name = "world";

@@ -67,6 +67,28 @@ struct Operation {
   std::uint32_t ordinal = 0;  ///< of a send, in its schedule
   Links<Operation> run_links;
 
+  /// As new, but for its place and the memory of `trimmed`. Field by field: assigning a new one
+  /// costs as much as the rest of a short receive.
+  void reset() {
+    kind = Kind::send;
+    state = State::queued;
+    synchronous = holds_request = exposed = checked_whole = false;
+    data = Channel::shm;
+    collective = 0;
+    source = any_rank;
+    tag = 0;
+    context = 0;
+    group = nullptr;
+    from = {};
+    into = {};
+    status = {};
+    match_links = stream_links = run_links = {};
+    stamp = remote = key = checksum = 0;
+    wanted = moved = 0;
+    trimmed.clear();
+    run = nullptr;
+    ordinal = 0;
+  }
   [[nodiscard]] bool is_complete() const { return state == State::complete; }
   [[nodiscard]] RequestName name() const { return {index, generation}; }
 };

@@ -55,8 +55,10 @@ struct ProcessPorts {
 
 struct ProcessOptions {
   RuntimeCosts costs;
-  /// Whether bodies of real bytes are checked too. Of the rest of packets it is always so.
-  bool check_bodies = true;
+  /// Whether packets are checked: what they say, and bodies of real bytes. The same in all ranks of
+  /// a job. Where memory carries them, a check costs as much as the rest of a short message.
+  bool check_packets = true;
+  bool check_bodies = true;  ///< only if packets are
   /// What a peer may have in this rank's buffers: one for each packet, one more for each 256 B of
   /// its body. From 64 to 32,767; the same in all ranks of a job. What a message cannot get at once
   /// makes it a rendezvous.

@@ -5,14 +5,9 @@
 namespace ferry::mpi {
 
 void Requests::give_back(Operation& operation) {
-  const RequestName name = operation.name();
-  std::vector<Slice> trimmed = std::move(operation.trimmed);
-  trimmed.clear();
-  operation = Operation{};
-  operation.trimmed = std::move(trimmed);
-  operation.index = name.index;
-  operation.generation = name.generation + 1 == 0 ? 1 : name.generation + 1;
-  free_.push_back(name.index);
+  operation.reset();
+  operation.generation = operation.generation + 1 == 0 ? 1 : operation.generation + 1;
+  free_.push_back(operation.index);
 }
 
 void Requests::grow() {

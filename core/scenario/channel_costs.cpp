@@ -4,6 +4,8 @@ namespace ferry {
 
 ChannelCosts costs_of(const ChannelProfiles& profiles, Channel channel) {
   ChannelCosts costs;
+  costs.other.packets = channel != Channel::cma;
+  costs.sockets = channel != Channel::sriov;
   const TransportProfile* one = profiles.find(channel, true);
   const TransportProfile* two = profiles.find(channel, false);
   if (one == nullptr) return costs;

@@ -13,6 +13,7 @@ namespace ferry {
 struct OtherSocket {
   std::vector<TransportSegment> segments;  ///< empty: as on one
   Bandwidth copy;                          ///< zero: as on one
+  bool packets = true;                     ///< `cma` carries none: copies do not matter
 
   [[nodiscard]] bool differs() const { return !segments.empty() || copy > Bandwidth(); }
 };
@@ -20,6 +21,7 @@ struct OtherSocket {
 struct ChannelCosts {
   TransportProfile profile;  ///< on one socket; without segments: there is no such channel
   OtherSocket other;
+  bool sockets = true;  ///< `sriov` joins two hosts: sockets do not matter
 };
 
 ChannelCosts costs_of(const ChannelProfiles& profiles, Channel channel);

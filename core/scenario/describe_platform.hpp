@@ -236,6 +236,7 @@ void describe(Visitor& v, OtherSocket& other) {
   v.about("What differs between ranks on two sockets of one host.");
   v.present_if(!other.segments.empty());
   describe_segments(v, other.segments, Need::optional);
+  if (!other.packets) return;
   v.present_if(other.copy > Bandwidth());
   v.optional_as("copy", other.copy, SpeedOrNone{moving_speed}, "as on one socket",
                 "Speed of one copy, of either side.");
@@ -245,11 +246,13 @@ template <class Visitor>
 void describe(Visitor& v, ChannelCosts& costs) {
   v.about("A channel between ranks.");
   describe_segments(v, costs.profile.segments, Need::required);
-  v.optional("packet", costs.profile.largest_packet, Between{Bytes(64), limits::packet},
-             "Largest body of one packet: bounds eager messages, and cuts longer ones.");
-  v.optional("copy", costs.profile.copy, SpeedOrNone{moving_speed},
-             "Speed of the copy between a user's buffer and the channel's that packets make on "
-             "either side; none: the segments have it already.");
+  if (costs.other.packets) {
+    v.optional("packet", costs.profile.largest_packet, Between{Bytes(64), limits::packet},
+               "Largest body of one packet: bounds eager messages, and cuts longer ones.");
+    v.optional("copy", costs.profile.copy, SpeedOrNone{moving_speed},
+               "Speed of the copy between a user's buffer and the channel's that packets make on "
+               "either side; none: the segments have it already.");
+  }
   v.optional("reads", costs.profile.reads, YesOrNo{},
              "Whether the receiver can read the sender's memory by itself.");
   v.optional("registration", costs.profile.registration, any_time,
@@ -259,6 +262,7 @@ void describe(Visitor& v, ChannelCosts& costs) {
              SpeedOrNone{moving_speed}, "Before memory can be read: the speed for its bytes.");
   v.optional("connect", costs.profile.connect, any_time,
              "From the wish for a connection to the first packet.");
+  if (!costs.sockets) return;
   v.present_if(costs.other.differs());
   v.optional("other_socket", costs.other, Mapping{},
              "What differs between ranks on two sockets; default: nothing.");

@@ -2,6 +2,7 @@
 // `has_room` may be asked by other tasks of the same rank meanwhile, which are about to sleep.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 
@@ -11,42 +12,50 @@
 namespace ferry::shm {
 
 /// How a packet lies in its ring. Its cell, one cache line, holds the mark, the header up to `size`
-/// and a body of up to 16 bytes. Larger bodies lie in the ring's data in one piece; the rest of the
-/// header, where it is not zero, comes after them. (Bodies in further cells were slower than that:
-/// processors fetch lines in pairs, and the receiver that looks at one takes the next one away.)
+/// and two words for what else there is: those of checksum, key and more that are not zero, then the
+/// body, if it fits. Larger bodies lie in the ring's data in one piece, and the third word, if there
+/// is one, after them. (Bodies in further cells were slower than that: processors fetch lines in
+/// pairs, and the receiver that looks at one takes the next one away.)
 struct Mark {
   static constexpr std::size_t head = offsetof(PacketHeader, checksum);  ///< always carried
-  static constexpr std::size_t rest = sizeof(PacketHeader) - head;
-  static constexpr std::size_t cell_body = sizeof(Cell::bytes) - head;
-  static constexpr std::size_t largest_size = (1U << 22U) - 1;
+  static constexpr std::size_t spare = sizeof(Cell::bytes) - head;
+  static constexpr std::size_t word = sizeof(std::uint64_t);
+  static constexpr std::size_t largest_size = (1U << 20U);
 
-  static constexpr std::uint64_t positions = (1ULL << 40U) - 1;
-  static constexpr std::uint64_t with_rest = 1;
-  static constexpr std::uint64_t phantom = 2;
+  static constexpr std::uint64_t positions = (1ULL << 39U) - 1;
+  static constexpr std::uint64_t with_checksum = 1;
+  static constexpr std::uint64_t with_key = 2;
+  static constexpr std::uint64_t with_more = 4;
+  static constexpr std::uint64_t words = with_checksum | with_key | with_more;
+  static constexpr std::uint64_t phantom = 8;
 
   static std::uint64_t make(std::uint64_t position, std::uint64_t flags, std::size_t size) {
-    return ((position + 1) & positions) << 24U | size << 2U | flags;
+    return ((position + 1) & positions) << 25U | size << 4U | flags;
   }
   [[nodiscard]] static bool is_of(std::uint64_t mark, std::uint64_t position) {
-    return mark >> 24U == ((position + 1) & positions);
+    return mark >> 25U == ((position + 1) & positions);
   }
-  [[nodiscard]] static std::size_t size_of(std::uint64_t mark) { return mark >> 2U & largest_size; }
+  [[nodiscard]] static std::size_t size_of(std::uint64_t mark) {
+    return mark >> 4U & ((1U << 21U) - 1);
+  }
 };
-static_assert(Mark::head == 40 && Mark::cell_body == 16);
+static_assert(Mark::head == 40 && Mark::spare == 2 * Mark::word);
 
 /// Shape of one packet.
 struct PacketShape {
-  PacketShape(bool with_rest_, bool phantom_, std::size_t size)
-      : with_rest(with_rest_),
-        carried(phantom_ ? 0 : size),
-        body_in_cell(carried <= Mark::cell_body),
-        rest_at(body_in_cell ? 0 : (carried + 7) / 8 * 8),
-        data(rest_at + (with_rest ? Mark::rest : 0)) {}
-  bool with_rest;
-  std::size_t carried;  ///< bytes of the body that are there
+  PacketShape(std::uint64_t flags, std::size_t size) : carried(flags & Mark::phantom ? 0 : size) {
+    const std::size_t words = (flags & 1U) + (flags >> 1U & 1U) + (flags >> 2U & 1U);
+    const std::size_t in_cell = std::min(words * Mark::word, Mark::spare);
+    body_in_cell = carried <= Mark::spare - in_cell;
+    body_at = Mark::head + in_cell;
+    word_at = body_in_cell ? 0 : (carried + 7) / 8 * 8;
+    data = word_at + (words * Mark::word - in_cell);
+  }
+  std::size_t carried;   ///< bytes of the body that are there
+  std::size_t body_at;   ///< within the cell's bytes
+  std::size_t word_at;   ///< of the third word, within the packet's data
+  std::size_t data;      ///< bytes that it takes of the ring's data
   bool body_in_cell;
-  std::size_t rest_at;  ///< within the packet's data
-  std::size_t data;     ///< bytes that it takes of the ring's data
 };
 
 /// Positions within a ring's data: bodies start at cache lines and never wrap.
@@ -90,21 +99,31 @@ class RingWriter {
       size += piece.size;
       is_phantom = is_phantom || (piece.data == nullptr && piece.size != 0);
     }
-    const PacketShape shape((header.checksum | header.key | header.more) != 0, is_phantom, size);
+    const std::uint64_t flags = (header.checksum != 0 ? Mark::with_checksum : 0) |
+                                (header.key != 0 ? Mark::with_key : 0) |
+                                (header.more != 0 ? Mark::with_more : 0) |
+                                (is_phantom ? Mark::phantom : 0);
+    const PacketShape shape(flags, size);
     const std::uint64_t data_start = cursor_.start_of(data_tail_, shape.data);
     const std::uint64_t data_end = DataCursor::end_of(data_start, shape.data);
     if (!fits(data_end)) [[unlikely]] return false;
 
     // The cell last: a receiver that spins on it would take its line away in between.
-    const auto* const header_bytes = reinterpret_cast<const std::byte*>(&header);
     std::byte* const data = data_ + cursor_.offset_of(data_start);
     if (!shape.body_in_cell) gather(data, body);
-    if (shape.with_rest) std::memcpy(data + shape.rest_at, header_bytes + Mark::head, Mark::rest);
     Cell& cell = cells_[tail_ & mask_];
-    std::memcpy(cell.bytes, header_bytes, Mark::head);
-    if (shape.body_in_cell && shape.carried != 0) gather(cell.bytes + Mark::head, body);
-    const std::uint64_t flags =
-        (shape.with_rest ? Mark::with_rest : 0) | (is_phantom ? Mark::phantom : 0);
+    std::byte* word = cell.bytes + Mark::head;
+    const auto put = [&](std::uint64_t value) {
+      if (value == 0) return;
+      if (word == cell.bytes + sizeof cell.bytes) word = data + shape.word_at;
+      std::memcpy(word, &value, Mark::word);
+      word += Mark::word;
+    };
+    put(header.checksum);
+    put(header.key);
+    put(header.more);
+    std::memcpy(cell.bytes, &header, Mark::head);
+    if (shape.body_in_cell && shape.carried != 0) gather(cell.bytes + shape.body_at, body);
     cell.mark.store(Mark::make(tail_, flags, size), std::memory_order_release);
     ++tail_;
     data_tail_ = data_end;
@@ -191,17 +210,22 @@ class RingReader {
     const std::uint64_t mark = cell.mark.load(std::memory_order_acquire);
     if (!Mark::is_of(mark, head)) return false;
     const std::size_t size = Mark::size_of(mark);
-    const PacketShape shape((mark & Mark::with_rest) != 0, (mark & Mark::phantom) != 0, size);
+    const PacketShape shape(mark, size);
     const std::uint64_t data_start = cursor_.start_of(data_head_, shape.data);
     const std::byte* const data = data_ + cursor_.offset_of(data_start);
-    auto* const header_bytes = reinterpret_cast<std::byte*>(&arrival.header);
-    std::memcpy(header_bytes, cell.bytes, Mark::head);
-    if (shape.with_rest) {
-      std::memcpy(header_bytes + Mark::head, data + shape.rest_at, Mark::rest);
-    } else {
-      std::memset(header_bytes + Mark::head, 0, Mark::rest);
-    }
-    arrival.body = {shape.body_in_cell ? cell.bytes + Mark::head : data, shape.carried};
+    std::memcpy(reinterpret_cast<std::byte*>(&arrival.header), cell.bytes, Mark::head);
+    const std::byte* word = cell.bytes + Mark::head;
+    const auto get = [&](std::uint64_t& value, std::uint64_t flag) {
+      value = 0;
+      if ((mark & flag) == 0) return;
+      if (word == cell.bytes + sizeof cell.bytes) word = data + shape.word_at;
+      std::memcpy(&value, word, Mark::word);
+      word += Mark::word;
+    };
+    get(arrival.header.checksum, Mark::with_checksum);
+    get(arrival.header.key, Mark::with_key);
+    get(arrival.header.more, Mark::with_more);
+    arrival.body = {shape.body_in_cell ? cell.bytes + shape.body_at : data, shape.carried};
     arrival.body_size = size;
     data_head_ = DataCursor::end_of(data_start, shape.data);
     head_.store(head + 1, std::memory_order_relaxed);
@@ -232,8 +256,7 @@ class RingReader {
       const std::uint64_t head = head_.load(std::memory_order_relaxed);
       const std::uint64_t mark = cells_[head & mask_].mark.load(std::memory_order_acquire);
       if (!Mark::is_of(mark, head)) return;
-      const PacketShape shape((mark & Mark::with_rest) != 0, (mark & Mark::phantom) != 0,
-                              Mark::size_of(mark));
+      const PacketShape shape(mark, Mark::size_of(mark));
       data_head_ = DataCursor::end_of(cursor_.start_of(data_head_, shape.data), shape.data);
       head_.store(head + 1, std::memory_order_relaxed);
     }

@@ -180,12 +180,12 @@ TEST(Coordinator, every_channel_is_used_or_refused_in_every_class_and_mode) {
 }
 
 TEST(Coordinator, eager_ends_where_its_copies_cost_what_reading_does) {
-  // eager: 2 x 150 + 700 + 2 s/8 + s/6; read: 400 + (2 x 150 + 700) + 150 + 1400 + s/6.
-  // Equal at s/4 = 1950 ns: 7800 bytes, which then still goes eagerly.
+  // eager: 2 x 150 + 700 + 2 s/8 + s/6; read: 400 + (2 x 150 + 700) + 150 + 1400 + s/6 + 150.
+  // Equal at s/4 = 2100 ns: 8400 bytes, which then still goes eagerly.
   const Decision decision =
       decide(pairs(Nearness::other_host), policy(ChannelMode::hybrid), test_bed());
   ASSERT_EQ(decision.route.ranges().size(), 2U);
-  EXPECT_NEAR(static_cast<double>(decision.route.ranges()[0].last), 7800, 6);
+  EXPECT_NEAR(static_cast<double>(decision.route.ranges()[0].last), 8400, 6);
   EXPECT_EQ(decision.route.choose(0).protocol, Protocol::eager);
   EXPECT_EQ(decision.route.choose(10'000).protocol, Protocol::rendezvous_read);
 }

@@ -43,7 +43,27 @@ TEST(Costs, a_rendezvous_by_read_is_registration_announcement_and_read) {
       readable(profile_of(ns(700), ns(150), gigabytes(5)), ns(300), gigabytes(50));
   const Choice choice{Protocol::rendezvous_read, Channel::shm, Channel::cma, 4096};
   EXPECT_EQ(message_time(choice, control, data, Bytes(10'000)),
-            ns(300 + 200 + (50 + 100 + 50) + (150 + 700 + 700 + 2000)));
+            ns(300 + 200 + (50 + 100 + 50) + (150 + 700 + 700 + 2000) + 50));
+}
+
+TEST(Costs, a_rendezvous_by_fragments_asks_is_answered_and_may_have_to_say_that_it_is_done) {
+  const TransportProfile control = profile_of(ns(100), ns(50), gigabytes(5));
+  const TransportProfile data = profile_of(ns(700), ns(150), gigabytes(5));
+  const Duration fragments = fragments_time(data, Bytes(10'000), Bytes(4096));
+  Choice choice{Protocol::rendezvous_fragments, Channel::shm, Channel::shm, 4096};
+  EXPECT_EQ(message_time(choice, control, data, Bytes(10'000)), ns(2 * 200) + fragments);
+  choice.data = Channel::ivshmem;
+  EXPECT_EQ(message_time(choice, control, data, Bytes(10'000)), ns(2 * 200 + 50) + fragments);
+}
+
+TEST(Costs, the_wire_is_taken_for_the_gap_or_the_bytes_of_each_packet) {
+  TransportProfile profile = profile_of(ns(700), ns(150), gigabytes(1));
+  profile.segments[0].gap = ns(500);
+  Choice choice{Protocol::rendezvous_fragments, Channel::shm, Channel::shm, 1000};
+  EXPECT_EQ(wire_time(choice, profile, Bytes(2100)), ns(1000 + 1000 + 500));
+  choice.protocol = Protocol::eager;
+  EXPECT_EQ(wire_time(choice, profile, Bytes(2100)), ns(2100));
+  EXPECT_EQ(wire_time(choice, profile, Bytes(0)), ns(500));
 }
 
 /// Packet by packet, as the world does it.
@@ -75,7 +95,10 @@ TEST(Costs, fragments_take_what_playing_them_packet_by_packet_takes) {
   for (const TransportProfile& profile : {slow_copy, slow_wire, gap, last_is_dear}) {
     for (const std::uint64_t size :
          {0UL, 1UL, 4095UL, 4096UL, 4097UL, 8192UL, 8193UL, 12'000UL, 65'536UL, 1'000'001UL}) {
-      EXPECT_EQ(fragments_time(profile, Bytes(size), Bytes(4096)), played(profile, size, 4096))
+      // The world rounds every packet to nanoseconds.
+      EXPECT_NEAR(fragments_time(profile, Bytes(size), Bytes(4096)).to_seconds(),
+                  played(profile, size, 4096).to_seconds(),
+                  1e-9 * static_cast<double>(size / 4096 + 1))
           << size;
     }
   }

@@ -153,7 +153,7 @@ TEST(SimFabricTest, a_read_takes_the_way_there_and_back) {
   reading.reads = true;
   reading.registration = us(3);
   for (const Case& c : {Case{50'000, 1, 1 + 5 + 100 + 5}, Case{50'000, 0, 1 + 5 + 100 + 5},
-                        Case{1'000'000, 1, 1 + 20 + 2000 + 20}}) {
+                        Case{1'000'000, 1, 1 + 5 + 2000 + 20}}) {
     in_world(reading, [&](World& world) {
       const RankEnd owner(world, native_on(c.owner));
       const RankEnd reader(world, native_on(0));
