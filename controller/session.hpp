@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "controller/plan.hpp"
-#include "core/migration/job_runtime.hpp"
 #include "core/migration/journal_history.hpp"
+#include "core/ports/job_runtime.hpp"
 #include "core/ports/journal.hpp"
 #include "core/ports/world.hpp"
 #include "core/record/run_records.hpp"

@@ -457,8 +457,11 @@ struct Flows::Implementation {
         if (!to_begin.empty() || !to_cancel.empty() || !to_change.empty()) return scheduler.now();
         const TimePoint next = scheduler.next_event();
         if (live > 0 && next >= engine_next) return next;
-        if (next == TimePoint::never()) return stop_all();  // nothing will ever happen again
-        scheduler.advance_to(next);
+        if (next != TimePoint::never()) {
+          scheduler.advance_to(next);
+        } else if (!scheduler.end_standstill()) {
+          return stop_all();  // nothing will ever happen again
+        }
       }
       const std::uint64_t changes = engine_changes;
       scheduler.run_due();

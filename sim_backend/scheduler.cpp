@@ -162,6 +162,11 @@ std::string Scheduler::blocked_tasks() const {
 
 bool Scheduler::something_due() const { return !ready_.empty() || next_event() <= now_; }
 
+bool Scheduler::end_standstill() {
+  for (StandstillListener* const listener : listeners_) listener->stands_still();
+  return !ready_.empty() || !heap_.empty();
+}
+
 void Scheduler::run_due() {
   const std::int64_t now = now_.since_start().count_nanoseconds();
   for (;;) {

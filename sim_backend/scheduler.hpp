@@ -183,6 +183,10 @@ class Scheduler {
   /// Moves the clock forward, never beyond the next event.
   void advance_to(TimePoint time);
   [[nodiscard]] bool something_due() const;
+  /// Nothing is left to happen while tasks wait: whether a listener has changed that.
+  [[nodiscard]] bool end_standstill();
+  void listen_for_standstill(StandstillListener& listener) { listeners_.push_back(&listener); }
+  void stop_listening(StandstillListener& listener) { std::erase(listeners_, &listener); }
   [[nodiscard]] std::uint64_t live_tasks() const { return live_tasks_; }
   /// "'a' waits for a task, 'b' waits for a condition and 3 more", for the message about a
   /// deadlock.
@@ -257,6 +261,7 @@ class Scheduler {
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_fibers_;
 
+  std::vector<StandstillListener*> listeners_;
   std::uint64_t live_tasks_ = 0;
   std::uint64_t tasks_spawned_ = 0;
   std::uint64_t task_switches_ = 0;

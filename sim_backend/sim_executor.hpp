@@ -25,6 +25,12 @@ class SimExecutor final : public Executor {
   [[nodiscard]] std::unique_ptr<Condition> make_condition() override;
   [[nodiscard]] bool cancelled() const override { return scheduler_.cancelled(); }
   void defer_cancellation(int change) override { scheduler_.defer_cancellation(change); }
+  void listen_for_standstill(StandstillListener& listener) override {
+    scheduler_.listen_for_standstill(listener);
+  }
+  void stop_listening(StandstillListener& listener) override {
+    scheduler_.stop_listening(listener);
+  }
 
  private:
   Scheduler& scheduler_;

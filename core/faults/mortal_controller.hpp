@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/migration/job_runtime.hpp"
+#include "core/ports/job_runtime.hpp"
 #include "core/ports/journal.hpp"
 #include "core/ports/world.hpp"
 #include "core/scenario/scenario.hpp"

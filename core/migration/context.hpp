@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/migration/job_runtime.hpp"
+#include "core/ports/job_runtime.hpp"
 #include "core/ports/journal.hpp"
 #include "core/ports/recorder.hpp"
 #include "core/ports/world.hpp"

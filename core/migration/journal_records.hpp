@@ -32,9 +32,9 @@
 #include <string>
 #include <string_view>
 
-#include "core/migration/job_runtime.hpp"
 #include "core/migration/wave_move.hpp"
 #include "core/ports/hypervisor.hpp"
+#include "core/ports/job_runtime.hpp"
 #include "core/scenario/instance.hpp"
 
 namespace ferry::records {

@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-#include "core/migration/job_runtime.hpp"
+#include "core/ports/job_runtime.hpp"
 #include "core/ports/recorder.hpp"
 #include "core/ports/world.hpp"
 #include "core/scenario/instance.hpp"

@@ -84,7 +84,7 @@ std::optional<Status> Engine::iprobe(Communicator::State& in, Rank from, Tag tag
   progress_until([&] { return (found = queues.find_message(wanted)) != nullptr; });
   if (found == nullptr) {
     throw_if_aborted();
-    ports_.wait_set.pause();
+    pause();
     return std::nullopt;
   }
   return Status{in.group.rank_of(found->source), found->tag, found->header.size};
@@ -185,7 +185,7 @@ bool Engine::test(Request& request, Status* status) {
   const Call call(*this);
   if (!progress_until([&] { return operation->is_complete(); })) {
     throw_if_aborted();
-    ports_.wait_set.pause();
+    pause();
     return false;
   }
   request = {};

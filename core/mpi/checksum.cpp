@@ -13,6 +13,9 @@ std::uint64_t word_at(const std::byte* bytes) {
 
 template <class Pieces>
 std::uint64_t checksum_of_pieces(const Pieces& pieces) {
+  if (pieces.size() == 1 && pieces.front().size <= Checksum::block_size) {
+    return Checksum::of_block(pieces.front().data, pieces.front().size);
+  }
   Checksum sum;
   for (const auto& piece : pieces) {
     if (piece.data == nullptr) continue;
@@ -23,9 +26,22 @@ std::uint64_t checksum_of_pieces(const Pieces& pieces) {
 
 }  // namespace
 
-void Checksum::add_block(const std::byte* block) {
-  lanes_[0] = fold(word_at(block) ^ 0xa076'1d64'78bd'642f, word_at(block + 8) ^ lanes_[0]);
-  lanes_[1] = fold(word_at(block + 16) ^ 0xe703'7ed1'a0b4'28db, word_at(block + 24) ^ lanes_[1]);
+std::uint64_t Checksum::of_block(const std::byte* bytes, std::size_t size) {
+  if (bytes == nullptr || size == 0) return 0;
+  std::byte block[block_size] = {};
+  std::memcpy(block, bytes, size);
+  Lanes lanes;
+  lanes.add(block);
+  return lanes.value(size);
+}
+
+void Checksum::Lanes::add(const std::byte* block) {
+  first = fold(word_at(block) ^ 0xa076'1d64'78bd'642f, word_at(block + 8) ^ first);
+  second = fold(word_at(block + 16) ^ 0xe703'7ed1'a0b4'28db, word_at(block + 24) ^ second);
+}
+
+std::uint64_t Checksum::Lanes::value(std::uint64_t size) const {
+  return fold(first ^ size, second ^ 0x8ebc'6af0'9c88'c6e3);
 }
 
 void Checksum::add(std::span<const std::byte> bytes) {
@@ -36,10 +52,10 @@ void Checksum::add(std::span<const std::byte> bytes) {
     std::memcpy(pending_ + have, bytes.data(), taken);
     bytes = bytes.subspan(taken);
     if (have + taken < block_size) return;
-    add_block(pending_);
+    lanes_.add(pending_);
   }
   while (bytes.size() >= block_size) {
-    add_block(bytes.data());
+    lanes_.add(bytes.data());
     bytes = bytes.subspan(block_size);
   }
   if (!bytes.empty()) std::memcpy(pending_, bytes.data(), bytes.size());
@@ -47,13 +63,14 @@ void Checksum::add(std::span<const std::byte> bytes) {
 
 std::uint64_t Checksum::value() const {
   if (size_ == 0) return 0;
-  Checksum last = *this;
   const std::size_t have = size_ % block_size;
+  Lanes lanes = lanes_;
   if (have != 0) {
-    std::memset(last.pending_ + have, 0, block_size - have);
-    last.add_block(last.pending_);
+    std::byte block[block_size] = {};
+    std::memcpy(block, pending_, have);
+    lanes.add(block);
   }
-  return fold(last.lanes_[0] ^ size_, last.lanes_[1] ^ 0x8ebc'6af0'9c88'c6e3);
+  return lanes.value(size_);
 }
 
 std::uint64_t checksum_of(std::span<const ConstSlice> pieces) { return checksum_of_pieces(pieces); }

@@ -24,10 +24,18 @@ class Checksum {
   void add(std::span<const std::byte> bytes);
   [[nodiscard]] std::uint64_t value() const;
 
- private:
-  void add_block(const std::byte* block);
   static constexpr std::size_t block_size = 32;
-  std::uint64_t lanes_[2] = {0x9ae1'6a3b'2f90'404f, 0xc3a5'c85c'97cb'3127};
+  /// Of at most a block, at once; zero if it is phantom.
+  [[nodiscard]] static std::uint64_t of_block(const std::byte* bytes, std::size_t size);
+
+ private:
+  struct Lanes {
+    std::uint64_t first = 0x9ae1'6a3b'2f90'404f;
+    std::uint64_t second = 0xc3a5'c85c'97cb'3127;
+    void add(const std::byte* block);
+    [[nodiscard]] std::uint64_t value(std::uint64_t size) const;
+  };
+  Lanes lanes_;
   std::uint64_t size_ = 0;
   std::byte pending_[block_size] = {};
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/mpi/suspension.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
@@ -11,22 +12,34 @@ Engine::Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
     : ports_(ports), rank_(rank), job_size_(job_size), options_(options) {
   check(options.credits >= 64 && options.credits <= 32'767, "credits are from 64 to 32,767");
   options_.check_bodies = options.check_packets && options.check_bodies;
-  if (options.migration_thread) mutex_ = ports.executor.make_mutex();
+  if (options.migration_thread) {
+    mutex_ = ports.executor.make_mutex();
+    turn_ = ports.executor.make_condition();
+  }
   Group world;
   world.name = "world";
   world.rank = static_cast<Rank>(rank.index);
   world.size = static_cast<Rank>(job_size);
   add_communicator(std::move(world));
+  if (ports.board != nullptr) {
+    suspension_ = std::make_unique<Suspension>(*this, *ports.board, ports.executor);
+  }
 }
 
 Engine::~Engine() {
+<<<<<<< HEAD
+  suspension_.reset();
   for (const std::unique_ptr<Matching>& queues : matching_) {
     if (queues == nullptr) continue;
     for (Unexpected* message = queues->first_unexpected(); message != nullptr;
+=======
+  for_each_matching([this](const Matching& queues) {
+    for (Unexpected* message = queues.first_unexpected(); message != nullptr;
+>>>>>>> mpi
          message = Matching::next_unexpected(*message)) {
       if (message->body != nullptr) blocks_.give_back(message->body, message->header.size);
     }
-  }
+  });
   for (Peer* peer : peers_.in_order()) {
     while (Early* early = peer->early.pop_front()) {
       if (early->body != nullptr) blocks_.give_back(early->body, early->body_size);
@@ -55,7 +68,7 @@ std::uint32_t Engine::next_context() const {
   return 2 * static_cast<std::uint32_t>(communicators_.size());
 }
 
-Matching& Engine::matching(std::uint32_t context) {
+Matching& Engine::matching_of_part(std::uint32_t context) {
   if (context >= matching_.size()) matching_.resize(context + 1);
   std::unique_ptr<Matching>& queues = matching_[context];
   if (queues == nullptr) queues = std::make_unique<Matching>();

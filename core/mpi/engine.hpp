@@ -2,6 +2,7 @@
 // in calls of its tasks: a call does what it can, and who blocks lets arrivals in.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -17,6 +18,8 @@
 #include "core/mpi/requests.hpp"
 
 namespace ferry::mpi {
+
+class Suspension;
 
 /// A message as it has come.
 struct Packet {
@@ -91,6 +94,8 @@ class Engine {
   /// Takes in what has arrived and posts what waits for room.
   void progress();
   void finish();
+  /// The rank's program has ended.
+  void leave();
   /// Ends the rank's calls with `JobAborted`. From any task; `why` outlives the engine.
   void abort(const std::string& why);
 
@@ -100,10 +105,23 @@ class Engine {
   [[nodiscard]] std::size_t unexpected_count() const;
   /// What a test may look at: nothing of the engine is left of messages that have ended.
   [[nodiscard]] std::size_t open_requests() const { return requests_.in_use(); }
+  /// Of each rank that this one has talked to.
+  struct Balance {
+    RankId rank;
+    Peer::Connection connection;
+    std::uint32_t used_credits;
+    std::uint32_t consumed_credits;
+    std::uint64_t fragments_sent;
+    std::uint64_t fragments_taken;
+    bool idle;  ///< nothing waits to leave, to be put in order, or to be read
+  };
+  [[nodiscard]] std::vector<Balance> balances() const;
 
  private:
-  class Call;   ///< scope of a call of the program
-  class Block;  ///< scope in which a call blocks, for reports
+  friend class Suspension;
+  class Locked;  ///< scope in which the rank's state is one task's
+  class Call;    ///< scope of a call of the program
+  class Block;   ///< scope in which a call blocks, for reports
 
   // Calls.
   template <class Done>
@@ -111,6 +129,13 @@ class Engine {
   /// Takes in arrivals until there are none or `done`.
   template <class Done>
   bool progress_until(Done&& done);
+  void take_arrivals();
+  /// In suspensions, at the beginning of a call.
+  void take_part();
+  /// Waits for arrivals, or for another task of the rank that does.
+  Wake wait_for_something();
+  /// Lets time pass after a look that found nothing.
+  void pause();
   void check_rank(const Communicator::State& in, Rank rank, const char* what) const;
   Operation* operation_of(const Request& request);
   Status end_request(Operation& operation);
@@ -145,6 +170,8 @@ class Engine {
   /// Posts fragments; whether all have left.
   bool stream(Peer& peer, Operation& send);
   void end_stream(Operation& send);
+  /// The channel that the bytes take from here on.
+  void choose_data(Peer& peer, Operation& send);
   void backlog(Peer& peer);
   void flush(Peer& peer);
   void flush_answers(Peer& peer);
@@ -179,6 +206,10 @@ class Engine {
   // Rendezvous (rendezvous.cpp).
   void receive_announced(Peer& peer, Operation& receive, const PacketHeader& header);
   void start_read(Peer& peer, Operation& receive);
+  void clear_to_send(Peer& peer, Operation& receive);
+  void take_up_renewal(Peer& peer, Operation& receive);
+  /// Announces again what was withdrawn.
+  void renew(Peer& peer, Operation& send);
   void take_read(std::uint64_t cookie, bool done);
   void take_clear(Peer& peer, const PacketHeader& header);
   void take_fragment(Peer& peer, const Packet& packet);
@@ -212,7 +243,18 @@ class Engine {
   void check_waiting(const Communicator::State& in, const CollectiveMark& ours);
   void fail_step(const Operation& step, const PacketHeader& header);
 
-  Matching& matching(std::uint32_t context);
+  Matching& matching(std::uint32_t context) {
+    return context < of_world_.size() ? of_world_[context] : matching_of_part(context);
+  }
+  Matching& matching_of_part(std::uint32_t context);
+  /// Of every context.
+  template <class Visit>
+  void for_each_matching(Visit&& visit) const {
+    for (const Matching& queues : of_world_) visit(queues);
+    for (const std::unique_ptr<Matching>& queues : matching_) {
+      if (queues != nullptr) visit(*queues);
+    }
+  }
   void fail(const std::string& why);
 
   ProcessPorts ports_;
@@ -224,7 +266,8 @@ class Engine {
   PeerTable peers_;
   List<Peer, &Peer::backlog_links> backlog_;
   Requests requests_;
-  std::vector<std::unique_ptr<Matching>> matching_;                  ///< by context
+  std::array<Matching, 2> of_world_;
+  std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
   std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
   Pool<Unexpected> unexpected_;
   Pool<Answer> answers_;
@@ -237,6 +280,10 @@ class Engine {
 
   std::atomic<const std::string*> aborted_ = nullptr;  ///< why
   Block* blocked_ = nullptr;                           ///< calls that block now
+
+  bool waiting_ = false;                    ///< a task of the rank, on the wait set
+  std::unique_ptr<Condition> turn_;         ///< for the others; with a migration thread
+  std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
 };
 
 }  // namespace ferry::mpi

@@ -2,29 +2,41 @@
 #pragma once
 
 #include "core/mpi/engine.hpp"
+#include "core/mpi/suspension.hpp"
 
 namespace ferry::mpi {
 
-/// A call of the program: what it costs, and the lock if the rank's state is shared.
+class Engine::Locked {
+ public:
+  explicit Locked(Engine& engine) : engine_(engine) {
+    if (engine_.mutex_ != nullptr) engine_.mutex_->lock();
+  }
+  ~Locked() {
+    if (engine_.mutex_ != nullptr) engine_.mutex_->unlock();
+  }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+
+ private:
+  Engine& engine_;
+};
+
+/// A call of the program: what it costs, and the lock if the rank's state is shared. With the
+/// progress engine it lasts until a suspension is over.
 class Engine::Call {
  public:
-  explicit Call(Engine& engine) : engine_(engine) {
+  explicit Call(Engine& engine) : locked_(engine) {
     const RuntimeCosts& costs = engine.options_.costs;
     if (engine.mutex_ != nullptr) {
-      engine.mutex_->lock();
       engine.ports_.processor.spend(costs.call + costs.lock);
     } else if (costs.call != Duration::zero()) {
       engine.ports_.processor.spend(costs.call);
     }
+    if (engine.suspension_ != nullptr && engine.suspension_->stirred()) engine.take_part();
   }
-  ~Call() {
-    if (engine_.mutex_ != nullptr) engine_.mutex_->unlock();
-  }
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
 
  private:
-  Engine& engine_;
+  Locked locked_;
 };
 
 /// What a blocked call waits for; seen by who reports a deadlock.
@@ -77,12 +89,18 @@ bool Engine::progress_until(Done&& done) {
 template <class Done>
 void Engine::block_until(Done&& done) {
   for (;;) {
-    if (progress_until(done)) return;
+    if (suspension_ != nullptr && suspension_->keeps_program()) {
+      take_arrivals();
+    } else if (progress_until(done)) {
+      if (suspension_ != nullptr) suspension_->program_goes_on();
+      return;
+    }
     throw_if_aborted();
-    if (mutex_ != nullptr) mutex_->unlock();
-    const Wake woken = ports_.wait_set.wait(TimePoint::never());
-    if (mutex_ != nullptr) mutex_->lock();
-    if (woken == Wake::cancelled) throw JobAborted("the rank was cancelled");
+    if (suspension_ != nullptr) {
+      if (suspension_->step()) continue;
+      suspension_->program_waits();
+    }
+    if (wait_for_something() == Wake::cancelled) throw JobAborted("the rank was cancelled");
   }
 }
 

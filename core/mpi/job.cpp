@@ -2,6 +2,12 @@
 
 #include <fmt/format.h>
 
+<<<<<<< HEAD
+#include "core/mpi/board.hpp"
+=======
+#include <algorithm>
+
+>>>>>>> mpi
 #include "core/mpi/engine.hpp"
 #include "core/units/check.hpp"
 
@@ -37,25 +43,27 @@ Job::Job(const JobPorts& ports, const ChannelChooser& chooser, JobOptions option
     : ports_(ports), options_(std::move(options)) {
   const auto count = static_cast<std::uint32_t>(options_.places.size());
   check(count > 0, "a job has ranks");
+  if (options_.board != nullptr) {
+    check(options_.board->options().vms.size() == count, "the board knows the ranks of the job");
+    options_.process.migration_thread = options_.board->options().migration_thread;
+  }
   ranks_.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) {
     auto member = std::make_unique<Member>();
     member->wait_set = ports_.fabric.make_wait_set();
     member->endpoint = ports_.fabric.open(options_.places[i], *member->wait_set);
-    const ProcessPorts given{ports_.executor,
-                             ports_.processor,
-                             *member->wait_set,
-                             *member->endpoint,
-                             *this,
-                             chooser,
-                             *this};
+    const ProcessPorts given{
+        ports_.executor, ports_.processor, *member->wait_set, *member->endpoint, *this, chooser,
+        *this,           options_.board};
     member->process = std::make_unique<Process>(given, RankId{i}, count, options_.process);
     ranks_.push_back(std::move(member));
   }
+  ports_.executor.listen_for_standstill(*this);
 }
 
 Job::~Job() {
   for (const std::unique_ptr<Member>& member : ranks_) member->task.reset();
+  ports_.executor.stop_listening(*this);
   delete aborted_.load();
 }
 
@@ -75,6 +83,7 @@ void Job::start(Body body) {
                                                 abort(aborted.what());
                                               }
                                               ending.well();
+                                              ranks_[rank.index]->process->engine().leave();
                                             });
   }
 }
@@ -101,6 +110,20 @@ std::string Job::describe_waits() const {
   std::string text;
   for (const std::unique_ptr<Member>& member : ranks_) text += member->process->describe_waits();
   return text;
+}
+
+void Job::stands_still() {
+  constexpr std::size_t most_lines = 20;
+  std::string text = describe_waits();
+  if (text.empty()) return;  // others wait
+  std::size_t end = 0;
+  for (std::size_t line = 0; line < most_lines && end < text.size(); ++line) {
+    end = text.find('\n', end) + 1;
+  }
+  const auto left = std::count(text.begin() + static_cast<std::ptrdiff_t>(end), text.end(), '\n');
+  text.resize(end - 1);
+  if (left != 0) text += fmt::format("\nand {} lines more", left);
+  abort(fmt::format("the ranks of {} wait for each other:\n{}", options_.name, text));
 }
 
 EndpointAddress Job::address_of(RankId rank) const {

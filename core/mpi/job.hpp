@@ -23,9 +23,12 @@ struct JobOptions {
   std::string name = "job";       ///< for people
   std::vector<RankPlace> places;  ///< one for each rank
   ProcessOptions process;
+  /// Where suspensions are posted; says whether there is a migration thread. Outlives the job.
+  /// Null: it is never suspended.
+  Board* board = nullptr;
 };
 
-class Job final : private Directory, private JobWatch {
+class Job final : private Directory, private JobWatch, private StandstillListener {
  public:
   /// What a rank does. A `JobAborted` may leave it; anything else that does aborts the job and is
   /// thrown by `join`.
@@ -40,7 +43,8 @@ class Job final : private Directory, private JobWatch {
 
   /// Starts all ranks, once.
   void start(Body body);
-  /// Blocks until all ranks have ended. An error: why the job was aborted.
+  /// Blocks until all ranks have ended. An error: why the job was aborted; where the world notices
+  /// that ranks wait for each other, that is one, and says who waits for whom.
   Result<void> join();
   /// Ends the job from outside: its ranks leave their calls. From any task; never blocks.
   void abort(std::string why) override;
@@ -60,6 +64,7 @@ class Job final : private Directory, private JobWatch {
 
   [[nodiscard]] EndpointAddress address_of(RankId rank) const override;
   void complain(RankId rank, std::string what) override;
+  void stands_still() override;
 
   JobPorts ports_;
   JobOptions options_;

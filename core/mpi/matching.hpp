@@ -2,8 +2,10 @@
 // it, a receive the oldest message that it accepts (MPI 4.0, section 3.5).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "core/mpi/list.hpp"
@@ -42,6 +44,10 @@ template <class T>
 template <class T>
 class EnvelopeTable {
  public:
+  EnvelopeTable() = default;
+  EnvelopeTable(const EnvelopeTable&) = delete;
+  EnvelopeTable& operator=(const EnvelopeTable&) = delete;
+
   void insert(T& element) {
     if (count_ >= 2 * buckets_.size()) grow();
     ++count_;
@@ -81,14 +87,18 @@ class EnvelopeTable {
     return buckets_[(hash ^ hash >> 15U) & (buckets_.size() - 1)];
   }
   void grow() {
-    std::vector<Bucket> old(buckets_.empty() ? 2 : 4 * buckets_.size());
-    old.swap(buckets_);
+    std::vector<Bucket> more(4 * buckets_.size());
+    const std::span<Bucket> old = buckets_;
+    buckets_ = more;
     for (Bucket& each : old) {
       while (T* element = each.pop_front()) bucket(envelope_of(*element)).push_back(*element);
     }
+    many_.swap(more);
   }
 
-  std::vector<Bucket> buckets_;  ///< none, or a power of two
+  std::array<Bucket, 2> few_;  ///< until they are too few
+  std::vector<Bucket> many_;
+  std::span<Bucket> buckets_ = few_;  ///< a power of two of them
   std::size_t count_ = 0;
 };
 

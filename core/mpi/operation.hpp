@@ -30,6 +30,7 @@ struct Operation {
     complete,
   };
 
+  // In the order of use: an eager message touches the first cache lines only.
   Kind kind = Kind::send;
   State state = State::queued;
   bool synchronous = false;
@@ -37,31 +38,39 @@ struct Operation {
   Channel data = Channel::shm;  ///< of rendezvous
   bool exposed = false;         ///< `key` is known to the endpoint
   bool checked_whole = false;   ///< `checksum` is of all bytes
+  bool withdrawn = false;       ///< send: announced memory that cannot be read now
+  bool renewed = false;         ///< receive: was announced anew while the read went on
+  bool reads = false;           ///< receive: reads, else clears
   std::uint8_t collective = 0;  ///< `Collective` that it is a step of
   std::uint32_t index = 0;
   std::uint32_t generation = 1;
   std::uint32_t source = any_rank;  ///< of a receive, in the job; of a send the receiver
   Tag tag = 0;
   std::uint32_t context = 0;
+  std::uint32_t ordinal = 0;     ///< of a collective's send, in its schedule
   const Group* group = nullptr;  ///< of the communicator
-  ConstBuffer from;
+  Links<Operation> match_links;  ///< of receives that are posted
+  std::uint64_t stamp = 0;       ///< likewise
+
   Buffer into;
   Status status;
 
-  // Matching of receives.
-  Links<Operation> match_links;
-  std::uint64_t stamp = 0;
-  // Sends that have packets to be posted, at their peer.
-  Links<Operation> stream_links;
+  CollectiveRun* run = nullptr;  ///< that it is a step of
+  std::size_t wanted = 0;        ///< bytes that will travel
+  std::size_t moved = 0;         ///< of these, by fragments
+  ConstBuffer from;
+
+  Links<Operation> run_links;     ///< of a collective's sends
+  Links<Operation> stream_links;  ///< of sends that have packets to be posted, at their peer
 
   // Rendezvous.
-  std::uint64_t remote = 0;  ///< the other side's request
-  std::uint64_t key = 0;     ///< memory
+  std::uint64_t remote = 0;    ///< the other side's request
+  std::uint64_t key = 0;       ///< memory
+  std::uint64_t read_key = 0;  ///< that is being read
   std::uint64_t checksum = 0;
-  std::size_t wanted = 0;  ///< bytes that will travel
-  std::size_t moved = 0;   ///< of these
   std::vector<Slice> trimmed;
 
+<<<<<<< HEAD
   // Steps of collectives.
   CollectiveRun* run = nullptr;
   std::uint32_t ordinal = 0;  ///< of a send, in its schedule
@@ -73,21 +82,24 @@ struct Operation {
     kind = Kind::send;
     state = State::queued;
     synchronous = holds_request = exposed = checked_whole = false;
+    withdrawn = renewed = reads = false;
     data = Channel::shm;
+=======
+  /// A new one in this place, which has its number already. What only rendezvous uses is set there.
+  void begin(Kind as, State first) {
+    kind = as;
+    state = first;
+    synchronous = false;
+    holds_request = false;
+    exposed = false;
+    checked_whole = false;
+>>>>>>> mpi
     collective = 0;
-    source = any_rank;
-    tag = 0;
-    context = 0;
-    group = nullptr;
-    from = {};
-    into = {};
-    status = {};
-    match_links = stream_links = run_links = {};
-    stamp = remote = key = checksum = 0;
-    wanted = moved = 0;
-    trimmed.clear();
     run = nullptr;
-    ordinal = 0;
+    status = {};
+    wanted = 0;
+    moved = 0;
+    remote = 0;
   }
   [[nodiscard]] bool is_complete() const { return state == State::complete; }
   [[nodiscard]] RequestName name() const { return {index, generation}; }

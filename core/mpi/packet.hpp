@@ -20,7 +20,10 @@ enum class PacketKind : std::uint8_t {
   fragment,  ///< to the receiver's request: bytes from `key` on
   done,      ///< to the sender: all bytes that were wanted are there
   lost,      ///< to the sender: its memory cannot be read
-  renewed,   ///< to the receiver: what was announced as request `more` is now in memory `key`
+  renewed,   ///< to the receiver: what was announced as request `more` is now in memory `key`, or
+             ///< is to be cleared
+  flush,     ///< the last one before the connection closes, in the hold `more`; `key`: fragments
+             ///< that were ever sent
 };
 
 /// A request of one rank, as another one names it. With the kind of collective in the highest byte

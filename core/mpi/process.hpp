@@ -17,6 +17,7 @@
 namespace ferry::mpi {
 
 class Engine;
+class Board;
 
 /// The job is over before its ranks have ended; thrown by blocking calls, and unwinds the rank.
 class JobAborted : public std::runtime_error {
@@ -51,6 +52,7 @@ struct ProcessPorts {
   const Directory& directory;
   const ChannelChooser& chooser;
   JobWatch& watch;
+  Board* board = nullptr;  ///< null: the job is never suspended
 };
 
 struct ProcessOptions {

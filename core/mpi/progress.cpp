@@ -20,6 +20,38 @@ void Engine::finish() {
   block_until([this] { return backlog_.empty(); });
 }
 
+void Engine::leave() {
+  if (suspension_ != nullptr) suspension_->leave();
+}
+
+void Engine::take_arrivals() {
+  progress_until([] { return false; });
+}
+
+void Engine::take_part() {
+  suspension_->step();
+  if (suspension_->keeps_program()) block_until([] { return true; });
+}
+
+Wake Engine::wait_for_something() {
+  if (mutex_ == nullptr) return ports_.wait_set.wait(TimePoint::never());
+  // One waits for all of them, who then look again: what it took in may be what another waits for.
+  if (waiting_) return turn_->wait_until(*mutex_, TimePoint::never());
+  waiting_ = true;
+  mutex_->unlock();
+  const Wake woken = ports_.wait_set.wait(TimePoint::never());
+  mutex_->lock();
+  waiting_ = false;
+  turn_->notify_all();
+  return woken;
+}
+
+void Engine::pause() {
+  if (mutex_ != nullptr) mutex_->unlock();
+  ports_.wait_set.pause();
+  if (mutex_ != nullptr) mutex_->lock();
+}
+
 void Engine::handle(const Arrival& arrival) {
   switch (arrival.kind) {
     case Arrival::Kind::packet: return take_packet(arrival);
@@ -34,6 +66,7 @@ void Engine::take_packet(const Arrival& arrival) {
   verify(packet);
   Peer& peer = peer_of(RankId{header.source});
   take_returns(peer, header);
+  if (peer.connection != Peer::Connection::open) suspension_->heard(peer);
   switch (static_cast<PacketKind>(header.kind)) {
     case PacketKind::returns: return;
     case PacketKind::fragment: return take_fragment(peer, packet);
@@ -120,6 +153,9 @@ void Engine::dispatch(Peer& peer, const Packet& packet) {
     case PacketKind::done: return take_done(packet.header);
     case PacketKind::lost: return take_lost(peer, packet.header);
     case PacketKind::renewed: return take_renewed(peer, packet.header);
+    case PacketKind::flush:
+      check(suspension_ != nullptr, "only ranks that can be suspended flush");
+      return suspension_->take_flush(peer, packet.header);
     case PacketKind::returns:
     case PacketKind::fragment: break;
   }

@@ -10,9 +10,7 @@ namespace ferry::mpi {
 
 Operation& Engine::post_receive(const Communicator::State& in, std::uint32_t context,
                                 const Buffer& into, std::uint32_t source, Tag tag) {
-  Operation& receive = requests_.take();
-  receive.kind = Operation::Kind::receive;
-  receive.state = Operation::State::posted;
+  Operation& receive = requests_.take(Operation::Kind::receive, Operation::State::posted);
   receive.source = source;
   receive.tag = tag;
   receive.context = context;

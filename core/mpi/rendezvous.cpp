@@ -28,15 +28,18 @@ void Engine::receive_announced(Peer& peer, Operation& receive, const PacketHeade
     answer_done(peer, receive);
     return complete(receive);
   }
-  if ((header.flags & flag_reads) != 0) {
-    receive.key = header.key;
-    receive.data = data_channel_of(header);
-    const bool whole = receive.wanted == header.size && !receive.into.is_phantom() &&
-                       (header.flags & flag_phantom) == 0;
-    receive.checked_whole = options_.check_bodies && whole;
-    receive.checksum = header.checksum ^ checksum_of(header, rank_);
-    return start_read(peer, receive);
-  }
+  receive.reads = (header.flags & flag_reads) != 0;
+  if (!receive.reads) return clear_to_send(peer, receive);
+  receive.key = header.key;
+  receive.data = data_channel_of(header);
+  const bool whole = receive.wanted == header.size && !receive.into.is_phantom() &&
+                     (header.flags & flag_phantom) == 0;
+  receive.checked_whole = options_.check_bodies && whole;
+  receive.checksum = header.checksum ^ checksum_of(header, rank_);
+  start_read(peer, receive);
+}
+
+void Engine::clear_to_send(Peer& peer, Operation& receive) {
   receive.state = Operation::State::moving;
   PacketHeader clear = answer_of(PacketKind::clear, receive.remote);
   clear.key = receive.name().packed();
@@ -45,9 +48,16 @@ void Engine::receive_announced(Peer& peer, Operation& receive, const PacketHeade
 }
 
 void Engine::start_read(Peer& peer, Operation& receive) {
+  if (peer.connection != Peer::Connection::open) {
+    receive.state = Operation::State::unread;
+    return;
+  }
   receive.state = Operation::State::reading;
+  receive.read_key = receive.key;
+  ++peer.hold.reads;
   std::span<const Slice> into = receive.into.pieces();
   if (receive.wanted != receive.into.size()) {
+    receive.trimmed.clear();
     cut(into, 0, receive.wanted, receive.trimmed);
     into = receive.trimmed;
   }
@@ -60,9 +70,13 @@ void Engine::take_read(std::uint64_t cookie, bool done) {
   check(receive != nullptr && receive->state == Operation::State::reading,
         "a read ends once, and its receive waits for it");
   Peer& peer = peer_of(RankId{receive->source});
+  --peer.hold.reads;
   if (!done) {
     receive->state = Operation::State::unread;
-    return answer(peer, answer_of(PacketKind::lost, receive->remote));
+    if (receive->renewed) return take_up_renewal(peer, *receive);
+    PacketHeader lost = answer_of(PacketKind::lost, receive->remote);
+    lost.key = receive->read_key;
+    return answer(peer, lost);
   }
   if (receive->checked_whole) {
     const bool whole = receive->wanted == receive->into.size();
@@ -73,12 +87,20 @@ void Engine::take_read(std::uint64_t cookie, bool done) {
   complete(*receive);
 }
 
+/// What was announced is elsewhere now, or is to be cleared.
+void Engine::take_up_renewal(Peer& peer, Operation& receive) {
+  receive.renewed = false;
+  if (receive.reads) return start_read(peer, receive);
+  clear_to_send(peer, receive);
+}
+
 void Engine::answer_done(Peer& peer, const Operation& receive) {
   answer(peer, answer_of(PacketKind::done, receive.remote));
 }
 
 void Engine::take_fragment(Peer& peer, const Packet& packet) {
   const PacketHeader& header = packet.header;
+  ++peer.hold.fragments_taken;
   Operation* receive = requests_.find(RequestName::unpack(header.more));
   if (receive == nullptr || receive->state != Operation::State::moving) return;  // a double
   if (header.key < receive->moved) return;                                       // likewise
@@ -95,17 +117,18 @@ void Engine::take_renewed(Peer& peer, const PacketHeader& header) {
   const std::uint64_t remote = header.more;
   for (std::uint32_t i = 0; i < requests_.places(); ++i) {
     Operation& receive = requests_.at(i);
-    if (receive.state != Operation::State::unread || receive.remote != remote ||
-        receive.source != header.source) {
-      continue;
-    }
+    const bool reads = receive.state == Operation::State::reading;
+    if (!reads && receive.state != Operation::State::unread) continue;
+    if (receive.remote != remote || receive.source != header.source) continue;
     receive.key = header.key;
     receive.data = data_channel_of(header);
-    return start_read(peer, receive);
+    receive.reads = (header.flags & flag_reads) != 0;
+    receive.renewed = true;
+    if (!reads) take_up_renewal(peer, receive);
+    return;
   }
-  for (const std::unique_ptr<Matching>& queues : matching_) {
-    if (queues == nullptr) continue;
-    for (Unexpected* message = queues->first_unexpected(); message != nullptr;
+  for_each_matching([&](const Matching& queues) {
+    for (Unexpected* message = queues.first_unexpected(); message != nullptr;
          message = Matching::next_unexpected(*message)) {
       if (message->source != header.source ||
           static_cast<PacketKind>(message->header.kind) != PacketKind::announce ||
@@ -116,9 +139,8 @@ void Engine::take_renewed(Peer& peer, const PacketHeader& header) {
       message->header.key = header.key;
       message->header.flags = header.flags;
       message->header.checksum = whole ^ checksum_of(message->header, rank_);
-      return;
     }
-  }
+  });
 }
 
 // --- The sender. ---
@@ -130,11 +152,16 @@ void Engine::take_clear(Peer& peer, const PacketHeader& header) {
   send->key = header.key;
   send->wanted = header.size;
   send->moved = 0;
-  const Choice& choice = route_of(peer).choose(send->from.size());
-  send->data = choice.protocol == Protocol::rendezvous_fragments ? choice.data : choice.channel;
-  if (peer.streams.empty() && stream(peer, *send)) return end_stream(*send);
+  choose_data(peer, *send);
+  const bool first = peer.connection == Peer::Connection::open && peer.streams.empty();
+  if (first && stream(peer, *send)) return end_stream(*send);
   peer.streams.push_back(*send);
   backlog(peer);
+}
+
+void Engine::choose_data(Peer& peer, Operation& send) {
+  const Choice& choice = route_of(peer).choose(send.from.size());
+  send.data = choice.protocol == Protocol::rendezvous_fragments ? choice.data : choice.channel;
 }
 
 bool Engine::stream(Peer& peer, Operation& send) {
@@ -155,6 +182,7 @@ bool Engine::stream(Peer& peer, Operation& send) {
     const std::uint64_t sum =
         options_.check_bodies ? checksum_of(std::span<const ConstSlice>(cut_)) : 0;
     if (!post(peer, header, cut_, sum, send.data)) return false;
+    ++peer.hold.fragments_sent;
     send.moved += size;
   }
   return true;
@@ -183,18 +211,25 @@ void Engine::take_matched(const PacketHeader& header) {
 void Engine::take_lost(Peer& peer, const PacketHeader& header) {
   Operation* send = requests_.find(RequestName::unpack(header.more));
   if (send == nullptr || send->is_complete()) return;
+  if (!send->exposed || send->key != header.key) return;  // its renewal is on its way, or will be
   unexpose(*send);
-  const Choice& choice = route_of(peer).choose(send->from.size());
-  check(choice.protocol == Protocol::rendezvous_read,
-        "what was announced to be read can be read again");
-  send->data = choice.data;
-  send->key = ports_.endpoint.expose(choice.data, send->from.pieces()).value;
-  send->exposed = true;
-  PacketHeader renewed = answer_of(PacketKind::renewed, header.more);
-  renewed.key = send->key;
-  renewed.flags =
-      static_cast<std::uint8_t>((send->from.is_phantom() ? flag_phantom : 0) | flag_reads |
-                                static_cast<unsigned>(send->data) << flag_channel_shift);
+  send->withdrawn = true;
+  if (peer.connection == Peer::Connection::open) renew(peer, *send);
+}
+
+void Engine::renew(Peer& peer, Operation& send) {
+  send.withdrawn = false;
+  PacketHeader renewed = answer_of(PacketKind::renewed, send.name().packed());
+  if (send.from.is_phantom()) renewed.flags = flag_phantom;
+  const Choice& choice = route_of(peer).choose(send.from.size());
+  if (choice.protocol == Protocol::rendezvous_read) {
+    send.data = choice.data;
+    send.key = ports_.endpoint.expose(choice.data, send.from.pieces()).value;
+    send.exposed = true;
+    renewed.key = send.key;
+    renewed.flags = static_cast<std::uint8_t>(
+        renewed.flags | flag_reads | static_cast<unsigned>(send.data) << flag_channel_shift);
+  }
   answer(peer, renewed);
 }
 

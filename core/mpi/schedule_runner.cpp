@@ -121,9 +121,7 @@ CollectiveRun& Engine::make_run(Communicator::State& in, const CollectiveCall& c
   run.call = call;
   run.number = in.next_collective;
   in.next_collective = in.next_collective == largest_tag ? 0 : in.next_collective + 1;
-  Operation& request = requests_.take();
-  request.kind = Operation::Kind::collective;
-  request.state = Operation::State::moving;
+  Operation& request = requests_.take(Operation::Kind::collective, Operation::State::moving);
   request.group = &in.group;
   request.context = in.group.context + 1;
   request.tag = run.number;
@@ -223,9 +221,7 @@ bool Engine::start_round(CollectiveRun& run, const Round& round) {
       run.sends_open.push_back(*send);
     } else if (step.kind == Step::Kind::receive) {
       const Slice into = memory_into(run, step.into);
-      Operation& receive = requests_.take();
-      receive.kind = Operation::Kind::receive;
-      receive.state = Operation::State::posted;
+      Operation& receive = requests_.take(Operation::Kind::receive, Operation::State::posted);
       receive.source = in.group.in_job(step.peer);
       receive.tag = run.number;
       receive.context = context;

@@ -6,6 +6,7 @@
 #include "core/mpi/checksum.hpp"
 #include "core/mpi/engine.hpp"
 #include "core/mpi/slices.hpp"
+#include "core/mpi/suspension.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
@@ -28,6 +29,7 @@ Peer& Engine::peer_of(RankId rank) {
   peer.address = ports_.directory.address_of(rank);
   peer.route_generation = ports_.chooser.generation();
   peer.route = &ports_.chooser.route(rank_, rank);
+  if (suspension_ != nullptr) suspension_->meet(peer);
   return peer;
 }
 
@@ -54,8 +56,7 @@ Operation* Engine::start_send(const SendCall& call, const ConstBuffer& from) {
   }
   Peer& peer = peer_of(RankId{to});
   if (!call.synchronous && peer.may_send() && try_eager(peer, call, from, 0)) return nullptr;
-  send = &requests_.take();
-  send->kind = Operation::Kind::send;
+  send = &requests_.take(Operation::Kind::send, Operation::State::queued);
   send->synchronous = call.synchronous;
   send->source = to;
   send->tag = call.tag;
@@ -212,7 +213,9 @@ void Engine::flush(Peer& peer) {
     }
   }
   while (Operation* send = peer.streams.front()) {
-    if (peer.connection == Peer::Connection::held || !stream(peer, *send)) break;
+    if (peer.connection == Peer::Connection::held) break;
+    if (peer.connection == Peer::Connection::draining && send->moved == 0) break;
+    if (!stream(peer, *send)) break;
     peer.streams.remove(*send);
     if (send->state == Operation::State::moving) end_stream(*send);
   }
@@ -241,14 +244,12 @@ void Engine::send_to_self(const SendCall& call, const ConstBuffer& from, Operati
   message.header.context = call.context;
   message.header.tag = call.tag;
   message.header.size = from.size();
-  Operation& held = requests_.take();
-  held.kind = Operation::Kind::send;
+  Operation& held = requests_.take(Operation::Kind::send, Operation::State::announced);
   held.source = rank_.index;
   held.tag = call.tag;
   held.context = call.context;
   held.group = &call.in.group;
   held.from = from;
-  held.state = Operation::State::announced;
   message.own = &held;
   send = &held;
   Matching& queues = matching(call.context);

@@ -68,11 +68,20 @@ std::string Engine::describe_waits() const {
   return text;
 }
 
+std::vector<Engine::Balance> Engine::balances() const {
+  std::vector<Balance> all;
+  for (const Peer* peer : peers_.in_order()) {
+    const bool idle = peer->answers.empty() && peer->sends.empty() && peer->streams.empty() &&
+                      peer->early.empty() && peer->hold.reads == 0;
+    all.push_back({peer->rank, peer->connection, peer->used_credits, peer->consumed_credits,
+                   peer->hold.fragments_sent, peer->hold.fragments_taken, idle});
+  }
+  return all;
+}
+
 std::size_t Engine::unexpected_count() const {
   std::size_t count = 0;
-  for (const std::unique_ptr<Matching>& queues : matching_) {
-    if (queues != nullptr) count += queues->unexpected_count();
-  }
+  for_each_matching([&](const Matching& queues) { count += queues.unexpected_count(); });
   return count;
 }
 

@@ -1,5 +1,6 @@
-// Tasks and what they wait on. In simulation a task is a fiber, in the real world a thread. Blocking
-// on a port is the only way to wait; every wait has a deadline and ends when its task is cancelled.
+// Tasks and what they wait on. In simulation a task is a fiber, in the real world a thread.
+// Blocking on a port is the only way to wait; every wait has a deadline and ends when its task is
+// cancelled.
 #pragma once
 
 #include <functional>
@@ -21,8 +22,9 @@ class Mutex {
 class Condition {
  public:
   virtual ~Condition() = default;
-  /// Releases `mutex`, waits, takes `mutex` again. May return `ready` without a notification: test the
-  /// condition in a loop. A deadline in the past returns `timed_out` after giving others a turn.
+  /// Releases `mutex`, waits, takes `mutex` again. May return `ready` without a notification: test
+  /// the condition in a loop. A deadline in the past returns `timed_out` after giving others a
+  /// turn.
   virtual Wake wait_until(Mutex& mutex, TimePoint deadline) = 0;
   virtual void notify_one() = 0;
   virtual void notify_all() = 0;
@@ -35,6 +37,16 @@ class Task {
   virtual ~Task() = default;
   virtual void join() = 0;    ///< blocks until the body has returned; rethrows what it threw, once
   virtual void cancel() = 0;  ///< every present and later wait of the task returns `cancelled`
+};
+
+/// Who can do something about tasks that all wait for each other, or say more of them than their
+/// names do.
+class StandstillListener {
+ public:
+  virtual ~StandstillListener() = default;
+  /// Nothing will ever happen again, and tasks wait. It may wake or cancel some; if nobody does,
+  /// the world ends with an error. Outside any task; never blocks.
+  virtual void stands_still() = 0;
 };
 
 class Executor {
@@ -51,6 +63,10 @@ class Executor {
   /// Defers cancellation of the calling task while the count is above zero (used by rollback, which
   /// must wait for devices although the move was cancelled). Use `Uncancellable`.
   virtual void defer_cancellation(int change) = 0;
+  /// Tells `listener` when the world stands still. Worlds where something may come from outside at
+  /// any time never do, and never tell.
+  virtual void listen_for_standstill(StandstillListener& /*listener*/) {}
+  virtual void stop_listening(StandstillListener& /*listener*/) {}
 };
 
 /// Scope in which waits of the calling task are not ended by its cancellation.

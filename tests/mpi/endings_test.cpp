@@ -85,5 +85,54 @@ TEST_P(Endings, a_job_says_who_waits_for_whom) {
   });
 }
 
+TEST(Deadlock, ends_the_job_and_says_who_waits_for_whom_where_the_world_notices) {
+  const WorldUnderTest& simulated = simulated_world_under_test();
+  if (const auto missing = simulated.missing()) GTEST_SKIP() << *missing;
+  SmallCluster cluster = small_cluster();
+  simulated.run(cluster.instance, cluster.platform, [](World& world) {
+    const UniformChooser chooser(every_protocol());
+    JobOptions with;
+    with.name = "lu";
+    with.places.resize(3, {.vm = std::nullopt, .host = HostId{0}, .container = 0, .socket = 0});
+    Job job({world.executor, world.processor, world.fabric}, chooser, with);
+    job.start([](Process& process) {
+      Communicator communicator = process.world();
+      double value = 0;
+      if (process.rank().index == 2) return;
+      const Rank other = 1 - communicator.rank();
+      communicator.recv({&value, sizeof(value)}, other, 10 + communicator.rank());
+    });
+    const Result<void> ended = job.join();
+    ASSERT_FALSE(ended);
+    EXPECT_EQ(ended.error().reason,
+              "the ranks of lu wait for each other:\n"
+              "rank 0 waits for a message from rank 1, tag 10, communicator world (0 of 8 bytes)\n"
+              "rank 1 waits for a message from rank 0, tag 11, communicator world (0 of 8 bytes)");
+  });
+}
+
+TEST(Deadlock, in_a_collective_names_its_step) {
+  const WorldUnderTest& simulated = simulated_world_under_test();
+  if (const auto missing = simulated.missing()) GTEST_SKIP() << *missing;
+  SmallCluster cluster = small_cluster();
+  simulated.run(cluster.instance, cluster.platform, [](World& world) {
+    const UniformChooser chooser(every_protocol());
+    JobOptions with;
+    with.places.resize(2, {.vm = std::nullopt, .host = HostId{0}, .container = 0, .socket = 0});
+    Job job({world.executor, world.processor, world.fabric}, chooser, with);
+    job.start([](Process& process) {
+      Communicator communicator = process.world();
+      communicator.barrier();
+      if (process.rank().index == 1) communicator.barrier();
+    });
+    const Result<void> ended = job.join();
+    ASSERT_FALSE(ended);
+    EXPECT_EQ(ended.error().reason,
+              "the ranks of job wait for each other:\n"
+              "rank 1 waits for barrier number 1 of communicator world\n"
+              "  in round 0: a message from rank 0, tag 1, communicator world (0 of 0 bytes)");
+  });
+}
+
 }  // namespace
 }  // namespace ferry::mpi

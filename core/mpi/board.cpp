@@ -1,0 +1,336 @@
+#include "core/mpi/board.hpp"
+
+#include <algorithm>
+
+#include "core/mpi/suspension.hpp"
+#include "core/units/check.hpp"
+
+namespace ferry::mpi {
+
+struct Board::Member {
+  Suspension* suspension = nullptr;  ///< null: not there yet, or not any more
+  bool left = false;                 ///< its program has ended
+  bool helper = false;               ///< a task of its own takes part in suspensions
+  bool stopped = false;
+};
+
+struct Board::Epoch {
+  struct Part {
+    RankRecord record;
+    bool concerned = false;
+    bool drained = false;
+    bool is_closed = false;
+    bool noted_end = false;
+    bool blocked = false;
+    bool ready_known = false;
+  };
+  std::shared_ptr<const std::vector<VmId>> moving;
+  TimePoint requested;
+  std::vector<Part> parts;  ///< by rank
+  std::size_t drained_parts = 0;
+  std::size_t closed_parts = 0;
+  std::size_t closed_most = 0;
+  std::size_t ending_parts = 0;  ///< that have taken note of the end, or need not
+  bool ending = false;
+  bool ended = false;  ///< it says so on the board
+};
+
+Board::Board(Executor& executor, const Clock& clock, BoardOptions options, RankActivity* activity)
+    : clock_(clock),
+      options_(std::move(options)),
+      activity_(activity),
+      mutex_(executor.make_mutex()),
+      changed_(executor.make_condition()),
+      requested_(executor.make_condition()),
+      members_(options_.vms.size()) {}
+
+Board::~Board() = default;
+
+Board::Epoch* Board::find(std::uint64_t epoch) {
+  const auto found = epochs_.find(epoch);
+  return found == epochs_.end() ? nullptr : found->second.get();
+}
+
+/// Whether this is the first that is seen of the epoch. Two waves of one job may open together, and
+/// the later's request come first; every other older one is refused.
+bool Board::takes_note(std::uint64_t epoch) {
+  for (std::uint64_t skipped = latest_ + 1; skipped < epoch; ++skipped) overtaken_.insert(skipped);
+  const bool comes_late = overtaken_.erase(epoch) > 0;
+  if (epoch <= latest_ && !comes_late) return false;
+  latest_ = std::max(latest_, epoch);
+  return true;
+}
+
+void Board::post(Post post) {
+  posts_.push_back(std::move(post));
+  posted_.store(posts_.size(), std::memory_order_release);
+}
+
+void Board::wake_ranks() {
+  const Lock lock(*mutex_);
+  for (Member& member : members_) {
+    if (member.suspension == nullptr) continue;
+    if (options_.migration_thread || member.left) help(member);
+    member.suspension->wake();
+  }
+  requested_->notify_all();
+}
+
+void Board::help(Member& member) {
+  if (member.helper || epochs_.empty()) return;
+  member.helper = true;
+  member.suspension->spawn_helper();
+}
+
+void Board::count_up(Epoch& epoch, std::size_t Epoch::*count) {
+  if (++(epoch.*count) == members_.size()) changed_->notify_all();
+}
+
+Result<> Board::await(Epoch& epoch, std::size_t Epoch::*count, TimePoint deadline) {
+  while (epoch.*count != members_.size()) {
+    switch (changed_->wait_until(*mutex_, deadline)) {
+      case Wake::ready: break;
+      case Wake::cancelled: return failure(FailureKind::cancelled, "cancelled");
+      case Wake::timed_out:
+        if (epoch.*count == members_.size()) break;
+        return failure(FailureKind::timed_out,
+                       "ranks of job " + options_.job + " were not ready in time");
+    }
+  }
+  return {};
+}
+
+Result<> Board::suspend(std::uint64_t number, std::vector<VmId> moving, TimePoint deadline) {
+  std::sort(moving.begin(), moving.end());
+  {
+    const Lock lock(*mutex_);
+    if (!takes_note(number)) {
+      return failure(FailureKind::refused,
+                     "job " + options_.job + " has seen a later request than this one");
+    }
+    auto made = std::make_unique<Epoch>();
+    made->moving = std::make_shared<const std::vector<VmId>>(std::move(moving));
+    made->requested = clock_.now();
+    made->parts.resize(members_.size());
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+      made->parts[i].drained = made->parts[i].is_closed = members_[i].suspension == nullptr;
+      if (!made->parts[i].drained) continue;
+      ++made->drained_parts;
+      ++made->closed_parts;
+    }
+    post({Post::Kind::request, number, made->moving});
+    epochs_.emplace(number, std::move(made));
+  }
+  wake_ranks();
+  {
+    const Lock lock(*mutex_);
+    Epoch& epoch = *find(number);
+    if (Result<> drained = await(epoch, &Epoch::drained_parts, deadline); !drained) return drained;
+    post({Post::Kind::close, number, epoch.moving});
+  }
+  wake_ranks();
+  const Lock lock(*mutex_);
+  return await(*find(number), &Epoch::closed_parts, deadline);
+}
+
+Result<bool> Board::begin_reactivation(std::uint64_t number, TimePoint deadline) {
+  const Lock lock(*mutex_);
+  Epoch* epoch = find(number);
+  if (epoch == nullptr) {
+    // Its request has not come, or was refused. Should it still come, nobody would end it: a
+    // controller that went down may have sent it, and the next one closes the epoch.
+    takes_note(number);
+    return false;
+  }
+  if (!epoch->ending) {
+    epoch->ending = true;
+    return true;
+  }
+  while (find(number) != nullptr) {  // an earlier controller asked, and did not hear the answer
+    if (changed_->wait_until(*mutex_, deadline) == Wake::timed_out && find(number) != nullptr) {
+      return failure(FailureKind::timed_out, "job " + options_.job + " is not reactivated yet");
+    }
+  }
+  return false;
+}
+
+std::vector<RankRecord> Board::reactivate(std::uint64_t number, JobId job) {
+  {
+    const Lock lock(*mutex_);
+    Epoch& epoch = *find(number);
+    epoch.ended = true;
+    for (Epoch::Part& part : epoch.parts) {
+      part.noted_end = !part.concerned;
+      if (part.noted_end) ++epoch.ending_parts;
+    }
+    post({Post::Kind::reactivate, number, epoch.moving});
+  }
+  wake_ranks();
+  const Lock lock(*mutex_);
+  Epoch& epoch = *find(number);
+  while (epoch.ending_parts != members_.size()) {
+    changed_->wait_until(*mutex_, TimePoint::never());
+  }
+  const TimePoint now = clock_.now();
+  std::vector<RankRecord> records;
+  for (std::size_t i = 0; i < epoch.parts.size(); ++i) {
+    Epoch::Part& part = epoch.parts[i];
+    RankRecord record = part.record;
+    record.job = job;
+    record.rank = RankId{static_cast<std::uint32_t>(i)};
+    record.requested = epoch.requested;
+    if (!part.drained) record.drained = now;
+    if (!part.ready_known) record.ready = part.drained ? record.drained : now;
+    if (!part.blocked) record.blocked_from = record.blocked_to = now;
+    records.push_back(record);
+  }
+  epochs_.erase(number);
+  changed_->notify_all();
+  return records;
+}
+
+std::size_t Board::closed_most(std::uint64_t number) const {
+  const Lock lock(*mutex_);
+  const auto found = epochs_.find(number);
+  return found == epochs_.end() ? 0 : found->second->closed_most;
+}
+
+std::size_t Board::open_epochs() const {
+  const Lock lock(*mutex_);
+  return epochs_.size();
+}
+
+std::vector<Post> Board::posts_from(std::size_t first) const {
+  const Lock lock(*mutex_);
+  return {posts_.begin() + static_cast<std::ptrdiff_t>(first), posts_.end()};
+}
+
+void Board::enlist(RankId rank, Suspension& suspension) {
+  const Lock lock(*mutex_);
+  Member& member = members_.at(rank.index);
+  check(member.suspension == nullptr, "a rank has one engine");
+  member.suspension = &suspension;
+  for (auto& [number, epoch] : epochs_) {
+    Epoch::Part& part = epoch->parts[rank.index];
+    if (epoch->ended || !part.drained) continue;
+    part.drained = false;
+    --epoch->drained_parts;
+    part.is_closed = false;
+    --epoch->closed_parts;
+  }
+}
+
+void Board::delist(RankId rank) {
+  const Lock lock(*mutex_);
+  Member& member = members_[rank.index];
+  member.suspension = nullptr;
+  requested_->notify_all();
+  for (auto& [number, epoch] : epochs_) {
+    Epoch::Part& part = epoch->parts[rank.index];
+    if (!part.drained) count_up(*epoch, &Epoch::drained_parts);
+    if (!part.is_closed) count_up(*epoch, &Epoch::closed_parts);
+    part.drained = part.is_closed = true;
+    if (epoch->ended && !part.noted_end) count_up(*epoch, &Epoch::ending_parts);
+    part.noted_end = true;
+    part.concerned = false;
+  }
+}
+
+void Board::leave(RankId rank) {
+  const Lock lock(*mutex_);
+  Member& member = members_[rank.index];
+  member.left = true;
+  if (!member.stopped && activity_ != nullptr && options_.vms[rank.index]) {
+    activity_->rank_stopped(*options_.vms[rank.index]);
+  }
+  member.stopped = true;
+  if (member.suspension != nullptr) help(member);
+}
+
+bool Board::await_post(RankId rank, std::size_t seen) {
+  const Lock lock(*mutex_);
+  while (seen == posts_.size() && members_[rank.index].suspension != nullptr) {
+    if (requested_->wait_until(*mutex_, TimePoint::never()) == Wake::cancelled) return false;
+  }
+  return members_[rank.index].suspension != nullptr;
+}
+
+void Board::noticed(RankId rank, std::uint64_t number, bool concerned) {
+  const Lock lock(*mutex_);
+  Epoch* epoch = find(number);
+  if (epoch == nullptr || epoch->ended) return;
+  epoch->parts[rank.index].concerned = concerned;
+}
+
+void Board::drained(RankId rank, std::uint64_t number, bool is) {
+  const Lock lock(*mutex_);
+  Epoch* epoch = find(number);
+  if (epoch == nullptr || epoch->ended) return;
+  Epoch::Part& part = epoch->parts[rank.index];
+  if (part.drained == is) return;
+  part.drained = is;
+  if (is) {
+    part.record.drained = clock_.now();
+    count_up(*epoch, &Epoch::drained_parts);
+  } else {
+    --epoch->drained_parts;
+  }
+}
+
+void Board::close(RankId rank, std::uint64_t number, const std::function<std::size_t()>& close) {
+  const Lock lock(*mutex_);
+  Epoch* epoch = find(number);
+  if (epoch == nullptr || epoch->ended) return;
+  Epoch::Part& part = epoch->parts[rank.index];
+  epoch->closed_most = std::max(epoch->closed_most, close());
+  part.record.ready = clock_.now();
+  part.ready_known = true;
+  if (part.is_closed) return;
+  part.is_closed = true;
+  count_up(*epoch, &Epoch::closed_parts);
+}
+
+void Board::took_note_of_end(RankId rank, std::uint64_t number) {
+  const Lock lock(*mutex_);
+  Epoch* epoch = find(number);
+  if (epoch == nullptr) return;
+  Epoch::Part& part = epoch->parts[rank.index];
+  if (part.blocked && members_[rank.index].stopped) part.record.blocked_to = clock_.now();
+  if (part.noted_end) return;
+  part.noted_end = true;
+  count_up(*epoch, &Epoch::ending_parts);
+}
+
+void Board::stopped(RankId rank, const std::vector<std::uint64_t>& numbers) {
+  const Lock lock(*mutex_);
+  Member& member = members_[rank.index];
+  if (member.left) return;
+  for (const std::uint64_t number : numbers) {
+    Epoch* epoch = find(number);
+    if (epoch == nullptr) continue;
+    Epoch::Part& part = epoch->parts[rank.index];
+    if (part.blocked) continue;
+    part.blocked = true;
+    part.record.blocked_from = part.record.blocked_to = clock_.now();
+  }
+  if (!member.stopped && activity_ != nullptr && options_.vms[rank.index]) {
+    activity_->rank_stopped(*options_.vms[rank.index]);
+  }
+  member.stopped = true;
+}
+
+void Board::went_on(RankId rank) {
+  const Lock lock(*mutex_);
+  Member& member = members_[rank.index];
+  if (member.left || !member.stopped) return;
+  member.stopped = false;
+  for (auto& [number, epoch] : epochs_) {
+    Epoch::Part& part = epoch->parts[rank.index];
+    if (part.blocked) part.record.blocked_to = clock_.now();
+  }
+  if (activity_ != nullptr && options_.vms[rank.index]) {
+    activity_->rank_went_on(*options_.vms[rank.index]);
+  }
+}
+
+}  // namespace ferry::mpi

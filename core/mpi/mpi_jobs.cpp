@@ -1,0 +1,114 @@
+#include "core/mpi/mpi_jobs.hpp"
+
+#include "core/units/check.hpp"
+
+namespace ferry::mpi {
+namespace {
+
+BoardOptions options_of(const JobSpec& job, const MpiCosts& costs) {
+  BoardOptions options;
+  options.job = job.name;
+  for (const VmId vm : job.vms) options.vms.insert(options.vms.end(), job.ranks_per_vm, vm);
+  options.whole_job = job.suspend == Suspend::job;
+  options.migration_thread = job.strategy == Strategy::migration_thread;
+  options.reconnect_eagerly = job.reconnect == Reconnect::eager;
+  options.close_channel = costs.drain_channel;
+  return options;
+}
+
+}  // namespace
+
+MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, Recorder& recorder,
+                 Locality& locality)
+    : world_(world),
+      instance_(instance),
+      costs_(costs),
+      recorder_(recorder),
+      locality_(locality),
+      mutex_(world.executor.make_mutex()),
+      ranks_(instance.vms.size(), 0),
+      stopped_(instance.vms.size(), 0) {
+  RankActivity* const activity = this;
+  for (const JobSpec& job : instance.jobs) {
+    for (const VmId vm : job.vms) ranks_[vm.index] += job.ranks_per_vm;
+    boards_.push_back(job.strategy == Strategy::none
+                          ? nullptr
+                          : std::make_unique<Board>(world.executor, world.clock,
+                                                    options_of(job, costs), activity));
+  }
+}
+
+MpiJobs::~MpiJobs() = default;
+
+Board* MpiJobs::board(JobId job) { return boards_.at(job.index).get(); }
+
+Result<> MpiJobs::suspend(const SuspendRequest& request, TimePoint deadline) {
+  Board* board = boards_.at(request.job.index).get();
+  if (board == nullptr) return {};
+  const TimePoint seen = std::min(world_.clock.now() + costs_.notice, deadline);
+  if (world_.clock.sleep_until(seen) == Wake::cancelled) {
+    return failure(FailureKind::cancelled, "cancelled");
+  }
+  return board->suspend(request.epoch, request.moving, deadline);
+}
+
+Result<> MpiJobs::reactivate(const SuspendRequest& request, TimePoint deadline) {
+  Board* board = boards_.at(request.job.index).get();
+  if (board == nullptr) return {};
+  const Uncancellable uncancellable(world_.executor);
+  const Result<bool> begun = board->begin_reactivation(request.epoch, deadline);
+  if (!begun) return tl::unexpected<Failure>(begun.error());
+  if (!*begun) return {};
+
+  look_at(request.moving);
+  world_.clock.sleep_until(world_.clock.now() + costs_.reactivate);
+  const std::size_t channels = board->closed_most(request.epoch);
+  for (const RankRecord& record : board->reactivate(request.epoch, request.job)) {
+    recorder_.rank(record);
+  }
+  const JobSpec& job = instance_.jobs[request.job.index];
+  if (job.reconnect == Reconnect::eager) {
+    const Duration connecting = costs_.reconnect_channel * static_cast<double>(channels);
+    world_.clock.sleep_until(world_.clock.now() + connecting);
+  }
+  if (world_.clock.now() > deadline) {
+    return failure(FailureKind::timed_out, "job " + job.name + " was reactivated late");
+  }
+  return {};
+}
+
+/// Where the VMs are now, and what they have: what their ranks choose channels by from now on.
+void MpiJobs::look_at(const std::vector<VmId>& vms) {
+  for (const VmId vm : vms) {
+    const VmInspection found = world_.hypervisor.inspect(vm);
+    if (!found.running) continue;
+    const Lock lock(*mutex_);
+    if (locality_.host(vm) != found.host) locality_.moved(vm, found.host);
+    for (const auto& [device, there] :
+         {std::pair(DeviceKind::virtual_function, found.virtual_function),
+          std::pair(DeviceKind::ivshmem, found.ivshmem)}) {
+      if (locality_.has(vm, device) != there) locality_.set_device(vm, device, there);
+    }
+  }
+}
+
+void MpiJobs::rank_stopped(VmId vm) {
+  const Lock lock(*mutex_);
+  if (++stopped_[vm.index] == ranks_[vm.index]) world_.processor.set_ranks_running(vm, false);
+}
+
+void MpiJobs::rank_went_on(VmId vm) {
+  const Lock lock(*mutex_);
+  check(stopped_[vm.index] > 0, "ranks go on only after they stopped");
+  if (stopped_[vm.index]-- == ranks_[vm.index]) world_.processor.set_ranks_running(vm, true);
+}
+
+std::size_t MpiJobs::suspensions() const {
+  std::size_t count = 0;
+  for (const std::unique_ptr<Board>& board : boards_) {
+    if (board != nullptr) count += board->open_epochs();
+  }
+  return count;
+}
+
+}  // namespace ferry::mpi

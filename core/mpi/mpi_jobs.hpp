@@ -1,0 +1,55 @@
+// The jobs whose ranks really send messages, as the migration framework sees them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/mpi/board.hpp"
+#include "core/ports/job_runtime.hpp"
+#include "core/ports/recorder.hpp"
+#include "core/ports/world.hpp"
+#include "core/scenario/instance.hpp"
+#include "core/topology/locality.hpp"
+
+namespace ferry::mpi {
+
+/// Suspends and reactivates jobs through their boards, and keeps `locality` at where VMs are: what
+/// their ranks choose channels by. Jobs with `strategy: none` are not asked. What is given outlives
+/// it.
+class MpiJobs final : public JobRuntime, private RankActivity {
+ public:
+  MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, Recorder& recorder,
+          Locality& locality);
+  ~MpiJobs() override;
+  MpiJobs(const MpiJobs&) = delete;
+  MpiJobs& operator=(const MpiJobs&) = delete;
+
+  /// For `JobOptions`; null with `strategy: none`, whose ranks take part in nothing.
+  [[nodiscard]] Board* board(JobId job);
+
+  /// The request is on the board `notice` after the call.
+  Result<> suspend(const SuspendRequest& request, TimePoint deadline) override;
+  /// Takes `reactivate`, and with `reconnect: eager` `reconnect_channel` for each connection of the
+  /// rank that closed most.
+  Result<> reactivate(const SuspendRequest& request, TimePoint deadline) override;
+  /// Suspensions that were not ended by a reactivation yet.
+  [[nodiscard]] std::size_t suspensions() const;
+
+ private:
+  void rank_stopped(VmId vm) override;
+  void rank_went_on(VmId vm) override;
+  void look_at(const std::vector<VmId>& vms);
+
+  World& world_;
+  const Instance& instance_;
+  MpiCosts costs_;
+  Recorder& recorder_;
+  Locality& locality_;
+  std::unique_ptr<Mutex> mutex_;
+  std::vector<std::unique_ptr<Board>> boards_;  ///< by job
+  std::vector<std::uint32_t> ranks_;            ///< by VM, of all jobs
+  std::vector<std::uint32_t> stopped_;          ///< of these
+};
+
+}  // namespace ferry::mpi

@@ -1,0 +1,65 @@
+// Jobs whose VMs move: single moves that strike at known moments.
+#include "tests/mpi/moving_job.hpp"
+#include "tests/mpi/mpi_job.hpp"
+
+namespace ferry::mpi {
+namespace {
+
+class Migration : public Contract {
+ protected:
+  /// Two VMs on two hosts, one rank each.
+  static MovingCluster pair_of_vms(Strategy strategy) {
+    MovingCluster cluster = moving_cluster({0, 1}, 1);
+    cluster.instance.jobs[0].strategy = strategy;
+    return cluster;
+  }
+  void run_in(const MovingCluster& cluster, const std::function<void(World&)>& body) const {
+    GetParam()->run(cluster.instance, cluster.platform, body);
+  }
+};
+FERRY_FOR_EVERY_WORLD(Migration);
+
+/// Rank 0 and rank 1 send each other numbered messages of `size` bytes, until `rounds` are done.
+void ping_pong(Communicator& world, std::size_t size, int rounds,
+               const std::function<void()>& work) {
+  std::vector<std::byte> into(size);
+  for (int round = 0; round < rounds; ++round) {
+    const std::vector<std::byte> bytes = bytes_like(size, static_cast<std::size_t>(round));
+    for (Rank sender = 0; sender < 2; ++sender) {
+      if (world.rank() == sender) {
+        world.send(ConstBuffer(bytes.data(), size), 1 - sender, round);
+      } else {
+        into.assign(size, std::byte{0});
+        world.recv(Buffer(into.data(), size), sender, round);
+        ASSERT_EQ(into, bytes);
+      }
+    }
+    work();
+  }
+}
+
+TEST_P(Migration, of_either_side_leaves_every_message_intact) {
+  for (const Strategy strategy : {Strategy::progress_engine, Strategy::migration_thread}) {
+    for (const std::size_t size : {8U, 20'000U, 3'000'000U}) {
+      SCOPED_TRACE(testing::Message() << to_name(strategy) << ", " << size << " B");
+      const MovingCluster cluster = pair_of_vms(strategy);
+      run_in(cluster, [&](World& world) {
+        MovingJob moving(world, cluster);
+        moving.job->start([&](Process& process) {
+          Communicator ranks = process.world();
+          const VmId vm{process.rank().index};
+          ping_pong(ranks, size, 40, [&] { world.processor.compute(vm, ms(1)); });
+        });
+        sleep(world, ms(3));
+        EXPECT_TRUE(moving.move({VmId{0}}, {HostId{2}}));
+        EXPECT_TRUE(moving.move({VmId{1}}, {HostId{2}}));  // now they are together
+        EXPECT_TRUE(moving.job->join());
+        moving.expect_nothing_left();
+        EXPECT_EQ(moving.log.ranks.size(), 4U);
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ferry::mpi
