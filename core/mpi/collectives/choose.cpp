@@ -18,9 +18,15 @@ bool power_of_two(Rank ranks) { return std::has_single_bit(static_cast<std::uint
 AlgorithmChoice choose_bcast(Rank ranks, std::size_t bytes) {
   if (bytes < threshold::bcast_short) return use(binomial, "the message is short");
   if (ranks < threshold::bcast_fewest_ranks) return use(binomial, "the ranks are few");
-  if (bytes < threshold::bcast_long && power_of_two(ranks))
-    return use(scatter_doubling, "the message is of middle size, the ranks a power of two");
-  return use(scatter_ring, "the message is long");
+  // The tree sends all bytes lg p times, scatter and ring twice, with p-1 messages more.
+  const auto rounds =
+      static_cast<std::size_t>(std::bit_width(static_cast<std::uint32_t>(ranks - 1)));
+  const std::size_t block = bytes / static_cast<std::size_t>(ranks);
+  const bool ring_pays = block * (rounds - 2) >= threshold::ring_block;
+  if (power_of_two(ranks) && (bytes < threshold::bcast_long || !ring_pays))
+    return use(scatter_doubling, "the message is not short, the ranks a power of two");
+  if (ring_pays) return use(scatter_ring, "the message is long, also for each rank");
+  return use(binomial, "the message is short for so many ranks");
 }
 
 AlgorithmChoice choose_reduce(Rank, std::size_t bytes) {
@@ -41,10 +47,12 @@ AlgorithmChoice choose_rooted(Rank, std::size_t block) {
 }
 
 AlgorithmChoice choose_allgather(Rank ranks, std::size_t total) {
-  if (power_of_two(ranks) && total < threshold::allgather_long)
-    return use(recursive_doubling, "the result is not long, the ranks a power of two");
-  if (total < threshold::allgather_short) return use(bruck, "the result is short");
-  return use(ring, "the result is long");
+  const bool long_blocks = total / static_cast<std::size_t>(ranks) >= threshold::ring_block;
+  if (power_of_two(ranks) && (total < threshold::allgather_long || !long_blocks))
+    return use(recursive_doubling, "the blocks are not long, the ranks a power of two");
+  if (total < threshold::allgather_short || !long_blocks)
+    return use(bruck, "the blocks are not long");
+  return use(ring, "the blocks are long");
 }
 
 AlgorithmChoice choose_alltoall(Rank ranks, std::size_t block) {

@@ -32,10 +32,11 @@ inline constexpr std::size_t reduce_scatter_long = 524288;  ///< ..._COMMUTATIVE
 /// Open MPI 4.1, coll_tuned_decision_fixed.c: from this block size on, gather and scatter are
 /// linear, since inner ranks of a tree would copy much.
 inline constexpr std::size_t rooted_linear = 6000;
-/// A block of this size takes as long on the wire as the empty message before it: 1.1 us of latency
-/// at 6.8 GB/s (FDR InfiniBand), rounded to a power of two. With blocks at least as large the
-/// ring's p-1 messages cost less than folding a number of ranks that is no power of two (the
-/// formulas in `phases.hpp`).
+/// A block of this size takes as long on the wire as an empty message: 1.1 us of latency at 6.8
+/// GB/s (FDR InfiniBand), rounded to a power of two. By the formulas in `phases.hpp` a ring's p-1
+/// messages are worth their latency only if its blocks are about as large; MPICH's limits alone,
+/// which do not look at the number of ranks, would have thousands of ranks pass on a few bytes
+/// each.
 inline constexpr std::size_t ring_block = 8192;
 }  // namespace threshold
 
