@@ -27,15 +27,9 @@ Engine::Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
 }
 
 Engine::~Engine() {
-<<<<<<< HEAD
   suspension_.reset();
-  for (const std::unique_ptr<Matching>& queues : matching_) {
-    if (queues == nullptr) continue;
-    for (Unexpected* message = queues->first_unexpected(); message != nullptr;
-=======
   for_each_matching([this](const Matching& queues) {
     for (Unexpected* message = queues.first_unexpected(); message != nullptr;
->>>>>>> mpi
          message = Matching::next_unexpected(*message)) {
       if (message->body != nullptr) blocks_.give_back(message->body, message->header.size);
     }

@@ -2,12 +2,9 @@
 
 #include <fmt/format.h>
 
-<<<<<<< HEAD
-#include "core/mpi/board.hpp"
-=======
 #include <algorithm>
 
->>>>>>> mpi
+#include "core/mpi/board.hpp"
 #include "core/mpi/engine.hpp"
 #include "core/units/check.hpp"
 

@@ -70,21 +70,6 @@ struct Operation {
   std::uint64_t checksum = 0;
   std::vector<Slice> trimmed;
 
-<<<<<<< HEAD
-  // Steps of collectives.
-  CollectiveRun* run = nullptr;
-  std::uint32_t ordinal = 0;  ///< of a send, in its schedule
-  Links<Operation> run_links;
-
-  /// As new, but for its place and the memory of `trimmed`. Field by field: assigning a new one
-  /// costs as much as the rest of a short receive.
-  void reset() {
-    kind = Kind::send;
-    state = State::queued;
-    synchronous = holds_request = exposed = checked_whole = false;
-    withdrawn = renewed = reads = false;
-    data = Channel::shm;
-=======
   /// A new one in this place, which has its number already. What only rendezvous uses is set there.
   void begin(Kind as, State first) {
     kind = as;
@@ -93,7 +78,8 @@ struct Operation {
     holds_request = false;
     exposed = false;
     checked_whole = false;
->>>>>>> mpi
+    withdrawn = false;
+    renewed = false;
     collective = 0;
     run = nullptr;
     status = {};

@@ -305,7 +305,8 @@ void Suspension::resume() {
   reopened_ = false;
   for (std::uint32_t i = 0; i < engine_.requests_.places(); ++i) {
     Operation& operation = engine_.requests_.at(i);
-    if (operation.kind == Operation::Kind::collective || operation.source == any_rank) continue;
+    if (operation.kind == Operation::Kind::collective || operation.is_complete()) continue;
+    if (operation.source == any_rank) continue;
     Peer* peer = engine_.peers_.find(RankId{operation.source});
     if (peer == nullptr || !peer->hold.reopened) continue;
     if (peer->connection != Peer::Connection::open) continue;
@@ -335,10 +336,7 @@ bool Suspension::waits_for_held() const {
   for (std::uint32_t i = 0; i < engine_.requests_.places(); ++i) {
     const Operation& operation = engine_.requests_.at(i);
     if (operation.kind == Operation::Kind::collective || operation.is_complete()) continue;
-    if (operation.source == any_rank) {
-      if (operation.kind == Operation::Kind::receive) return true;
-      continue;  // an empty place
-    }
+    if (operation.source == any_rank) return true;
     const Peer* peer = engine_.peers_.find(RankId{operation.source});
     if (peer != nullptr && peer->connection != Peer::Connection::open) return true;
   }
