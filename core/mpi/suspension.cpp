@@ -226,7 +226,7 @@ void Suspension::begin_drain(Peer& peer) {
 }
 
 void Suspension::try_flush(Peer& peer) {
-  engine_.flush(peer);
+  if (peer.backlogged) engine_.flush(peer);
   if (!peer.answers.empty() || peer.hold.reads != 0) return;
   if (!peer.streams.empty() && peer.streams.front()->moved != 0) return;
   PacketHeader flush;
