@@ -27,8 +27,11 @@ class Fiber {
   /// Leaves the work in the middle, back to `resume`. From inside this fiber.
   void suspend();
 
- private:
+  /// The same two without a call (fiber_state.hpp).
   struct State;
+  [[nodiscard]] State& state() const { return *state_; }
+
+ private:
   std::unique_ptr<State> state_;
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/units/check.hpp"
+#include "sim_backend/blocking.hpp"
 
 namespace ferry {
 
@@ -81,17 +82,7 @@ std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()
 
 Wake Scheduler::block(const char* what, TimePoint deadline, Cancellable cancellable,
                       WaitList* list) {
-  SimTask& task = current();
-  const bool may_cancel = cancellable == Cancellable::yes;
-  if (may_cancel && task.cancelled_ && task.deferrals_ == 0) return Wake::cancelled;
-  task.waits_for_ = what;
-  task.cancellable_ = may_cancel;
-  task.not_before_ = now_ + task.lag_;
-  task.lag_ = Duration::zero();
-  if (deadline != TimePoint::never()) schedule(task.timer_, std::max(deadline, task.not_before_));
-  if (list != nullptr) list->append(task);
-  task.fiber_->suspend();
-  return task.wake_;
+  return block_here(what, deadline, cancellable, list);
 }
 
 void Scheduler::wake(SimTask& task, Wake why) {
@@ -108,7 +99,7 @@ void Scheduler::settle() {
   if (task.lag_ == Duration::zero()) return;
   schedule(task.timer_, now_ + task.lag_);
   task.lag_ = Duration::zero();
-  task.fiber_->suspend();
+  task.fiber_->state().leave();
 }
 
 void Scheduler::make_ready_at(SimTask& task, TimePoint time) {
@@ -181,7 +172,7 @@ void Scheduler::run_due() {
   for (;;) {
     const bool event_due = !heap_.empty() && heap_[0].at <= now;
     if (event_due && (ready_.empty() || heap_[0].sequence < ready_.front().sequence)) {
-      Event& event = *heap_[0].event;
+      Event& event = *slots_[heap_[0].slot].event;
       remove_at(0);
       ++events_fired_;
       event.fire();
@@ -191,10 +182,10 @@ void Scheduler::run_due() {
       ++task_switches_;
       current_ = &task;
       Fiber& fiber = *task.fiber_;
-      fiber.resume();
+      fiber.state().enter();
       current_ = nullptr;
       // A task that is not done blocks in a list of its own, so it still exists.
-      if (fiber.idle()) finished(task);
+      if (fiber.state().work == nullptr) finished(task);
     } else {
       return;
     }
@@ -209,20 +200,39 @@ void Scheduler::advance_to(TimePoint time) {
 void Scheduler::schedule(Event& event, TimePoint at) {
   check(!event.scheduled(), "an event was scheduled twice");
   if (at < now_) at = now_;
+  if (free_slots_.empty()) {
+    free_slots_.push_back(static_cast<std::uint32_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  event.slot_ = free_slots_.back();
+  free_slots_.pop_back();
+  slots_[event.slot_].event = &event;
   heap_.push_back({});
-  sift_up(heap_.size() - 1, {at.since_start().count_nanoseconds(), next_sequence_++, &event});
+  sift_up(heap_.size() - 1, {at.since_start().count_nanoseconds(), next_sequence_++, event.slot_});
 }
 
 void Scheduler::unschedule(Event& event) {
   check(event.scheduled(), "an event was taken back that is not scheduled");
-  remove_at(event.position_);
+  remove_at(slots_[event.slot_].position);
+}
+
+void Scheduler::ReadyQueue::grow() {
+  std::vector<Ready> larger(std::max<std::size_t>(16, 2 * ring_.size()));
+  for (std::size_t i = first_; i != end_; ++i) {
+    larger[i - first_] = ring_[i & (ring_.size() - 1)];
+  }
+  end_ -= first_;
+  first_ = 0;
+  ring_ = std::move(larger);
 }
 
 // A heap in which each entry has four children: as many comparisons as a binary one, half the
 // levels.
 
 void Scheduler::remove_at(std::size_t position) {
-  heap_[position].event->position_ = Event::nowhere;
+  const std::uint32_t slot = heap_[position].slot;
+  slots_[slot].event->slot_ = Event::none;
+  free_slots_.push_back(slot);
   const HeapEntry last = heap_.back();
   heap_.pop_back();
   if (position == heap_.size()) return;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -28,12 +27,12 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
-  [[nodiscard]] bool scheduled() const { return position_ != nowhere; }
+  [[nodiscard]] bool scheduled() const { return slot_ != none; }
 
  private:
   friend class Scheduler;
-  static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
-  std::size_t position_ = nowhere;  // in the scheduler's heap
+  static constexpr std::uint32_t none = static_cast<std::uint32_t>(-1);
+  std::uint32_t slot_ = none;  // of the scheduler, while scheduled
 };
 
 /// An event that calls a function.
@@ -67,25 +66,26 @@ class SimTask final : public Task {
 
   SimTask(Scheduler& scheduler, std::string name);
 
+  // What every switch touches stands together.
   Scheduler& scheduler_;
-  std::string name_;
   Fiber* fiber_ = nullptr;
-  std::exception_ptr thrown_;
+  Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
   bool done_ = false;
   bool cancelled_ = false;
   int deferrals_ = 0;
-  Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
 
   // While blocked:
   const char* waits_for_ = nullptr;  // null once it was woken
   bool cancellable_ = false;
-  TimePoint not_before_;  // it goes on
   Wake wake_ = Wake::ready;
+  TimePoint not_before_;  // it goes on
   Timer timer_{*this};
   WaitList* list_ = nullptr;
   SimTask* previous_ = nullptr;
   SimTask* next_ = nullptr;
 
+  std::string name_;
+  std::exception_ptr thrown_;
   SimTask* joiner_ = nullptr;  // who waits for this task to end
   SimTask* all_previous_ = nullptr;
   SimTask* all_next_ = nullptr;
@@ -132,6 +132,8 @@ class Scheduler {
   /// about a deadlock.
   Wake block(const char* what, TimePoint deadline, Cancellable cancellable,
              WaitList* list = nullptr);
+  /// The same without a call (blocking.hpp).
+  Wake block_here(const char* what, TimePoint deadline, Cancellable cancellable, WaitList* list);
   /// Ends the wait of a blocked task. It goes on at the present instant, or when its own time or
   /// that of the task that wakes it is reached.
   void wake(SimTask& task, Wake why);
@@ -164,7 +166,7 @@ class Scheduler {
   /// Schedules it, or brings it forward to `at`.
   void schedule_no_later(Event& event, TimePoint at) {
     if (event.scheduled()) {
-      if (heap_[event.position_].at <= at.since_start().count_nanoseconds()) return;
+      if (heap_[slots_[event.slot_].position].at <= at.since_start().count_nanoseconds()) return;
       unschedule(event);
     }
     schedule(event, at);
@@ -199,7 +201,7 @@ class Scheduler {
   struct HeapEntry {
     std::int64_t at;
     std::uint64_t sequence;
-    Event* event;
+    std::uint32_t slot;
     bool operator<(const HeapEntry& other) const {
       return at < other.at || (at == other.at && sequence < other.sequence);
     }
@@ -207,6 +209,29 @@ class Scheduler {
   struct Ready {
     std::uint64_t sequence;
     SimTask* task;
+  };
+  /// First in, first out.
+  class ReadyQueue {
+   public:
+    [[nodiscard]] bool empty() const { return first_ == end_; }
+    [[nodiscard]] const Ready& front() const { return ring_[first_ & (ring_.size() - 1)]; }
+    void pop_front() { ++first_; }
+    void push_back(const Ready& ready) {
+      if (end_ - first_ == ring_.size()) grow();
+      ring_[end_++ & (ring_.size() - 1)] = ready;
+    }
+
+   private:
+    void grow();
+    std::vector<Ready> ring_;  // a power of two of places
+    std::size_t first_ = 0;
+    std::size_t end_ = 0;
+  };
+  /// Where a scheduled event is. Apart from the events, so that moving entries of the heap touches
+  /// little memory.
+  struct Slot {
+    Event* event;
+    std::uint32_t position;  // in the heap
   };
 
   void join(SimTask& task);
@@ -220,13 +245,15 @@ class Scheduler {
   void sift_down(std::size_t position, HeapEntry entry);
   void place(std::size_t position, const HeapEntry& entry) {
     heap_[position] = entry;
-    entry.event->position_ = position;
+    slots_[entry.slot].position = static_cast<std::uint32_t>(position);
   }
 
   TimePoint now_;
   std::uint64_t next_sequence_ = 0;
   std::vector<HeapEntry> heap_;
-  std::deque<Ready> ready_;
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  ReadyQueue ready_;
   SimTask* current_ = nullptr;
   SimTask* all_ = nullptr;  // tasks that have not ended, the newest first
 

@@ -1,11 +1,13 @@
 #include "sim_backend/sim_processor.hpp"
 
+#include "sim_backend/blocking.hpp"
+
 namespace ferry {
 
 Wake SimProcessor::compute(std::optional<VmId> vm, Duration work) {
   constexpr const char* what = "the end of a computation";
   const auto pass = [this](Duration time) {
-    return scheduler_.block(what, scheduler_.local_now() + time, Cancellable::yes);
+    return scheduler_.block_here(what, scheduler_.local_now() + time, Cancellable::yes, nullptr);
   };
   if (!vm) return pass(work);
   // The guest may pause meanwhile, and again while it makes up for that.

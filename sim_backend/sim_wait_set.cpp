@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/units/check.hpp"
+#include "sim_backend/blocking.hpp"
 
 namespace ferry {
 
@@ -35,7 +35,7 @@ Wake SimWaitSet::wait(TimePoint deadline) {
     return Wake::ready;
   }
   if (at <= deadline && at != TimePoint::never()) wake_at(at);
-  Wake wake = scheduler_.block("a message", deadline, Cancellable::yes, &waiting_);
+  Wake wake = scheduler_.block_here("a message", deadline, Cancellable::yes, &waiting_);
   if (vm_ && hypervisor_.paused(*vm_) && hypervisor_.await_running(*vm_) == Wake::cancelled) {
     wake = Wake::cancelled;
   }

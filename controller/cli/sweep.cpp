@@ -205,7 +205,15 @@ class Sweep {
           return other.path == constant.path && other.kind == constant.kind &&
                  other.fitted_to == constant.fitted_to;
         };
-        if (std::none_of(constants.begin(), constants.end(), same)) constants.push_back(constant);
+        // Times of kernels that no job runs change nothing: they are not tried at half and double.
+        const auto& jobs = loaded->scenario.jobs;
+        const bool matters =
+            concerns(constant.path, Workload()) ||
+            std::any_of(jobs.begin(), jobs.end(),
+                        [&](const Job& job) { return concerns(constant.path, job.workload); });
+        if (matters && std::none_of(constants.begin(), constants.end(), same)) {
+          constants.push_back(constant);
+        }
       }
     }
     std::vector<ClaimRow> rows;

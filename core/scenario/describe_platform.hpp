@@ -31,8 +31,7 @@ template <class Visitor>
 void describe(Visitor& v, VfioCosts& costs) {
   v.about("A virtual function whose state moves with the guest, while that is paused.");
   v.required("state", costs.state, Between{Bytes(1), limits::memory}, "Size of its state.");
-  v.required("save", costs.save, any_time,
-             "The guest's pause until the state can be sent.");
+  v.required("save", costs.save, any_time, "The guest's pause until the state can be sent.");
   v.required("load", costs.load, any_time,
              "From the arrival of the state until the function works.");
 }
@@ -66,8 +65,7 @@ void describe(Visitor& v, HypervisorCosts& costs) {
                 Between{Duration::nanoseconds(1), limits::time}, "none; needed for post-copy",
                 "The guest's pause when post-copy takes it to its new host, in place of finish.");
   v.present_if(costs.failover.throughput > Ratio(0));
-  v.optional("failover", costs.failover, Mapping{},
-             "Needed if a migration says device: failover.");
+  v.optional("failover", costs.failover, Mapping{}, "Needed if a migration says device: failover.");
   v.present_if(costs.vfio.state > Bytes());
   v.optional("vfio", costs.vfio, Mapping{}, "Needed if a migration says device: vfio.");
   v.optional("keepalive", costs.keepalive, any_time,
@@ -189,19 +187,20 @@ void describe(Visitor& v, MpiCosts& costs) {
   }
   v.present_if(std::ranges::any_of(costs.eager_thresholds,
                                    [](Bytes threshold) { return threshold > Bytes(); }));
-  v.group("eager_thresholds", Need::optional,
-          "The largest message that goes eagerly, by channel; default: where the costs of eager and "
-          "rendezvous cross.",
-          [&](auto& thresholds) {
-            thresholds.about("Channels that are left out: where the costs cross.");
-            for (const Channel channel : all_channels) {
-              if (channel == Channel::cma) continue;  // it carries no packets
-              Bytes& threshold = costs.eager_thresholds[static_cast<std::size_t>(channel)];
-              thresholds.present_if(threshold > Bytes());
-              thresholds.optional_as(to_name(channel), threshold, Between{Bytes(1), limits::memory},
-                                     "where the costs cross", "Over this channel.");
-            }
-          });
+  v.group(
+      "eager_thresholds", Need::optional,
+      "The largest message that goes eagerly, by channel; default: where the costs of eager and "
+      "rendezvous cross.",
+      [&](auto& thresholds) {
+        thresholds.about("Channels that are left out: where the costs cross.");
+        for (const Channel channel : all_channels) {
+          if (channel == Channel::cma) continue;  // it carries no packets
+          Bytes& threshold = costs.eager_thresholds[static_cast<std::size_t>(channel)];
+          thresholds.present_if(threshold > Bytes());
+          thresholds.optional_as(to_name(channel), threshold, Between{Bytes(1), limits::memory},
+                                 "where the costs cross", "Over this channel.");
+        }
+      });
 }
 
 template <class Visitor>
@@ -315,6 +314,49 @@ void describe(Visitor& v, Network& network) {
              "The transports that use it, and mpi for large messages of jobs.");
 }
 
+inline bool is_known(const ComputeTimes& times) {
+  bool known = times.graph500_edge > Duration::zero() || times.trace_million > Duration::zero();
+  for (const auto& kernel : times.nas) {
+    for (const Duration time : kernel) known = known || time > Duration::zero();
+  }
+  return known;
+}
+
+/// One kernel's times, by class.
+struct KernelTimes {
+  std::array<Duration, nas_class_count>& by_class;
+};
+
+template <class Visitor>
+void describe(Visitor& v, KernelTimes& times) {
+  v.about("One iteration of a kernel, the work of all ranks on one core, by class.");
+  for (std::size_t i = 0; i < nas_class_count; ++i) {
+    Duration& time = times.by_class[i];
+    v.present_if(time > Duration::zero());
+    v.optional_as(EnumWords<NasClass>::words[i], time, some_time, "not known",
+                  "One iteration of this class.");
+  }
+}
+
+template <class Visitor>
+void describe(Visitor& v, ComputeTimes& times) {
+  v.about("How long workloads compute on one core of the test bed.");
+  for (std::size_t i = 0; i < nas_kernel_count; ++i) {
+    bool known = false;
+    for (const Duration time : times.nas[i]) known = known || time > Duration::zero();
+    KernelTimes kernel{times.nas[i]};
+    v.present_if(known);
+    v.optional(EnumWords<WorkloadType>::words[static_cast<std::size_t>(WorkloadType::nas_lu) + i],
+               kernel, Mapping{}, "One iteration of this kernel; of nas_ep all of it.");
+  }
+  v.present_if(times.graph500_edge > Duration::zero());
+  v.optional_as("graph500_edge", times.graph500_edge, some_time, "not known",
+                "graph500: one edge that a search looks at.");
+  v.present_if(times.trace_million > Duration::zero());
+  v.optional_as("trace_million", times.trace_million, some_time, "not known",
+                "trace: a million of the trace's units of computation.");
+}
+
 /// The keys that a platform file and an inline platform share.
 template <class Visitor>
 void describe(Visitor& v, Platform& platform) {
@@ -339,7 +381,8 @@ void describe(Visitor& v, Platform& platform) {
             }
           });
   v.present_if(platform.processors.cores > 0);
-  v.optional("processors", platform.processors, Mapping{}, "The cores that migrations compete for.");
+  v.optional("processors", platform.processors, Mapping{},
+             "The cores that migrations compete for.");
   const auto has = [](const CompressionCosts& costs) { return costs.speed > Bandwidth(); };
   v.present_if(has(platform.xbzrle) || has(platform.zstd));
   v.group("compression", Need::optional, "What compression does; needed if a migration uses it.",
@@ -360,7 +403,9 @@ void describe(Visitor& v, Platform& platform) {
                "mpi.reduce too");
   }
   v.list("networks", platform.networks, Need::optional, 0, "The networks that join the hosts.");
-  v.unsupported({"compute"});
+  v.present_if(is_known(platform.compute));
+  v.optional("compute", platform.compute, Mapping{},
+             "How long workloads compute; needed for those that do.");
 }
 
 }  // namespace ferry

@@ -5,6 +5,7 @@
 
 #include "core/scenario/describe_platform.hpp"
 #include "core/scenario/describe_values.hpp"
+#include "core/scenario/describe_workload.hpp"
 #include "core/scenario/scenario.hpp"
 
 namespace ferry {
@@ -76,19 +77,6 @@ void describe(Visitor& v, VmGroup& vm) {
   v.optional("containers", vm.containers, Between{0U, limits::containers},
              "Containers in each VM, which its ranks run in.");
   v.required("pages", vm.pages, Mapping{}, "The behaviour of its memory.");
-}
-
-template <class Visitor>
-void describe(Visitor& v, TimedWorkload& workload) {
-  v.about("A stand-in for an MPI program: ranks answer a migration request after a given time.");
-  v.fixed("type", "timed",
-          {"nas_lu", "nas_ep", "nas_is", "nas_mg", "nas_cg", "nas_ft", "graph500", "osu_latency",
-           "osu_bw", "osu_bcast", "osu_allreduce", "overlap", "iterate", "trace"},
-          Need::optional, "The kind of workload.");
-  v.optional("next_call", workload.next_call, any_time,
-             "Time from a migration request to the rank's next MPI call, which is where a progress "
-             "engine notices it; one draw for each rank.");
-  v.unsupported({"class", "scale", "edge_factor", "file"});
 }
 
 template <class Visitor>

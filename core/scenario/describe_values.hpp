@@ -91,6 +91,11 @@ struct AbsolutePath {};
 struct MaybeNumber {
   Between<std::uint32_t> bounds;
 };
+/// A list of sizes.
+struct SizeList {
+  Between<Bytes> bounds;
+  std::size_t most = 1000;
+};
 /// One word of the member's enumeration.
 struct Word {};
 /// A list of different words of the member's enumeration.
@@ -183,6 +188,27 @@ struct EnumWords<Order> {
 template <>
 struct EnumWords<Batch> {
   static constexpr std::array<std::string_view, 3> words = {"vm", "job", "all"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<WorkloadType> {
+  static constexpr std::array<std::string_view, workload_type_count> words = {
+      "timed",   "osu_latency", "osu_bw", "osu_bcast", "osu_allreduce",
+      "overlap", "iterate",     "nas_lu", "nas_ep",    "nas_is",
+      "nas_mg",  "nas_cg",      "nas_ft", "graph500",  "trace"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<NasClass> {
+  static constexpr std::array<std::string_view, nas_class_count> words = {"S", "W", "A",
+                                                                          "B", "C", "D"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<IteratedCollective> {
+  static constexpr std::array<std::string_view, 10> words = {
+      "barrier", "bcast",     "reduce",   "allreduce",      "gather",
+      "scatter", "allgather", "alltoall", "reduce_scatter", "scan"};
   static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>

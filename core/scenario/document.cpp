@@ -231,6 +231,24 @@ bool read_yaml_file(const std::filesystem::path& file, YamlNode& root, Report& r
   return text && parse_yaml(*text, source, root, report);
 }
 
+/// Traces by their absolute names, so that the resolved scenario can be read from anywhere.
+void find_traces(Scenario& scenario, const std::filesystem::path& folder,
+                        TreeProblems& problems) {
+  for (std::size_t i = 0; i < scenario.jobs.size(); ++i) {
+    Workload& workload = scenario.jobs[i].workload;
+    if (workload.type != WorkloadType::trace || workload.file.empty()) continue;
+    const std::filesystem::path file = std::filesystem::absolute(folder / workload.file);
+    std::error_code error;
+    if (std::filesystem::is_regular_file(file, error)) {
+      workload.file = file.lexically_normal().string();
+      continue;
+    }
+    problems.add(Problem::unreadable_file, {{"jobs"}, {{}, i}, {"workload"}, {"file"}},
+                 fmt::format("there is no file {}; write a trace's name relative to this file",
+                             in_quotes(workload.file)));
+  }
+}
+
 Loaded<LoadedScenario> read_tree(ScenarioSource source, const std::vector<ParsedSetting>& settings,
                                  const PlatformTexts& platforms, Report& report) {
   YamlNode& root = source.root;
@@ -263,6 +281,7 @@ Loaded<LoadedScenario> read_tree(ScenarioSource source, const std::vector<Parsed
   reader.read(root, loaded.scenario, Mapping{});
   loaded.constants = reader.take_constants();
   TreeProblems problems(root, report);
+  find_traces(loaded.scenario, source.folder, problems);
   expand_checked(loaded.scenario, problems);
   if (!report.empty()) return failed(report);
   loaded.resolved = write_resolved(loaded.scenario, loaded.constants);

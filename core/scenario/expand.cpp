@@ -495,6 +495,23 @@ class Expander {
     split_and_sums();
   }
 
+  void workload_fits(std::size_t job, std::uint64_t ranks) {
+    const Workload& workload = scenario_.jobs[job].workload;
+    // Without what is wrong with it already.
+    if (problems_.has_errors_in(fmt::format("jobs.{}.workload", scenario_.jobs[job].name))) return;
+    if (ranks <= limits::ranks) {
+      if (const auto refused = refused_ranks(workload, static_cast<std::uint32_t>(ranks))) {
+        problems_.add(Problem::unfit_ranks, {{"jobs"}, {{}, job}, {"workload"}}, *refused);
+      }
+    }
+    if (problems_.has_errors_in("platform")) return;
+    if (const auto missing = missing_time(workload, scenario_.platform.compute)) {
+      problems_.add(Problem::no_cost, {{"jobs"}, {{}, job}, {"workload"}},
+                    fmt::format("the platform '{}' does not say {}", scenario_.platform.name,
+                                *missing));
+    }
+  }
+
   /// Sums that must be small before anything is expanded.
   void split_and_sums() {
     std::uint64_t ranks = 0;
@@ -509,6 +526,7 @@ class Expander {
                                   vms, job.count, vms));
       }
       ranks += vms * ranks_per_vm(i);
+      if (vms % job.count == 0) workload_fits(i, vms / job.count * ranks_per_vm(i));
     }
     if (ranks > limits::ranks) {
       problems_.add(Problem::too_many, {{"jobs"}},
@@ -843,10 +861,11 @@ class Expander {
           job.vms.push_back(VmId{vms[k]});
           out_.vms[vms[k]].jobs.push_back(id);
         }
+        job.workload = group.workload;
         RandomStream stream(scenario_.seed, "jobs/" + job.name + "/next_call");
         job.next_call.reserve(part * ranks);
         for (std::size_t rank = 0; rank < part * ranks; ++rank) {
-          job.next_call.push_back(draw(group.workload.next_call, stream));
+          job.next_call.push_back(draw(group.workload.timed.next_call, stream));
         }
       }
     }

@@ -49,7 +49,8 @@ struct JobSpec {
   Strategy strategy = Strategy::migration_thread;
   Suspend suspend = Suspend::peers;
   Reconnect reconnect = Reconnect::lazy;
-  std::vector<Duration> next_call;  ///< by rank
+  Workload workload = {};
+  std::vector<Duration> next_call = {};  ///< of the timed workload, by rank; zero with others
   /// In each VM, which its ranks are dealt to in equal parts, in their order; 0: none.
   std::uint32_t containers = 0;
   ChannelChoices channels = {};

@@ -16,6 +16,7 @@ inline constexpr std::uint32_t ranks_per_vm = 4096;
 inline constexpr std::uint32_t moves = 4'000'000;        ///< VMs of all migrations together
 inline constexpr std::uint32_t faults = 1'000'000;       ///< VMs and hosts of all faults together
 inline constexpr std::uint64_t candidates = 50'000'000;  ///< hosts of all migrations' `to` together
+inline constexpr std::uint32_t iterations = 1'000'000'000;  ///< of a workload's loops
 inline constexpr std::uint32_t cores = 65'536;
 inline constexpr std::uint32_t sockets = 1024;     ///< of a host
 inline constexpr std::uint32_t containers = 4096;  ///< in a VM
@@ -23,6 +24,7 @@ inline constexpr Bytes packet = Bytes::mebi(64);
 inline constexpr std::uint32_t virtual_functions = 4096;                  ///< of a host
 inline constexpr std::uint32_t cells = 1'000'000;                         ///< of a study
 inline constexpr Bytes memory = Bytes(1ULL << 50U);                       ///< 1 PiB
+inline constexpr Bytes message = Bytes(1ULL << 40U);                      ///< of a workload
 inline constexpr Duration time = Duration::milliseconds(36'000'000'000);  ///< 10,000 h
 inline constexpr Bandwidth bandwidth = Bandwidth::bytes_per_second(100e12);
 

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "core/ports/runtime_costs.hpp"
 #include "core/ports/transport_profile.hpp"
 #include "core/ports/types.hpp"
+#include "core/scenario/workload.hpp"
 #include "core/units/units.hpp"
 
 namespace ferry {
@@ -96,6 +99,27 @@ struct MpiCosts {
   std::array<Bytes, channel_count> eager_thresholds = {};
 };
 
+/// How long workloads compute on one core of the test bed; zero: not known.
+struct ComputeTimes {
+  /// Of one iteration of a kernel, all ranks' work together; by kernel from nas_lu on, and class.
+  std::array<std::array<Duration, nas_class_count>, nas_kernel_count> nas;
+  Duration graph500_edge;  ///< for each edge that a search looks at
+  Duration trace_million;  ///< for a million of a trace's units of computation
+
+  [[nodiscard]] Duration iteration(WorkloadType kernel, NasClass problem) const {
+    return nas[static_cast<std::size_t>(kernel) - static_cast<std::size_t>(WorkloadType::nas_lu)]
+              [static_cast<std::size_t>(problem)];
+  }
+};
+
+/// What `times` has to say for the workload and does not, and what would be right; none if it does.
+[[nodiscard]] std::optional<std::string> missing_time(const Workload& workload,
+                                                      const ComputeTimes& times);
+
+/// Whether a constant can change what this workload does: those of `compute` belong to one kernel
+/// and class, all others to everything. `path` as of `SourcedConstant`.
+[[nodiscard]] bool concerns(std::string_view path, const Workload& workload);
+
 struct Star {};
 /// Two levels: leaves with `hosts_per_leaf` hosts, each leaf with one link to each of `spines`.
 struct FatTree {
@@ -135,6 +159,7 @@ struct Platform {
   CompressionCosts xbzrle;
   CompressionCosts zstd;
   MpiCosts mpi;
+  ComputeTimes compute;
   ChannelProfiles channels;  ///< those that the test bed has
   std::vector<Network> networks;
 };

@@ -61,6 +61,7 @@ enum class Problem : std::uint8_t {
   no_job,              ///< dirty_rate without ranks
   working_set_size,    ///< more than the memory that was written; or missing
   uneven_split,        ///< jobs do not divide the VMs
+  unfit_ranks,         ///< a workload that cannot run on so many ranks
   fault_without_move,  ///< a fault in a migration that does not take place
   small_topology,      ///< a network with too few places for the hosts
   // a cluster

@@ -470,6 +470,25 @@ void Reader::read(const YamlNode& node, std::vector<Reference>& out, VmLists rul
   }
 }
 
+void Reader::read(const YamlNode& node, std::vector<Bytes>& out, SizeList rule) {
+  if (!node.is_list()) {
+    problem(Problem::wrong_type, node,
+            fmt::format("this is {}; write a list such as [8B, 64KiB]", describe_node(node)));
+    return;
+  }
+  out.clear();
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    const At at(*this, {{}, i});
+    read(node.items[i], out.emplace_back(), rule.bounds);
+  }
+  if (out.empty()) {
+    problem(Problem::empty_list, node, "the list is empty; write sizes such as [8B, 64KiB]");
+  } else if (out.size() > rule.most) {
+    problem(Problem::out_of_range, node,
+            fmt::format("the list has {} items; write at most {}", out.size(), rule.most));
+  }
+}
+
 void Reader::read(const YamlNode& node, StartTime& out, TimeOrNever /*rule*/) {
   if (node.is_scalar() && node.text == "never") {
     out = StartTime{true, Duration::zero()};

@@ -84,6 +84,7 @@ class Reader {
   void read(const YamlNode& node, std::string& out, DeviceAlias rule);
   void read(const YamlNode& node, std::string& out, AbsolutePath rule);
   void read(const YamlNode& node, std::optional<std::uint32_t>& out, MaybeNumber rule);
+  void read(const YamlNode& node, std::vector<Bytes>& out, SizeList rule);
   template <class Enum>
   requires std::is_enum_v<Enum>
   void read(const YamlNode& node, Enum& out, Word /*rule*/) {
@@ -126,7 +127,8 @@ class Reader {
       return "[vm0, vm1]";
     } else if constexpr (std::is_same_v<Rule, Mapping>) {
       return "{...}";
-    } else if constexpr (std::is_same_v<Rule, Between<std::uint32_t>>) {
+    } else if constexpr (std::is_same_v<Rule, Between<std::uint32_t>> ||
+                         std::is_same_v<Rule, MaybeNumber>) {
       return "2";
     } else if constexpr (std::is_same_v<Rule, LibvirtUri>) {
       return "qemu+tls://HOST/system";

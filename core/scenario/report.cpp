@@ -94,6 +94,7 @@ std::string_view to_name(Problem problem) {
     FERRY_PROBLEM(no_job)
     FERRY_PROBLEM(working_set_size)
     FERRY_PROBLEM(uneven_split)
+    FERRY_PROBLEM(unfit_ranks)
     FERRY_PROBLEM(fault_without_move)
     FERRY_PROBLEM(small_topology)
     FERRY_PROBLEM(not_in_cluster)

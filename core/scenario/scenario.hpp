@@ -14,6 +14,7 @@
 #include "core/ports/types.hpp"
 #include "core/scenario/platform.hpp"
 #include "core/scenario/varying.hpp"
+#include "core/scenario/workload.hpp"
 #include "core/units/units.hpp"
 
 namespace ferry {
@@ -100,12 +101,6 @@ struct ChannelChoices {
   EagerThreshold eager_threshold;
 };
 
-/// The stand-in for an MPI job: its ranks answer requests after given times.
-struct TimedWorkload {
-  Varying<Duration>
-      next_call;  ///< progress engine: until the rank's next MPI call (one draw a rank)
-};
-
 struct Job {
   std::string name;
   std::uint32_t count = 1;  ///< name0, name1, ... over even parts of the VMs
@@ -117,7 +112,7 @@ struct Job {
   Reconnect reconnect = Reconnect::lazy;
   ChannelChoices channels;
   std::optional<Bytes> ivshmem;  ///< of its region on each host; none: an equal part of the device
-  TimedWorkload workload;
+  Workload workload;
 };
 
 enum class Place { spread, pack, in_order };

@@ -293,6 +293,11 @@ class StructSchema {
     } else if constexpr (std::is_same_v<Rule, HostNames> || std::is_same_v<Rule, VmNames> ||
                          std::is_same_v<Rule, HostNamesOrAny>) {
       return {{"type", "string"}, {"minLength", 1}};
+    } else if constexpr (std::is_same_v<Rule, SizeList>) {
+      return {{"type", "array"},
+              {"items", quantity("bytes")},
+              {"minItems", 1},
+              {"maxItems", rule.most}};
     } else if constexpr (std::is_same_v<Rule, VmLists>) {
       return {{"type", "array"},
               {"items", {{"type", "string"}, {"minLength", 1}}},

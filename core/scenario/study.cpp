@@ -108,7 +108,7 @@ bool is_random(const Scenario& scenario) {
     }
   }
   return std::any_of(scenario.jobs.begin(), scenario.jobs.end(),
-                     [](const Job& job) { return job.workload.next_call.is_random(); });
+                     [](const Job& job) { return is_random(job.workload); });
 }
 
 /// The dimensions of the grid: each the positions in `vary` that move together.

@@ -239,6 +239,13 @@ class StructWriter {
         text += EnumWords<typename T::value_type>::words[static_cast<std::size_t>(item)];
       }
       output_.value(key, text + "]");
+    } else if constexpr (std::is_same_v<Rule, SizeList>) {
+      std::string text = "[";
+      for (const Bytes item : member) {
+        if (text.size() > 1) text += ", ";
+        text += to_yaml(item);
+      }
+      output_.value(key, text + "]");
     } else if constexpr (std::is_same_v<Rule, VmLists>) {
       std::string text = "[";
       for (const Reference& item : member) {

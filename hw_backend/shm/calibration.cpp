@@ -91,20 +91,21 @@ class Player {
   /// Fewer packets than a ring holds.
   double post_time() {
     constexpr int packets = 256;
-    return quickest([&] {
-             if (rank_ == 0) {
-               for (int i = 0; i < packets; ++i) post({}, 0);
-             } else {
-               for (int i = 0; i < packets; ++i) static_cast<void>(next());
-             }
-           },
-           [&] {
-             if (rank_ == 0) {
-               static_cast<void>(next());
-             } else {
-               post({}, 0);
-             }
-           }) /
+    return quickest(
+               [&] {
+                 if (rank_ == 0) {
+                   for (int i = 0; i < packets; ++i) post({}, 0);
+                 } else {
+                   for (int i = 0; i < packets; ++i) static_cast<void>(next());
+                 }
+               },
+               [&] {
+                 if (rank_ == 0) {
+                   static_cast<void>(next());
+                 } else {
+                   post({}, 0);
+                 }
+               }) /
            packets;
   }
 
@@ -186,7 +187,8 @@ Times measure(const RegionSizes& sizes, bool reads) {
         mine.post = player.post_time();
         for (std::size_t i = 0; i < packet_sizes.size(); ++i) {
           // As large as a packet may be, if that is less.
-          mine.packet[i] = player.packet_time(std::min<std::size_t>(packet_sizes[i], sizes.data.count() / 4));
+          mine.packet[i] =
+              player.packet_time(std::min<std::size_t>(packet_sizes[i], sizes.data.count() / 4));
         }
         for (std::size_t i = 0; i < read_sizes.size() && reads; ++i) {
           mine.read[i] = player.read_time(read_sizes[i]);
@@ -278,14 +280,12 @@ Calibration calibrate(const RegionSizes& sizes) {
   const double overhead = std::min(times.post, times.packet.front() / 2);
   Calibration calibration;
   ShmProfiles& profiles = calibration.profiles;
-  profiles.shm.segments =
-      segments_through(packet_sizes, times.packet, 2 * overhead, overhead);
+  profiles.shm.segments = segments_through(packet_sizes, times.packet, 2 * overhead, overhead);
   if (reads) {
     const double signal = times.packet.front();
     profiles.cma.emplace();
     profiles.cma->reads = true;
-    profiles.cma->segments =
-        segments_through(read_sizes, times.read, signal + overhead, overhead);
+    profiles.cma->segments = segments_through(read_sizes, times.read, signal + overhead, overhead);
     // `read_time` has the first segment's latency in all of them, for the asking: that is half of
     // what the first has here.
     const Duration asks = profiles.cma->segments.front().latency * 0.5;

@@ -44,7 +44,8 @@ inline void ring_doorbell(WaitSlot& slot) {
 /// The same after something was published, if anyone sleeps.
 inline void ring_if_asleep(WaitSlot& slot, bool sleepers_fence) {
   light_fence(sleepers_fence);
-  if (slot.sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] ring_doorbell(slot);
+  if (slot.sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    ring_doorbell(slot);
 }
 
 /// A turn of a spinning loop.

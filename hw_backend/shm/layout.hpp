@@ -38,14 +38,14 @@ struct Exposure {
   std::atomic<std::uint64_t> generation;  ///< odd while it may be read
   std::atomic<std::uint64_t> address;     ///< in its process: of the memory, or of its pieces
   std::atomic<std::uint64_t> size;        ///< of the memory, if it is one piece
-  std::atomic<std::uint32_t> pieces;      ///< how many; `address` is of an array of ConstSlice if > 1
-  std::atomic<std::uint32_t> readers;     ///< threads of its own process that read it now
+  std::atomic<std::uint32_t> pieces;   ///< how many; `address` is of an array of ConstSlice if > 1
+  std::atomic<std::uint32_t> readers;  ///< threads of its own process that read it now
 };
 
 /// One packet, but for what does not fit.
 struct alignas(cache_line) Cell {
-  /// Position + 1 (40 bits), size and kind of the body: see ring.hpp. Written last. A position never
-  /// comes again, so what is left of earlier packets is never taken for a new one.
+  /// Position + 1 (40 bits), size and kind of the body: see ring.hpp. Written last. A position
+  /// never comes again, so what is left of earlier packets is never taken for a new one.
   std::atomic<std::uint64_t> mark;
   std::byte bytes[cache_line - sizeof(std::uint64_t)];
 };
@@ -58,8 +58,8 @@ struct alignas(cache_line) Ring {
   std::uint32_t receiver;  ///< address
   std::uint32_t sender_wait_slot;
   std::uint32_t channel;
-  std::uint32_t next;             ///< of the stack it is in: index + 1
-  std::uint64_t start;            ///< position of the first packet
+  std::uint32_t next;              ///< of the stack it is in: index + 1
+  std::uint64_t start;             ///< position of the first packet
   std::atomic<std::uint64_t> end;  ///< after the last packet, once the sender has closed it
   std::atomic<std::uint32_t> closed;
   std::atomic<std::uint32_t> room_wanted;  ///< by the sender, who also takes it back

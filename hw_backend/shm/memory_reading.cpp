@@ -67,10 +67,17 @@ class Cursor {
   std::size_t within_ = 0;
 };
 
-std::size_t total(std::span<const Slice> pieces) {
+template <class Piece>
+std::size_t total(std::span<const Piece> pieces) {
   std::size_t size = 0;
-  for (const Slice& piece : pieces) size += piece.size;
+  for (const Piece& piece : pieces) size += piece.size;
   return size;
+}
+
+template <class Piece>
+bool is_phantom(std::span<const Piece> pieces) {
+  return std::any_of(pieces.begin(), pieces.end(),
+                     [](const Piece& piece) { return piece.data == nullptr && piece.size != 0; });
 }
 
 }  // namespace
@@ -86,6 +93,8 @@ bool processes_can_read_each_other() {
 
 bool read_memory(std::int32_t process, std::span<const ConstSlice> from, std::size_t offset,
                  std::span<const Slice> into) {
+  if (total(into) > total(from) - std::min(offset, total(from))) return false;
+  if (is_phantom(from) || is_phantom(into)) return true;
   Cursor<ConstSlice> remote(from, offset);
   Cursor<Slice> local(into, 0);
   std::array<iovec, 64> remote_vectors;
@@ -93,7 +102,6 @@ bool read_memory(std::int32_t process, std::span<const ConstSlice> from, std::si
   for (std::size_t left = total(into); left != 0;) {
     const std::size_t remote_count = remote.vectors(remote_vectors, left);
     const std::size_t local_count = local.vectors(local_vectors, left);
-    if (remote_count == 0) return false;  // less is exposed than was asked for
     const ssize_t read = process_vm_readv(process, local_vectors.data(), local_count,
                                           remote_vectors.data(), remote_count, 0);
     if (read < 0 && errno == EINTR) continue;
@@ -107,10 +115,11 @@ bool read_memory(std::int32_t process, std::span<const ConstSlice> from, std::si
 
 bool copy_memory(std::span<const ConstSlice> from, std::size_t offset,
                  std::span<const Slice> into) {
+  if (total(into) > total(from) - std::min(offset, total(from))) return false;
+  if (is_phantom(from) || is_phantom(into)) return true;
   Cursor<ConstSlice> remote(from, offset);
   Cursor<Slice> local(into, 0);
   for (std::size_t left = total(into); left != 0;) {
-    if (remote.at_end()) return false;
     const std::size_t part = std::min(remote.left(), local.left());
     std::memcpy(local.data(), remote.data(), part);
     remote.advance(part);

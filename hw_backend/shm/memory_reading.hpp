@@ -15,7 +15,7 @@ void let_others_read_this_process();
 [[nodiscard]] bool processes_can_read_each_other();
 
 /// Copies from `offset` of `from` (addresses of `process`) into `into`, all of it. False if any of
-/// it cannot be read.
+/// it cannot be read or is beyond the end. Phantom memory has a size and no bytes.
 [[nodiscard]] bool read_memory(std::int32_t process, std::span<const ConstSlice> from,
                                std::size_t offset, std::span<const Slice> into);
 /// The same within this process.

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include <bit>
-#include <chrono>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -49,7 +49,8 @@ struct Places {
 };
 
 void check_sizes(const RegionSizes& sizes) {
-  check(std::has_single_bit(sizes.cells) && sizes.cells >= 8, "cells are a power of two, 8 or more");
+  check(std::has_single_bit(sizes.cells) && sizes.cells >= 8,
+        "cells are a power of two, 8 or more");
   check(std::has_single_bit(sizes.data.count()) && sizes.data >= Bytes::kibi(4),
         "a ring's data are a power of two, 4 KiB or more");
   check(sizes.endpoints >= 1 && sizes.endpoints <= 1U << slot_bits,
@@ -80,8 +81,8 @@ class File {
 
 /// Whether `path` still leads to what `file` is.
 bool is_named(int file, const std::string& path) {
-  struct stat opened{};
-  struct stat named{};
+  struct stat opened {};
+  struct stat named {};
   return fstat(file, &opened) == 0 && stat(path.c_str(), &named) == 0 &&
          opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
@@ -155,26 +156,29 @@ Result<std::shared_ptr<Region>> Region::open_existing(const std::string& path,
   File file(open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (file.number() < 0) {
     if (errno == ENOENT) return nullptr;
-    return failure(FailureKind::refused, fmt::format("{} cannot be opened: {}", path, system_says()));
+    return failure(FailureKind::refused,
+                   fmt::format("{} cannot be opened: {}", path, system_says()));
   }
   remove_if_unused(file.number(), path);
   // While another process looks whether it is unused, a shared lock is refused for that moment.
   if (flock(file.number(), LOCK_SH) != 0 || !is_named(file.number(), path)) return nullptr;
-  struct stat facts{};
+  struct stat facts {};
   RegionHeader header{};
   if (fstat(file.number(), &facts) != 0 ||
       pread(file.number(), static_cast<void*>(&header), 64, 0) != 64 || header.magic != magic ||
       header.size != static_cast<std::uint64_t>(facts.st_size)) {
-    return failure(FailureKind::refused,
-                   path + " is not a region of this version of Ferry; remove it or take another name");
+    return failure(
+        FailureKind::refused,
+        path + " is not a region of this version of Ferry; remove it or take another name");
   }
   if (sizes_of(header) != sizes) {
     return failure(
         FailureKind::refused,
-        fmt::format("{} was made for {} endpoints, {} ranks, {} cells and {} bytes of data, not for "
-                    "{}, {}, {} and {}: all ranks of a job must ask for the same",
-                    path, header.endpoints, header.ranks, header.cells, header.data, sizes.endpoints,
-                    sizes.ranks, sizes.cells, sizes.data.count()));
+        fmt::format(
+            "{} was made for {} endpoints, {} ranks, {} cells and {} bytes of data, not for "
+            "{}, {}, {} and {}: all ranks of a job must ask for the same",
+            path, header.endpoints, header.ranks, header.cells, header.data, sizes.endpoints,
+            sizes.ranks, sizes.cells, sizes.data.count()));
   }
   std::shared_ptr<Region> region(new Region(file.release(), path, header.size));
   region->lay_out();
@@ -184,9 +188,9 @@ Result<std::shared_ptr<Region>> Region::open_existing(const std::string& path,
 Result<std::shared_ptr<Region>> Region::join(const std::string& name, const RegionSizes& sizes) {
   check_sizes(sizes);
   if (name.empty() || name.find('/') != std::string::npos) {
-    return failure(FailureKind::refused,
-                   fmt::format("'{}' is no name for a region: it may not be empty or have a slash",
-                               name));
+    return failure(
+        FailureKind::refused,
+        fmt::format("'{}' is no name for a region: it may not be empty or have a slash", name));
   }
   const std::string path = fmt::format("{}/ferry-{}-{}", folder, geteuid(), name);
   const Places places(sizes);
@@ -213,7 +217,8 @@ Result<std::shared_ptr<Region>> Region::join(const std::string& name, const Regi
       return region;
     }
     if (errno != EEXIST) {
-      return failure(FailureKind::refused, fmt::format("{} cannot be made: {}", path, system_says()));
+      return failure(FailureKind::refused,
+                     fmt::format("{} cannot be made: {}", path, system_says()));
     }
   }
   return failure(FailureKind::failed, path + " is made and removed all the time by others");
@@ -236,8 +241,8 @@ std::uint32_t Region::take_ring() {
   while ((top & 0xffff'ffffU) != 0) {
     const auto index = static_cast<std::uint32_t>(top) - 1;
     // What `next` says may be stale by now; then the count of changes differs, and it is not used.
-    const std::uint64_t next =
-        ((top >> 32U) + 1) << 32U | std::atomic_ref(ring(index).next).load(std::memory_order_relaxed);
+    const std::uint64_t next = ((top >> 32U) + 1) << 32U |
+                               std::atomic_ref(ring(index).next).load(std::memory_order_relaxed);
     if (header_->rings_free.compare_exchange_weak(top, next, std::memory_order_acq_rel)) {
       Ring& reused = ring(index);
       reused.start = reused.end.load(std::memory_order_relaxed);
@@ -283,9 +288,9 @@ Result<EndpointAddress> Region::address_of(std::uint32_t rank, Duration patience
     const Duration passed = Duration::nanoseconds(
         std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
     if (passed >= patience) {
-      return failure(FailureKind::timed_out,
-                     fmt::format("rank {} has not announced its address within {}", rank,
-                                 to_text(patience)));
+      return failure(
+          FailureKind::timed_out,
+          fmt::format("rank {} has not announced its address within {}", rank, to_text(patience)));
     }
     futex_sleep(header_->announcements, seen, patience - passed);
   }

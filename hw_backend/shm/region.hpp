@@ -16,10 +16,10 @@ namespace ferry::shm {
 /// Fixed when a region is made. The region's pages become memory when they are first touched: a
 /// pair of ranks that never talk costs nothing.
 struct RegionSizes {
-  std::uint32_t endpoints = 64;       ///< open at a time
-  std::uint32_t ranks = 64;           ///< that announce their addresses
-  std::uint32_t cells = 1024;         ///< of a ring: packets under way; a power of two
-  Bytes data = Bytes::kibi(256);      ///< of a ring: larger bodies under way
+  std::uint32_t endpoints = 64;   ///< open at a time
+  std::uint32_t ranks = 64;       ///< that announce their addresses
+  std::uint32_t cells = 1024;     ///< of a ring: packets under way; a power of two
+  Bytes data = Bytes::kibi(256);  ///< of a ring: larger bodies under way
   [[nodiscard]] bool operator==(const RegionSizes&) const = default;
 };
 

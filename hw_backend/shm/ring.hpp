@@ -12,10 +12,10 @@
 namespace ferry::shm {
 
 /// How a packet lies in its ring. Its cell, one cache line, holds the mark, the header up to `size`
-/// and two words for what else there is: those of checksum, key and more that are not zero, then the
-/// body, if it fits. Larger bodies lie in the ring's data in one piece, and the third word, if there
-/// is one, after them. (Bodies in further cells were slower than that: processors fetch lines in
-/// pairs, and the receiver that looks at one takes the next one away.)
+/// and two words for what else there is: those of checksum, key and more that are not zero, then
+/// the body, if it fits. Larger bodies lie in the ring's data in one piece, and the third word, if
+/// there is one, after them. (Bodies in further cells were slower than that: processors fetch lines
+/// in pairs, and the receiver that looks at one takes the next one away.)
 struct Mark {
   static constexpr std::size_t head = offsetof(PacketHeader, checksum);  ///< always carried
   static constexpr std::size_t spare = sizeof(Cell::bytes) - head;
@@ -51,10 +51,10 @@ struct PacketShape {
     word_at = body_in_cell ? 0 : (carried + 7) / 8 * 8;
     data = word_at + (words * Mark::word - in_cell);
   }
-  std::size_t carried;   ///< bytes of the body that are there
-  std::size_t body_at;   ///< within the cell's bytes
-  std::size_t word_at;   ///< of the third word, within the packet's data
-  std::size_t data;      ///< bytes that it takes of the ring's data
+  std::size_t carried;  ///< bytes of the body that are there
+  std::size_t body_at;  ///< within the cell's bytes
+  std::size_t word_at;  ///< of the third word, within the packet's data
+  std::size_t data;     ///< bytes that it takes of the ring's data
   bool body_in_cell;
 };
 
@@ -99,14 +99,14 @@ class RingWriter {
       size += piece.size;
       is_phantom = is_phantom || (piece.data == nullptr && piece.size != 0);
     }
-    const std::uint64_t flags = (header.checksum != 0 ? Mark::with_checksum : 0) |
-                                (header.key != 0 ? Mark::with_key : 0) |
-                                (header.more != 0 ? Mark::with_more : 0) |
-                                (is_phantom ? Mark::phantom : 0);
+    const std::uint64_t flags =
+        (header.checksum != 0 ? Mark::with_checksum : 0) | (header.key != 0 ? Mark::with_key : 0) |
+        (header.more != 0 ? Mark::with_more : 0) | (is_phantom ? Mark::phantom : 0);
     const PacketShape shape(flags, size);
     const std::uint64_t data_start = cursor_.start_of(data_tail_, shape.data);
     const std::uint64_t data_end = DataCursor::end_of(data_start, shape.data);
-    if (!fits(data_end)) [[unlikely]] return false;
+    if (!fits(data_end)) [[unlikely]]
+      return false;
 
     // The cell last: a receiver that spins on it would take its line away in between.
     std::byte* const data = data_ + cursor_.offset_of(data_start);
@@ -136,13 +136,15 @@ class RingWriter {
 
   /// Whether the receiver has made room since `write` found none.
   [[nodiscard]] bool has_room() const {
-    return ring_.cells_freed.load(std::memory_order_acquire) != starved_at_.load(std::memory_order_relaxed);
+    return ring_.cells_freed.load(std::memory_order_acquire) +
+               ring_.data_freed.load(std::memory_order_relaxed) !=
+           starved_at_.load(std::memory_order_relaxed);
   }
   /// Asks the receiver to ring when it has made room. Taken back by the next packet that fits: only
   /// the sender writes this word, or a wish could be lost between two of them.
   void want_room() {
     starved_ = true;
-    starved_at_.store(cells_freed_, std::memory_order_relaxed);
+    starved_at_.store(cells_freed_ + data_freed_, std::memory_order_relaxed);
     ring_.room_wanted.store(1, std::memory_order_relaxed);
   }
   [[nodiscard]] Ring& ring() const { return ring_; }
@@ -150,12 +152,13 @@ class RingWriter {
   [[nodiscard]] std::uint64_t tail() const { return tail_; }
 
  private:
+  /// One cell stays free: the last packet that was read keeps its own until the next one is.
   bool fits(std::uint64_t data_end) {
     const auto fit = [&] {
-      return tail_ - cells_freed_ <= mask_ &&
-             data_end - data_freed_ <= cursor_.capacity();
+      return tail_ - cells_freed_ < mask_ && data_end - data_freed_ <= cursor_.capacity();
     };
-    if (fit()) [[likely]] return true;
+    if (fit()) [[likely]]
+      return true;
     // In this order: cells are freed after the data of the same packet.
     cells_freed_ = ring_.cells_freed.load(std::memory_order_acquire);
     data_freed_ = ring_.data_freed.load(std::memory_order_relaxed);
@@ -181,7 +184,7 @@ class RingWriter {
   std::uint64_t cells_freed_;  ///< as last seen
   std::uint64_t data_freed_ = 0;
   bool starved_ = false;
-  std::atomic<std::uint64_t> starved_at_{0};  ///< what was freed when no room was left
+  std::atomic<std::uint64_t> starved_at_{0};  ///< sum of what was freed when there was no room
 };
 
 class RingReader {
@@ -225,29 +228,27 @@ class RingReader {
     get(arrival.header.checksum, Mark::with_checksum);
     get(arrival.header.key, Mark::with_key);
     get(arrival.header.more, Mark::with_more);
-    arrival.body = {shape.body_in_cell ? cell.bytes + shape.body_at : data, shape.carried};
+    const std::byte* const body = shape.body_in_cell ? cell.bytes + shape.body_at : data;
+    arrival.body = {shape.carried == 0 ? nullptr : body, shape.carried};
     arrival.body_size = size;
     data_head_ = DataCursor::end_of(data_start, shape.data);
     head_.store(head + 1, std::memory_order_relaxed);
+    // Its cell is spare, its data are not.
+    if (ring_.room_wanted.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      publish(head + 1, data_start);
+    }
     return true;
   }
 
   /// Gives back what was read. The sender is told when that is a share of the ring, or `now`.
   void release(bool now) {
     const std::uint64_t head = head_.load(std::memory_order_relaxed);
-    if (head == freed_) return;
+    if (head == freed_ && data_head_ == data_freed_) return;
     if (!now && head - freed_ < (mask_ + 1) / 4 &&
         data_head_ - data_freed_ < cursor_.capacity() / 4) {
       return;
     }
-    freed_ = head;
-    data_freed_ = data_head_;
-    ring_.data_freed.store(data_head_, std::memory_order_relaxed);
-    ring_.cells_freed.store(head, std::memory_order_release);
-    light_fence(sleepers_fence_);  // the sender that wants room says so, then looks, likewise
-    if (ring_.room_wanted.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-      ring_if_asleep(region_.wait_slot(ring_.sender_wait_slot), sleepers_fence_);
-    }
+    publish(head, data_head_);
   }
 
   /// Skips what is there now; what the last `read` gave stays valid until `release`.
@@ -266,6 +267,17 @@ class RingReader {
   [[nodiscard]] std::uint32_t index() const { return index_; }
 
  private:
+  void publish(std::uint64_t cells, std::uint64_t data) {
+    freed_ = cells;
+    data_freed_ = data;
+    ring_.data_freed.store(data, std::memory_order_relaxed);
+    ring_.cells_freed.store(cells, std::memory_order_release);
+    light_fence(sleepers_fence_);  // the sender that wants room says so, then looks, likewise
+    if (ring_.room_wanted.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      ring_if_asleep(region_.wait_slot(ring_.sender_wait_slot), sleepers_fence_);
+    }
+  }
+
   Region& region_;
   Ring& ring_;
   Cell* cells_;

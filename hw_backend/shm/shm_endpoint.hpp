@@ -67,9 +67,9 @@ class ShmEndpoint final : public Endpoint, private Watched {
   std::vector<std::atomic<RingReader*>> inbound_;
   std::atomic<std::uint32_t> inbound_count_{0};
   std::vector<std::unique_ptr<RingReader>> readers_;  ///< kept: waits may look at closed ones
-  std::uint32_t turn_ = 0;       ///< place whose turn it is
-  std::uint32_t in_a_row_ = 0;   ///< packets that it had
-  RingReader* last_ = nullptr;   ///< of the last arrival
+  std::uint32_t turn_ = 0;                            ///< place whose turn it is
+  std::uint32_t in_a_row_ = 0;                        ///< packets that it had
+  RingReader* last_ = nullptr;                        ///< of the last arrival
   Arrival arrival_;
 
   std::deque<DoneRead> done_reads_;

@@ -18,14 +18,16 @@ struct ShmProfiles {
 };
 
 /// How long a wait looks before it sleeps. It adapts between the two: longer where arrivals come
-/// just after it gave up, shorter where they come late.
+/// soon after it gave up, shorter where they come late; the shortest where ranks are more than
+/// processors. Being woken takes some tens of microseconds: less is not worth sleeping for.
 struct SpinLimits {
-  Duration shortest = Duration::microseconds(10);
+  Duration shortest = Duration::microseconds(50);
   Duration longest = Duration::milliseconds(1);
 };
 
 /// All that is posted goes through memory, by whichever channel it is called: each has rings of its
-/// own, as order and `disconnect` are by channel. Tasks that wait are those of a ThreadExecutor, which can be cancelled, or plain threads.
+/// own, as order and `disconnect` are by channel. Tasks that wait are those of a ThreadExecutor,
+/// which can be cancelled, or plain threads.
 class ShmFabric final : public Fabric {
  public:
   /// `clock` is what deadlines refer to; it outlives the fabric. In each process, after fork.

@@ -1,6 +1,7 @@
 #include "hw_backend/shm/shm_wait_set.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
@@ -24,11 +25,15 @@ Duration since(steady_clock::time_point start) {
       std::chrono::duration_cast<std::chrono::nanoseconds>(steady_clock::now() - start).count());
 }
 
+/// Of the job's ranks together. One that is bound to a single processor has that to itself, as
+/// launchers do it: then the machine's count.
 std::uint32_t usable_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::thread::hardware_concurrency();
-  return static_cast<std::uint32_t>(CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1) {
+    return static_cast<std::uint32_t>(CPU_COUNT(&set));
+  }
+  return static_cast<std::uint32_t>(sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 }  // namespace
@@ -114,8 +119,7 @@ Wake ShmWaitSet::wait(TimePoint deadline) {
   return sleep(parker, deadline, known);
 }
 
-std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline,
-                                     std::uint32_t known) {
+std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline, std::uint32_t known) {
   const Looking looking(*this);
   const auto look = [this, known] {
     for (int i = 0; i < looks_per_round; ++i) {
@@ -125,10 +129,10 @@ std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline,
   };
   if (look()) return ready();
   const steady_clock::time_point start = steady_clock::now();
-  const Duration limit =
-      std::min(limits_.longest,
-               Duration::nanoseconds(spin_nanoseconds_.load(std::memory_order_relaxed)));
   const bool polite_at_once = crowded();
+  const Duration limit =
+      polite_at_once ? limits_.shortest
+                     : Duration::nanoseconds(spin_nanoseconds_.load(std::memory_order_relaxed));
   for (;;) {
     if (look()) return ready();
     if (parker != nullptr && parker->ends_waits()) return Wake::cancelled;
@@ -176,13 +180,13 @@ Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline, std::uint32_t known) 
   }
 }
 
-/// Sleeps that spinning twice as long would have spared make it longer, long ones shorter.
+/// Sleeps that spinning at its longest would have spared make it longer, others shorter.
 void ShmWaitSet::adapt(Duration slept) {
   const std::int64_t spun = spin_nanoseconds_.load(std::memory_order_relaxed);
-  const std::int64_t next = slept.count_nanoseconds() < spun ? spun * 2 : spun / 2;
-  spin_nanoseconds_.store(std::clamp(next, limits_.shortest.count_nanoseconds(),
-                                     limits_.longest.count_nanoseconds()),
-                          std::memory_order_relaxed);
+  const std::int64_t next = slept < limits_.longest ? spun * 2 : spun / 2;
+  spin_nanoseconds_.store(
+      std::clamp(next, limits_.shortest.count_nanoseconds(), limits_.longest.count_nanoseconds()),
+      std::memory_order_relaxed);
 }
 
 void ShmWaitSet::notify() {

@@ -38,8 +38,7 @@ class ShmWaitSet final : public WaitSet, private Sleep {
   /// Or was told something since `known`.
   [[nodiscard]] bool has_something(std::uint32_t known) const;
   [[nodiscard]] bool crowded() const;
-  [[nodiscard]] std::optional<Wake> spin(Parker* parker, TimePoint deadline,
-                                         std::uint32_t known);
+  [[nodiscard]] std::optional<Wake> spin(Parker* parker, TimePoint deadline, std::uint32_t known);
   [[nodiscard]] Wake sleep(Parker* parker, TimePoint deadline, std::uint32_t known);
   void adapt(Duration slept);
   Wake ready();

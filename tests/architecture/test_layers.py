@@ -20,6 +20,7 @@ ALLOWED = {
     "core/memory": {"core/units", "core/ports", "core/scenario"},
     "core/migration": {"core/units", "core/ports", "core/scenario", "core/memory", "core/topology"},
     "core/record": {"core/units", "core/ports", "core/scenario"},
+    "core/mpi/workloads": {"core/units", "core/ports", "core/scenario", "core/mpi"},
     "sim_backend": {"core"},
     "hw_backend": {"core"},
     "controller": {"core", "sim_backend", "hw_backend"},

@@ -1,6 +1,6 @@
 // Two ranks on this machine, as processes: our engine over shared memory beside Debian's Open MPI,
-// from 1 B to 4 MiB, the same rounds in turns. Open MPI runs with single copy (CMA) and without; its
-// better figure is the peer. Also the bare fabric, to see where the engine's time goes.
+// from 1 B to 4 MiB, the same rounds in turns. Open MPI runs with single copy (CMA) and without;
+// its better figure is the peer. Also the bare fabric, to see where the engine's time goes.
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -247,8 +247,8 @@ void with_fabric(std::uint32_t rank, shm::ShmFabric& fabric, WaitSet& wait_set, 
 }
 
 MakeSide with_engine(const Route& route) {
-  return [&route](std::uint32_t rank, shm::ShmFabric& fabric, WaitSet& wait_set,
-                  Endpoint& endpoint, const std::function<void(Side&)>& use) {
+  return [&route](std::uint32_t rank, shm::ShmFabric& fabric, WaitSet& wait_set, Endpoint& endpoint,
+                  const std::function<void(Side&)>& use) {
     const ThreadClock clock(1.0);
     ThreadExecutor executor(clock);
     IdleProcessor processor;
@@ -312,8 +312,8 @@ int run(int repetitions) {
     return 0;
   }
   fmt::print("{:>8}  {:>8} {:>8} {:>8} {:>8} {:>6}   {:>8} {:>8} {:>8} {:>8} {:>6}\n", "bytes",
-             "fabric", "engine", "OMPI cma", "none", "ratio", "fabric", "engine", "OMPI cma", "none",
-             "ratio");
+             "fabric", "engine", "OMPI cma", "none", "ratio", "fabric", "engine", "OMPI cma",
+             "none", "ratio");
   fmt::print("{:>8}  {:^42}   {:^42}\n", "", "latency, us", "bandwidth, MB/s");
   double worst_latency = 0;
   double worst_bandwidth = 1e9;
@@ -324,12 +324,14 @@ int run(int repetitions) {
     const double bandwidth_ratio = engine[i].bandwidth / peer.bandwidth;
     worst_latency = std::max(worst_latency, latency_ratio);
     worst_bandwidth = std::min(worst_bandwidth, bandwidth_ratio);
-    fmt::print("{:>8}  {:8.2f} {:8.2f} {:8.2f} {:8.2f} {:6.2f}   {:8.0f} {:8.0f} {:8.0f} {:8.0f} {:6.2f}\n",
-               size_at(i), fabric[i].latency * 1e6, engine[i].latency * 1e6, single[i].latency * 1e6,
-               twice[i].latency * 1e6, latency_ratio, fabric[i].bandwidth / 1e6,
-               engine[i].bandwidth / 1e6, single[i].bandwidth / 1e6, twice[i].bandwidth / 1e6,
-               bandwidth_ratio);
-    bench::report(fmt::format("shm latency {} B", size_at(i)), engine[i].latency, peer.latency, "s");
+    fmt::print(
+        "{:>8}  {:8.2f} {:8.2f} {:8.2f} {:8.2f} {:6.2f}   {:8.0f} {:8.0f} {:8.0f} {:8.0f} "
+        "{:6.2f}\n",
+        size_at(i), fabric[i].latency * 1e6, engine[i].latency * 1e6, single[i].latency * 1e6,
+        twice[i].latency * 1e6, latency_ratio, fabric[i].bandwidth / 1e6, engine[i].bandwidth / 1e6,
+        single[i].bandwidth / 1e6, twice[i].bandwidth / 1e6, bandwidth_ratio);
+    bench::report(fmt::format("shm latency {} B", size_at(i)), engine[i].latency, peer.latency,
+                  "s");
     bench::report(fmt::format("shm bandwidth {} B", size_at(i)), engine[i].bandwidth,
                   peer.bandwidth, "B/s", false);
   }

@@ -37,6 +37,9 @@ inline std::string world_name(const testing::TestParamInfo<const WorldUnderTest*
 #define FERRY_FOR_EVERY_WORLD(suite) \
   INSTANTIATE_TEST_SUITE_P(Worlds, suite, testing::ValuesIn(worlds_under_test()), world_name)
 
+#define FERRY_FOR_EVERY_FABRIC(suite) \
+  INSTANTIATE_TEST_SUITE_P(Worlds, suite, testing::ValuesIn(worlds_with_packets()), world_name)
+
 constexpr Duration ms(std::int64_t count) { return Duration::milliseconds(count); }
 
 inline TimePoint after(const World& world, Duration delay) { return world.clock.now() + delay; }

@@ -2,6 +2,7 @@
 
 #include <ostream>
 
+#include "hw_backend/shm/shm_fabric.hpp"
 #include "hw_backend/threads/threads_world.hpp"
 
 namespace ferry {
@@ -25,7 +26,37 @@ class ThreadsUnderTest final : public WorldUnderTest {
   }
 };
 
+/// The threads world with packets through shared memory. Ranks are where their threads are,
+/// whatever the cluster says: there are no devices between them.
+class SharedMemoryUnderTest final : public WorldUnderTest {
+ public:
+  [[nodiscard]] std::string name() const override { return "shm"; }
+  [[nodiscard]] std::optional<std::string> missing() const override { return std::nullopt; }
+  [[nodiscard]] bool has_devices() const override { return false; }
+  void run(const Instance& instance, const Platform& platform,
+           const std::function<void(World&)>& body) const override {
+    threads_.run(instance, platform, [&body](World& world) {
+      shm::ShmFabric fabric(shm::Region::make_anonymous({}), parker_of_this_thread()->clock(), {});
+      World with_memory{world.clock, world.executor, world.hypervisor, world.processor, fabric};
+      body(with_memory);
+    });
+  }
+
+ private:
+  ThreadsUnderTest threads_;
+};
+
 }  // namespace
+
+const std::vector<const WorldUnderTest*>& worlds_with_packets() {
+  static const SharedMemoryUnderTest memory;
+  static const std::vector<const WorldUnderTest*> worlds = [] {
+    std::vector<const WorldUnderTest*> all = worlds_under_test();
+    all.push_back(&memory);
+    return all;
+  }();
+  return worlds;
+}
 
 const std::vector<const WorldUnderTest*>& worlds_under_test() {
   static const ThreadsUnderTest threads;

@@ -20,6 +20,8 @@ class WorldUnderTest {
   [[nodiscard]] virtual std::string name() const = 0;
   /// Why this world cannot run here; none if it can.
   [[nodiscard]] virtual std::optional<std::string> missing() const = 0;
+  /// Whether packets between ranks of VMs need the VMs' devices.
+  [[nodiscard]] virtual bool has_devices() const { return true; }
   /// A cluster that this world can play: a real one plays only what it has.
   [[nodiscard]] virtual SmallCluster cluster() const { return small_cluster(); }
   /// Runs `body` as the first task of a fresh world. It may run in another process: it makes its
@@ -31,7 +33,9 @@ class WorldUnderTest {
 
 /// All that pretend their VMs, missing ones too: these take any instance and platform.
 const std::vector<const WorldUnderTest*>& worlds_under_test();
-/// And real hypervisors: what holds for VMs as they are is tested on these.
+/// And the fabric over shared memory: what is about ranks and packets is tested on these.
+const std::vector<const WorldUnderTest*>& worlds_with_packets();
+/// `worlds_under_test` and real hypervisors: what holds for VMs as they are is tested on these.
 const std::vector<const WorldUnderTest*>& worlds_with_vms();
 /// For GoogleTest's listings.
 void PrintTo(const WorldUnderTest* world, std::ostream* stream);

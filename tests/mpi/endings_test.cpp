@@ -7,7 +7,7 @@ namespace ferry::mpi {
 namespace {
 
 class Endings : public MpiJob {};
-FERRY_FOR_EVERY_WORLD(Endings);
+FERRY_FOR_EVERY_FABRIC(Endings);
 
 TEST_P(Endings, an_abort_from_outside_ends_every_blocked_rank) {
   run([](World& world) {

@@ -10,7 +10,7 @@ namespace ferry::mpi {
 namespace {
 
 class RandomPrograms : public MpiJob {};
-FERRY_FOR_EVERY_WORLD(RandomPrograms);
+FERRY_FOR_EVERY_FABRIC(RandomPrograms);
 
 struct Message {
   Rank from = 0;

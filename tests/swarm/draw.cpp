@@ -167,7 +167,7 @@ Scenario draw_cluster(Dice& dice, std::uint64_t seed) {
     job.strategy = dice.of({Strategy::progress_engine, Strategy::migration_thread});
     job.suspend = dice.of({Suspend::peers, Suspend::job});
     job.reconnect = dice.of({Reconnect::lazy, Reconnect::eager});
-    job.workload.next_call.law = ms(dice.below(60));
+    job.workload.timed.next_call.law = ms(dice.below(60));
     scenario.jobs.push_back(job);
   }
   draw_migrations(dice, scenario, vms, hosts);

@@ -35,6 +35,11 @@ void add_platform(std::ostream& out, const Platform& platform) {
   for (const CompressionCosts& costs : {platform.xbzrle, platform.zstd}) {
     out << ' ' << to_text(costs.ratio) << ' ' << to_text(costs.speed);
   }
+  for (const auto& kernel : platform.compute.nas) {
+    for (const Duration time : kernel) out << ' ' << to_text(time);
+  }
+  out << ' ' << to_text(platform.compute.graph500_edge) << ' '
+      << to_text(platform.compute.trace_million);
   for (const StreamCosts& stream : platform.streams) {
     out << ' ' << to_text(stream.bandwidth) << ' ' << to_text(stream.cpu.send) << ' '
         << to_text(stream.cpu.receive);
@@ -74,6 +79,20 @@ void add_networks(std::ostream& out, const std::vector<Network>& networks) {
   }
   std::sort(lines.begin(), lines.end());
   for (const std::string& line : lines) out << line << '\n';
+}
+
+void add_workload(std::ostream& out, const Workload& workload) {
+  const auto number = [](const std::optional<std::uint32_t>& value) {
+    return value ? static_cast<std::int64_t>(*value) : -1;
+  };
+  out << " workload " << static_cast<int>(workload.type) << ' '
+      << static_cast<int>(workload.nas_class) << ' ' << number(workload.iterations) << ' '
+      << number(workload.warm_up) << ' ' << workload.rounds << ' ' << to_text(workload.message)
+      << ' ' << workload.exchanges << ' ' << to_text(workload.share) << ' '
+      << to_text(workload.compute) << ' ' << to_text(workload.jitter) << ' '
+      << static_cast<int>(workload.collective) << ' ' << workload.scale << ' '
+      << workload.edge_factor << ' ' << workload.file;
+  for (const Bytes size : workload.sizes) out << ' ' << to_text(size);
 }
 
 }  // namespace
@@ -118,6 +137,7 @@ std::string fingerprint(const Scenario& scenario) {
          << to_text(job.ivshmem) << ' ' << job.containers;
     for (const VmId vm : job.vms) line << ' ' << instance.vms[vm.index].name;
     for (const Duration call : job.next_call) line << ' ' << to_text(call);
+    add_workload(line, job.workload);
     lines.push_back(line.str());
   }
   for (const MoveSpec& move : instance.moves) {

@@ -1,0 +1,96 @@
+// A workload's calls as calls of the engine.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "core/mpi/communicator.hpp"
+#include "core/mpi/process.hpp"
+#include "core/mpi/workloads/calls.hpp"
+#include "core/mpi/workloads/workload_log.hpp"
+#include "core/ports/clock.hpp"
+#include "core/ports/processor.hpp"
+
+namespace ferry::mpi {
+
+/// What a world gives to a rank's program.
+struct EnginePorts {
+  Clock& clock;
+  Processor& processor;
+  std::optional<VmId> vm;  ///< of the rank
+};
+
+/// Messages up to this size are real and their bytes are checked; larger ones are phantoms, whose
+/// sizes and order alone are.
+inline constexpr std::size_t largest_real_message = 64;
+
+/// Counts what it is asked for in `log.traffic` and what came wrong in `log.wrong_messages`.
+class EngineCalls final : public Calls {
+ public:
+  EngineCalls(Process& process, const EnginePorts& ports, RankLog& log);
+
+  [[nodiscard]] Rank rank() const override { return rank_; }
+  [[nodiscard]] Rank size() const override { return size_; }
+  [[nodiscard]] TimePoint now() const override { return ports_.clock.now(); }
+  void compute(Duration work) override;
+  void send(std::size_t size, Rank to, Tag tag) override;
+  void receive(std::size_t size, Rank from, Tag tag) override;
+  void exchange(std::size_t size, Rank to, Tag tag, std::size_t into, Rank from,
+                Tag from_tag) override;
+  void receive_any_size(Rank from, Tag tag) override;
+  [[nodiscard]] Pending start_send(std::size_t size, Rank to, Tag tag) override;
+  [[nodiscard]] Pending start_receive(std::size_t size, Rank from, Tag tag) override;
+  void wait(Pending pending) override;
+  void wait_all(std::span<const Pending> pending) override;
+  bool test(Pending pending) override;
+  void barrier() override;
+  void bcast(std::size_t size, Rank root) override;
+  void reduce(std::size_t size, Rank root) override;
+  void allreduce(std::size_t size) override;
+  void gather(std::size_t size, Rank root) override;
+  void scatter(std::size_t size, Rank root) override;
+  void allgather(std::size_t size) override;
+  void alltoall(std::size_t size) override;
+  void gatherv(std::span<const std::size_t> sizes, Rank root) override;
+  void scatterv(std::span<const std::size_t> sizes, Rank root) override;
+  void allgatherv(std::span<const std::size_t> sizes) override;
+  void alltoallv(std::span<const std::size_t> send_sizes,
+                 std::span<const std::size_t> receive_sizes) override;
+  void reduce_scatter(std::span<const std::size_t> sizes) override;
+  void scan(std::size_t size) override;
+  [[nodiscard]] Duration longest(Duration value) override;
+
+ private:
+  /// Of one message that is real.
+  using Content = std::array<std::byte, largest_real_message>;
+  struct Slot {
+    Request request;
+    bool receives = false;
+    std::size_t posted = 0;  ///< bytes of the buffer
+    Content content;
+  };
+
+  /// `content` if it is large enough, filled with what this rank sends.
+  ConstBuffer outgoing(std::size_t size, Tag tag, Content& content) const;
+  static Buffer incoming(std::size_t size, Content& content);
+  /// `posted`: what there was room for; the bytes are looked at only where it was real.
+  void check_received(const Status& status, std::size_t posted, const Content& content);
+  void check_sums(std::size_t size, const Content& content, const char* what);
+  void complain(std::string what);
+  [[nodiscard]] Pending take_slot();
+
+  Communicator world_;
+  EnginePorts ports_;
+  RankLog& log_;
+  Rank rank_;
+  Rank size_;
+  std::deque<Slot> slots_;  ///< in place while requests point into them
+  std::vector<std::uint32_t> free_;
+  std::vector<Request> requests_;
+  std::vector<Status> statuses_;
+};
+
+}  // namespace ferry::mpi

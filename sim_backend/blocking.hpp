@@ -1,0 +1,27 @@
+// `Scheduler::block` without a call, for what blocks as often as messages arrive: see
+// fiber_state.hpp.
+#pragma once
+
+#include <algorithm>
+
+#include "sim_backend/fiber_state.hpp"
+#include "sim_backend/scheduler.hpp"
+
+namespace ferry {
+
+[[gnu::always_inline]] inline Wake Scheduler::block_here(const char* what, TimePoint deadline,
+                                                         Cancellable cancellable, WaitList* list) {
+  SimTask& task = current();
+  const bool may_cancel = cancellable == Cancellable::yes;
+  if (may_cancel && task.cancelled_ && task.deferrals_ == 0) return Wake::cancelled;
+  task.waits_for_ = what;
+  task.cancellable_ = may_cancel;
+  task.not_before_ = now_ + task.lag_;
+  task.lag_ = Duration::zero();
+  if (deadline != TimePoint::never()) schedule(task.timer_, std::max(deadline, task.not_before_));
+  if (list != nullptr) list->append(task);
+  task.fiber_->state().leave();
+  return task.wake_;
+}
+
+}  // namespace ferry
