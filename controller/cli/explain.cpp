@@ -147,11 +147,12 @@ std::string pairs_text(const JobView& view, const AlikePairs& alike) {
   const Decision& decision = view.explained.table->of(alike.pairs);
   const std::string example =
       fmt::format("{} and {}", view.rank_text(alike.from), view.rank_text(alike.to));
-  std::string text =
-      fmt::format("\n{}: {}\n", to_words(alike.pairs, view.job.containers > 0),
-                  alike.count == 0   ? example
-                  : alike.count == 1 ? fmt::format("1 pair, {}", example)
-                                     : fmt::format("{} pairs, such as {}", alike.count, example));
+  std::string text = "\n";
+  text += paragraph(fmt::format("{}: {}", to_words(alike.pairs, view.job.containers > 0),
+                                alike.count == 0 ? example
+                                : alike.count == 1
+                                    ? fmt::format("1 pair, {}", example)
+                                    : fmt::format("{} pairs, such as {}", alike.count, example)));
   if (!decision.route.reaches())
     return text + "  Nothing joins them.\n" + indented(refusals_table(decision));
   std::string opening;
@@ -165,12 +166,15 @@ std::string pairs_text(const JobView& view, const AlikePairs& alike) {
 
 std::string job_text(const JobView& view) {
   const JobSpec& job = view.job;
-  std::string places = fmt::format("{} VMs", job.vms.size());
+  const auto counted = [](std::size_t count, const char* noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+  };
+  std::string places = counted(job.vms.size(), "VM");
   if (job.containers > 0) places += fmt::format(" with {} containers each", job.containers);
   std::string text = paragraph(fmt::format(
-      "{}: {} ranks in {}; mode {}, device {}, eager_threshold {}; every call takes "
+      "{}: {} in {}; mode {}, device {}, eager_threshold {}; every call takes "
       "{}{}",
-      job.name, job.vms.size() * job.ranks_per_vm, places, word(job.channels.mode),
+      job.name, counted(job.vms.size() * job.ranks_per_vm, "rank"), places, word(job.channels.mode),
       word(job.channels.device), threshold_text(job.channels), to_text(view.call),
       job.strategy == Strategy::migration_thread ? " (with the migration thread's lock)" : ""));
   if (view.explained.pairs.empty()) text += "  It has one rank, and so no pairs.\n";
@@ -316,10 +320,10 @@ std::string explained_text(const Scenario& scenario, const Instance& instance,
     text += fmt::format("\nand {} jobs more: --job NAME shows one, --csv and --json all\n",
                         jobs.size() - shown_jobs);
   }
-  return text +
-         "\nTimes: from the sender's call to a receiver that waits, over open, idle channels; * "
-         "the "
-         "one used.\n";
+  return text + "\n" +
+         paragraph(
+             "Times are from the sender's call to a receiver that waits, over open, idle "
+             "channels; * marks the way that is used.");
 }
 
 std::string explained_csv(const Scenario& scenario, const Instance& instance,

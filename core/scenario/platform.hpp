@@ -117,7 +117,7 @@ struct ComputeTimes {
                                                       const ComputeTimes& times);
 
 /// Whether a constant can change what this workload does: those of `compute` belong to one kernel
-/// and class, all others to everything. `path` as of `SourcedConstant`.
+/// and class, those of messages to all but `timed`, all others to everything. `path` as of `SourcedConstant`.
 [[nodiscard]] bool concerns(std::string_view path, const Workload& workload);
 
 struct Star {};

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -126,7 +127,21 @@ std::optional<std::string> missing_time(const Workload& workload, const ComputeT
   return std::nullopt;
 }
 
+namespace {
+
+/// What only messages between ranks cost.
+bool is_of_messages(std::string_view path) {
+  constexpr std::array<std::string_view, 6> prefixes = {
+      "platform.channels.", "platform.mpi.call",   "platform.mpi.lock",
+      "platform.mpi.poll",  "platform.mpi.reduce", "platform.mpi.eager_thresholds."};
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](std::string_view prefix) { return path.starts_with(prefix); });
+}
+
+}  // namespace
+
 bool concerns(std::string_view path, const Workload& workload) {
+  if (is_of_messages(path)) return workload.type != WorkloadType::timed;
   constexpr std::string_view compute = "platform.compute.";
   if (!path.starts_with(compute)) return true;
   path.remove_prefix(compute.size());

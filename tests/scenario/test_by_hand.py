@@ -71,7 +71,7 @@ class Costs:
         self.attach_per_gib = seconds(hypervisor["attach_vf"]["per_gib"])
         self.stream = {name: speed(stream["bandwidth"]) for name, stream in platform["streams"].items()}
         self.link = {transport: speed(network["link"]["bandwidth"]) for network in platform["networks"] for transport in network["carries"]}
-        self.mpi = {name: seconds(node) for name, node in platform["mpi"].items()}
+        self.mpi = {name: seconds(platform["mpi"][name]) for name in ("notice", "drain_channel", "reconnect_channel", "reactivate")}
         self.postcopy_switch = seconds(hypervisor["postcopy_switch"])
         self.compression = {name: (share(node["ratio"]), speed(node["speed"])) for name, node in platform["compression"].items()}
 

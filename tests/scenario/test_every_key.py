@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import explained
 from run_folders import load_yaml
 
 HERE = Path(__file__).resolve().parent
@@ -304,6 +305,10 @@ CHANGES = {
     "platform.networks.carries": (both(platforms_networks, over_tcp), lambda s: s["platform"].update(networks=[{**copy.deepcopy(PLATFORM["networks"][0]), "carries": ["ipoib"]}, {**copy.deepcopy(PLATFORM["networks"][1]), "carries": ["rdma", "tcp"]}])),
 }
 
+# Keys of channels: `ferry explain` shows them.
+EXPLAINED = {**explained.channel_keys(PLATFORM), **explained.other_keys()}
+
+
 def working(**keys):
     """The second job runs a workload of its own."""
     return put("jobs.1.workload", keys)
@@ -395,6 +400,27 @@ def compare_outputs(setup, change, tmp_path):
     assert outputs(run(base, tmp_path / "base")) != outputs(run(changed, tmp_path / "changed"))
 
 
+def explain(scenario, folder):
+    folder.mkdir()
+    path = folder / "scenario.yaml"
+    path.write_text(json.dumps(scenario, indent=1))
+    done = subprocess.run([FERRY, "explain", str(path), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("key", sorted(EXPLAINED))
+def test_the_key_changes_how_ranks_reach_each_other(key, tmp_path):
+    setup, change = EXPLAINED[key]
+    base = explained.base(str((HERE / "../../scenarios/platforms/nowlab-fdr.yaml").resolve()))
+    if setup:
+        setup(base)
+    changed = copy.deepcopy(base)
+    change(changed)
+    assert changed != base
+    assert explain(base, tmp_path / "base") != explain(changed, tmp_path / "changed")
+
+
 @pytest.mark.xfail(strict=True, reason="runs do not start the jobs' ranks yet")
 @pytest.mark.parametrize("key", sorted(UNTIL_RANKS_RUN))
 def test_the_key_changes_what_ranks_do(key, tmp_path):
@@ -448,6 +474,6 @@ def test_no_key_of_the_schema_is_missing_here():
         leaves(schema, schema, prefix, found)
     # The inline platform repeats the platform file's keys; `base` names the file.
     found = {key for key in found if key not in ("platform", "platform.base")}
-    tested = set(CHANGES) | set(NAMES_ONLY) | set(ROOM_ONLY) | set(UNTIL_RANKS_RUN)
+    tested = set(CHANGES) | set(NAMES_ONLY) | set(ROOM_ONLY) | set(EXPLAINED) | set(UNTIL_RANKS_RUN)
     assert sorted(found - tested) == []
     assert sorted(key for key in tested - found if not key.endswith(".topology")) == []

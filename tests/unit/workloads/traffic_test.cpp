@@ -269,6 +269,10 @@ TEST(PlatformTimes, concern_the_workloads_that_compute_by_them) {
   EXPECT_FALSE(concerns("platform.compute.graph500_edge", lu));
   EXPECT_TRUE(concerns("platform.mpi.notice", lu));
   EXPECT_TRUE(concerns("platform.mpi.notice", Workload()));
+  EXPECT_TRUE(concerns("platform.channels.shm.copy", lu));
+  EXPECT_TRUE(concerns("platform.mpi.call", lu));
+  EXPECT_FALSE(concerns("platform.channels.shm.copy", Workload()));
+  EXPECT_FALSE(concerns("platform.mpi.call", Workload()));
   EXPECT_FALSE(concerns("platform.compute.trace_million", Workload()));
 }
 
