@@ -97,7 +97,10 @@ class MovingJob {
       Hypervisor& hypervisor = world_.hypervisor;
       EXPECT_TRUE(succeeded(hypervisor.detach(vms[i], DeviceKind::virtual_function, late)));
       EXPECT_TRUE(succeeded(hypervisor.detach(vms[i], DeviceKind::ivshmem, late)));
-      EXPECT_TRUE(succeeded(hypervisor.migrate(vms[i], destinations[i], {}, rounds, late)));
+      const Result<TransferReport> moved =
+          hypervisor.migrate(vms[i], destinations[i], {}, rounds, late);
+      EXPECT_TRUE(succeeded(moved));
+      if (moved) downtime += moved->downtime;
       EXPECT_TRUE(succeeded(hypervisor.attach(vms[i], DeviceKind::virtual_function, late)));
       EXPECT_TRUE(succeeded(hypervisor.attach(vms[i], DeviceKind::ivshmem, late)));
     }
@@ -155,6 +158,7 @@ class MovingJob {
 
  public:
   bool looks_in = false;  ///< at ranks while they are suspended: where one task runs at a time
+  Duration downtime;      ///< of all moves
   RankLog log;
   MpiJobs jobs;
   std::unique_ptr<Job> job;
