@@ -49,7 +49,6 @@ struct alignas(64) Peer {
     bool silent = false;        ///< while held: nothing to flush
     bool closed = false;
     bool reopened = false;             ///< and what was under way has not gone on yet
-    bool may_read = false;             ///< then: what it announced may still be there
     std::uint64_t since = 0;           ///< names the hold; 0: none
     std::uint64_t draining_since = 0;  ///< the hold that `connection` is about
     std::uint64_t flushed = 0;         ///< the hold of its last flush

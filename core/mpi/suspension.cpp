@@ -226,7 +226,7 @@ void Suspension::begin_drain(Peer& peer) {
 }
 
 void Suspension::try_flush(Peer& peer) {
-  engine_.flush(peer);
+  if (peer.backlogged) engine_.flush(peer);
   if (!peer.answers.empty() || peer.hold.reads != 0) return;
   if (!peer.streams.empty() && peer.streams.front()->moved != 0) return;
   PacketHeader flush;
@@ -282,9 +282,6 @@ void Suspension::reopen(Peer& peer) {
   peer.connection = Peer::Connection::open;
   peer.hold.draining_since = 0;
   peer.hold.silent = false;
-  // The other side has withdrawn what is to be read here if this side has closed: then it will be
-  // renewed. If not, it may be there.
-  peer.hold.may_read = !peer.hold.closed;
   peer.hold.closed = false;
   peer.hold.reopened = true;
   reopened_ = true;
@@ -312,7 +309,9 @@ void Suspension::resume() {
     if (peer->connection != Peer::Connection::open) continue;
     if (operation.withdrawn) {
       engine_.renew(*peer, operation);
-    } else if (operation.state == Operation::State::unread && peer->hold.may_read) {
+    } else if (operation.state == Operation::State::unread) {
+      // It may be there: if the other side never withdrew it, or if it was renewed while this side
+      // was not open yet. If not, the read fails, and its renewal is on its way.
       engine_.start_read(*peer, operation);
     }
   }

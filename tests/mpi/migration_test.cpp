@@ -1,5 +1,5 @@
 // Jobs whose VMs move: single moves that strike at known moments.
-#include "tests/mpi/moving_job.hpp"
+#include "tests/mpi/migration_swarm.hpp"
 #include "tests/mpi/mpi_job.hpp"
 
 namespace ferry::mpi {
@@ -58,6 +58,14 @@ TEST_P(Migration, of_either_side_leaves_every_message_intact) {
         EXPECT_EQ(moving.log.ranks.size(), 4U);
       });
     }
+  }
+}
+
+TEST_P(Migration, of_random_jobs_at_random_moments_leaves_every_message_intact) {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    const SwarmPlan plan = draw_swarm(seed);
+    run_in(plan.cluster, [&](World& world) { run_swarm(world, plan, false); });
   }
 }
 

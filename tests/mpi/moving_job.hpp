@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -90,17 +91,39 @@ class MovingJob {
     const SuspendRequest request{JobId{0}, ++epochs_, vms};
     const bool ready = jobs.suspend(request, after(world_, patience)).has_value();
     const TimePoint late = after(world_, Duration::seconds(600));
+    if (ready) expect_suspended(vms);
     for (std::size_t i = 0; ready && i < vms.size(); ++i) {
       RoundLog rounds;
       Hypervisor& hypervisor = world_.hypervisor;
       EXPECT_TRUE(succeeded(hypervisor.detach(vms[i], DeviceKind::virtual_function, late)));
       EXPECT_TRUE(succeeded(hypervisor.detach(vms[i], DeviceKind::ivshmem, late)));
-      EXPECT_TRUE(succeeded(hypervisor.migrate(vms[i], destinations[i], {}, rounds, late)));
+      const Result<TransferReport> moved =
+          hypervisor.migrate(vms[i], destinations[i], {}, rounds, late);
+      EXPECT_TRUE(succeeded(moved));
+      if (moved) downtime += moved->downtime;
       EXPECT_TRUE(succeeded(hypervisor.attach(vms[i], DeviceKind::virtual_function, late)));
       EXPECT_TRUE(succeeded(hypervisor.attach(vms[i], DeviceKind::ivshmem, late)));
     }
+    if (ready) expect_suspended(vms);
     EXPECT_TRUE(succeeded(jobs.reactivate(request, late)));
     return ready;
+  }
+
+  /// No connection leads to or from the VMs.
+  void expect_suspended(const std::vector<VmId>& vms) {
+    if (!looks_in) return;
+    const auto vm_of = [&](std::uint32_t rank) { return spec().vms[rank / spec().ranks_per_vm]; };
+    const auto moves = [&](std::uint32_t rank) {
+      return std::find(vms.begin(), vms.end(), vm_of(rank)) != vms.end();
+    };
+    for (std::uint32_t i = 0; i < job->size(); ++i) {
+      for (const Engine::Balance& balance : job->process(RankId{i}).engine().balances()) {
+        if (vm_of(i) == vm_of(balance.rank.index)) continue;
+        if (!moves(i) && !moves(balance.rank.index)) continue;
+        EXPECT_EQ(balance.connection, Peer::Connection::held)
+            << "rank " << i << " to " << balance.rank.index;
+      }
+    }
   }
 
   /// After the job has ended: nothing is left of any message, or of any suspension.
@@ -134,6 +157,8 @@ class MovingJob {
   std::uint64_t epochs_ = 0;
 
  public:
+  bool looks_in = false;  ///< at ranks while they are suspended: where one task runs at a time
+  Duration downtime;      ///< of all moves
   RankLog log;
   MpiJobs jobs;
   std::unique_ptr<Job> job;
