@@ -40,7 +40,7 @@ test-cpp: build ## unit, contract and scenario tests
 	@grep -E 'tests passed|^Total Test' build/ctest.log; echo "$$(grep -c '(Skipped)' build/ctest.log) skipped"
 
 test-python: build ## command line, schema, architecture, analysis
-	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q --ignore=tests/lab tests
+	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q -n $(JOBS) --ignore=tests/lab tests
 
 VMS ?= 2
 lab: build ## real hosts and guests on this machine (libvirt, QEMU), with VMS=2 guests

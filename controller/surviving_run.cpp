@@ -7,7 +7,6 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "controller/surroundings.hpp"
 #include "core/migration/journal_history.hpp"
 #include "core/record/journal_file.hpp"
 
@@ -66,14 +65,15 @@ class Book {
 
 }  // namespace
 
-SurvivingRun run_through_downs(
-    World& world, const Scenario& scenario, const Instance& instance, const Plan& plan,
-    const std::vector<ControllerDown>& downs, const std::filesystem::path& file,
-    const SessionOptions& options, RunRecords& records,
-    const std::function<void(Session&, const std::function<void()>& go)>& around) {
+SurvivingRun run_through_downs(World& world, const Scenario& scenario, const Instance& instance,
+                               const Plan& plan, const std::vector<ControllerDown>& downs,
+                               const std::filesystem::path& file, const SessionOptions& options,
+                               RunRecords& records, const JobPrograms& programs,
+                               const SessionRunner& around) {
   SurvivingRun run;
   RunRecords of_ranks(world.executor.make_mutex());
-  Surroundings surroundings(world, scenario, instance, of_ranks);
+  Surroundings surroundings(world, scenario, instance, of_ranks, programs);
+  surroundings.communicating().start();
   std::vector<std::unique_ptr<MortalController>> controllers;
   Book book(file);
   for (std::size_t next = 0;; ++next) {
@@ -100,7 +100,7 @@ SurvivingRun run_through_downs(
       throw std::runtime_error(resumed.error());
     }
     bool lived = true;
-    around(session, [&] { lived = controller.run([&session] { session.run(); }); });
+    around(session, surroundings, [&] { lived = controller.run([&session] { session.run(); }); });
     book.close();
     if (lived) {
       run.unsettled = session.unsettled();
@@ -108,6 +108,7 @@ SurvivingRun run_through_downs(
     }
     world.clock.sleep_until(world.clock.now() + downs[next].away);
   }
+  surroundings.communicating().finish(records.moves(), records);
   run.suspensions = surroundings.suspensions();
   for (const RankRecord& rank : of_ranks.ranks()) records.rank(rank);
   if (file.empty()) run.journal = book.text();

@@ -333,8 +333,8 @@ struct Flows::Implementation {
   }
 
   /// Keeps the engine from dealing with a communication that has ended: to forget one it goes over
-  /// the list of all (measured: 8 ns for each, five sixths of the time with 25,000). What is left of
-  /// it shares nothing, and is freed with the engine.
+  /// the list of all (measured: 8 ns for each, five sixths of the time with 25,000). What is left
+  /// of it shares nothing, and is freed with the engine.
   void park(resource::Action& action) {
     ++parked;
     action.set_activity(nullptr);

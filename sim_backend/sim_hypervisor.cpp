@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/memory/compression.hpp"
+#include "core/memory/memory_transfer.hpp"
 #include "core/memory/stalls.hpp"
 #include "core/memory/throttling.hpp"
 #include "core/units/check.hpp"
@@ -600,7 +601,7 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
   const NetworkId network = *flows_.network_for(options.transport);
   const bool pinned = options.transport == Transport::rdma && options.pin_all;
   const GuestMemory memory = guest_memory(spec.memory, spec.zero);
-  const Bytes first = first_pass(memory, pinned);
+  const Bytes first = first_pass(spec, options);
   const Bandwidth limit = std::min(stream_bandwidth(platform_, options), options.bandwidth_limit);
   Transfer transfer{
       .vm = vm,

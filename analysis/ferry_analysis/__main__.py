@@ -55,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     plot.add_argument(
         "--y", metavar="METRIC",
-        help="curve: the metric, a column of cells.csv; default: makespan_seconds",
+        help="curve: the metric, a column of cells.csv; default: makespan_seconds; without "
+        "--x, --y and --by: the curves of study.yaml",
     )
     plot.add_argument(
         "--by", metavar="PATH",

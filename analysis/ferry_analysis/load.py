@@ -170,14 +170,31 @@ class Study:
     def plots(self) -> tuple[str, ...]:
         """The kinds that study.yaml asks for; empty if it says nothing."""
         path = self.path / "study.yaml"
-        if not path.exists():
-            return ()
-        plots = read_yaml_file(path, "the study file").get("plots", [])
+        plots = self._asked_for("plots")
         if not isinstance(plots, list) or not all(isinstance(kind, str) for kind in plots):
             raise InputError(
                 f"{path}: plots: not a list of names; [breakdown, multi_vm] would be right"
             )
         return tuple(plots)
+
+    @cached_property
+    def curves(self) -> tuple[dict[str, str], ...]:
+        """What study.yaml says of each picture of the kind `curve`: its y, and perhaps x and by;
+        empty if it says nothing."""
+        curves = self._asked_for("curves")
+        if not isinstance(curves, list) or not all(
+            isinstance(curve, dict) and "y" in curve and set(curve) <= {"x", "y", "by"}
+            for curve in curves
+        ):
+            raise InputError(
+                f"{self.path / 'study.yaml'}: curves: not a list of mappings with y, x and by; "
+                "[{y: outage_seconds}] would be right"
+            )
+        return tuple(curves)
+
+    def _asked_for(self, key: str) -> object:
+        path = self.path / "study.yaml"
+        return read_yaml_file(path, "the study file").get(key) or [] if path.exists() else []
 
     def cell_path(self, cell: str) -> Path:
         """The run folder of a cell."""

@@ -114,7 +114,7 @@ ExitStatus resume(const Options& options, const std::vector<std::string>& argume
   fmt::print("{}folder: {}\n", run_report(run.loaded, **outcome, WorldKind::hw),
              run.folder.string());
   if ((*outcome)->interrupted) return ExitStatus::interrupted;
-  return (*outcome)->verdict.failed > 0 ? ExitStatus::failed : ExitStatus::done;
+  return (*outcome)->verdict.all_well() ? ExitStatus::done : ExitStatus::failed;
 }
 
 }  // namespace

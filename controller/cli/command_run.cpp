@@ -93,7 +93,7 @@ ExitStatus run(const Options& options, const std::vector<std::string>& arguments
   }
   fmt::print("{}folder: {}\n", run_report(*loaded, **outcome, *world), path.string());
   if ((*outcome)->interrupted) return ExitStatus::interrupted;
-  return (*outcome)->verdict.failed > 0 ? ExitStatus::failed : ExitStatus::done;
+  return (*outcome)->verdict.all_well() ? ExitStatus::done : ExitStatus::failed;
 }
 
 }  // namespace

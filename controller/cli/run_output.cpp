@@ -91,6 +91,44 @@ std::string outcome_counts(const std::vector<MoveRecord>& moves) {
   return text;
 }
 
+/// A table of the jobs whose ranks sent messages; empty if there are none.
+std::string jobs_report(const RunOutcome& outcome) {
+  constexpr std::size_t shown = 10;
+  const auto text = [](const std::optional<Duration>& time) {
+    return time ? fmt::format("{:.6f}", time->to_seconds()) : std::string("-");
+  };
+  std::vector<JobAccount> jobs = account_jobs(outcome.records, outcome.instance);
+  std::erase_if(jobs, [](const JobAccount& job) { return job.record == nullptr; });
+  if (jobs.empty()) return {};
+  const NameOrder order(outcome.instance);
+  std::sort(jobs.begin(), jobs.end(), [&](const JobAccount& a, const JobAccount& b) {
+    return order.of(a.job) < order.of(b.job);
+  });
+  std::vector<std::vector<std::string>> rows;
+  std::string failures;
+  for (std::size_t i = 0; i < std::min(shown, jobs.size()); ++i) {
+    const JobAccount& job = jobs[i];
+    const JobSpec& spec = outcome.instance.jobs[job.job.index];
+    rows.push_back({spec.name, std::string(to_name(spec.workload.type)), text(job.elapsed),
+                    text(job.unmigrated), text(job.exposed),
+                    job.overlap ? fmt::format("{:.1f} %", 100 * *job.overlap) : "-"});
+    if (!job.record->reason.empty()) {
+      failures += fmt::format("  {}: {}\n", spec.name, job.record->reason);
+    }
+  }
+  std::string report = "\n" + text_table({{"job"},
+                                          {"workload"},
+                                          {"elapsed s", Align::right},
+                                          {"unmigrated s", Align::right},
+                                          {"exposed s", Align::right},
+                                          {"overlap", Align::right}},
+                                         rows);
+  if (jobs.size() > shown) {
+    report += fmt::format("and {} more, see jobs.csv\n", jobs.size() - shown);
+  }
+  return report + failures;
+}
+
 }  // namespace
 
 RunInformation describe_process(const std::vector<std::string>& command, WorldKind world,
@@ -171,9 +209,9 @@ tl::expected<void, std::string> write_run(NewFolder folder, const LoadedScenario
   information.name = loaded.scenario.name;
   information.seed = loaded.scenario.seed;
   information.interrupted = outcome.interrupted;
-  const RunContents contents{outcome.records, outcome.instance, loaded.resolved,
-                             loaded.scenario.outputs.trace, outcome.journal,
-                             outcome.links ? &*outcome.links : nullptr};
+  const RunContents contents{outcome.records, outcome.instance,
+                             loaded.resolved, loaded.scenario.outputs.trace,
+                             outcome.journal, outcome.links ? &*outcome.links : nullptr};
   if (auto written = write_run_files(folder, contents); !written) return written;
   if (const auto shares = controller_shares(outcome); !shares.empty()) {
     auto written = folder.write("controller.csv", controller_csv(shares, outcome.instance));
@@ -260,6 +298,8 @@ std::string run_report(const LoadedScenario& loaded, const RunOutcome& outcome, 
                         100 * own.to_seconds() / total.to_seconds());
   }
   if (!moves.empty()) text += fmt::format("outcomes: {}\n", outcome_counts(moves));
+
+  text += jobs_report(outcome);
 
   std::vector<const MoveRecord*> failures;
   for (const MoveRecord& move : moves) {

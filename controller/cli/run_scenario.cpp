@@ -1,11 +1,14 @@
 #include "controller/cli/run_scenario.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <sstream>
 
+#include "controller/cli/process_pool.hpp"
 #include "controller/cli/worlds.hpp"
 #include "controller/surviving_run.hpp"
 #include "core/ports/world_error.hpp"
@@ -29,19 +32,27 @@ std::int64_t wall_nanoseconds() {
 /// ever.
 class InterruptionRelay {
  public:
-  InterruptionRelay(const RunOptions& options, Session& session)
-      : options_(options), session_(session) {}
+  InterruptionRelay(const RunOptions& options, Session& session, CommunicatingJobs& jobs)
+      : options_(options), session_(session), jobs_(jobs) {}
   void look() {
     if (!options_.interruption) return;
     const Interruption level = options_.interruption();
     if (level <= told_) return;
     told_ = level;
     session_.poll_interruption();
+    if (moved_) jobs_.abort("interrupted");
+  }
+  /// From now on nothing is left but jobs, which do not outlast an interruption.
+  void all_moved() {
+    moved_ = true;
+    if (told_ != Interruption::none) jobs_.abort("interrupted");
   }
 
  private:
   const RunOptions& options_;
   Session& session_;
+  CommunicatingJobs& jobs_;
+  bool moved_ = false;
   Interruption told_ = Interruption::none;
 };
 
@@ -53,8 +64,9 @@ struct Cancelling {
 /// One run: what the worlds share.
 class Execution {
  public:
-  Execution(const LoadedScenario& loaded, const RunOptions& options, RunOutcome& outcome)
-      : loaded_(loaded), options_(options), outcome_(outcome) {}
+  Execution(const LoadedScenario& loaded, const RunOptions& options, const JobPrograms& programs,
+            RunOutcome& outcome)
+      : loaded_(loaded), options_(options), programs_(programs), outcome_(outcome) {}
 
   void simulate() {
     SimulationOptions simulation;
@@ -129,16 +141,24 @@ class Execution {
       session_options.clock_origin =
           wall_nanoseconds() - world.clock.now().since_start().count_nanoseconds();
     }
-    Session session(world, loaded_.scenario, outcome_.instance, outcome_.plan, journal,
-                    outcome_.records, session_options);
+    Surroundings surroundings(world, loaded_.scenario, outcome_.instance, outcome_.records,
+                              programs_);
+    Session session(surroundings.world(), surroundings.jobs(), outcome_.instance, outcome_.plan,
+                    journal, outcome_.records, session_options);
     if (options_.history != nullptr) {
       if (const auto resumed = session.resume(*options_.history); !resumed) {
         throw WorldError(resumed.error());
       }
     }
-    InterruptionRelay relay(options_, session);
+    CommunicatingJobs& jobs = surroundings.communicating();
+    InterruptionRelay relay(options_, session, jobs);
     relay_ = &relay;
-    around(relay, [&session] { session.run(); });
+    around(relay, [&] {
+      jobs.start();
+      session.run();
+      relay.all_moved();
+      jobs.finish(outcome_.records.moves(), outcome_.records);
+    });
     relay_ = nullptr;
     outcome_.journal = memory.text();
     outcome_.unsettled = session.unsettled();
@@ -156,8 +176,9 @@ class Execution {
     session_options.interruption = options_.interruption;
     SurvivingRun survived = ferry::run_through_downs(
         world, loaded_.scenario, outcome_.instance, outcome_.plan, downs, {}, session_options,
-        outcome_.records, [&](Session& session, const std::function<void()>& go) {
-          InterruptionRelay relay(options_, session);
+        outcome_.records, programs_,
+        [&](Session& session, Surroundings& surroundings, const std::function<void()>& go) {
+          InterruptionRelay relay(options_, session, surroundings.communicating());
           relay_ = &relay;
           around(relay, go);
           relay_ = nullptr;
@@ -175,9 +196,49 @@ class Execution {
 
   const LoadedScenario& loaded_;
   const RunOptions& options_;
+  const JobPrograms& programs_;
   RunOutcome& outcome_;
   InterruptionRelay* relay_ = nullptr;
 };
+
+/// How long the jobs take without migrations, by another simulation, in a process of its own.
+tl::expected<std::map<JobId, Duration>, RunError> simulate_twin(const LoadedScenario& loaded,
+                                                                const RunOptions& options,
+                                                                const JobPrograms& programs,
+                                                                const RunOutcome& outcome) {
+  const ProcessTask task = [&](TaskOutput& output) {
+    RunOutcome twin;
+    twin.instance = outcome.instance;
+    twin.instance.moves.clear();
+    twin.instance.controller_downs.clear();
+    RunOptions quiet = options;
+    quiet.on_progress = nullptr;
+    quiet.journal = nullptr;
+    Execution(loaded, quiet, programs, twin).simulate();
+    for (const JobRecord& job : twin.records.jobs()) {
+      if (!job.reason.empty()) continue;
+      output.write(
+          fmt::format("{} {}\n", job.job.index, (job.end - job.start).count_nanoseconds()));
+    }
+    return 0;
+  };
+  ProcessPoolOptions pool;
+  pool.interruption = options.interruption;
+  const TaskEnd end = run_processes({task}, pool).front().value_or(TaskEnd());
+  std::map<JobId, Duration> times;
+  if (end.how == TaskEnd::How::cancelled) return times;
+  if (!end.succeeded()) {
+    return tl::unexpected(RunError{
+        ExitStatus::no_world,
+        fmt::format("the run without migrations {}; outputs: {{twin: false}} goes without it{}{}",
+                    end.reason(), end.output.empty() ? "" : ": ", end.output)});
+  }
+  std::istringstream lines(end.output);
+  std::uint32_t job = 0;
+  std::int64_t nanoseconds = 0;
+  while (lines >> job >> nanoseconds) times[JobId{job}] = Duration::nanoseconds(nanoseconds);
+  return times;
+}
 
 }  // namespace
 
@@ -224,7 +285,24 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
   if (!plan) return tl::unexpected(RunError{ExitStatus::bad_input, plan.error()});
   outcome->plan = std::move(*plan);
 
-  Execution execution(loaded, options, *outcome);
+  const auto programs = prepare_jobs(loaded.scenario, outcome->instance);
+  if (!programs) {
+    return tl::unexpected(
+        RunError{ExitStatus::bad_input, fmt::format("{}", fmt::join(programs.error(), "\n"))});
+  }
+  if (options.world == WorldKind::hw && !programs->empty()) {
+    return tl::unexpected(RunError{
+        ExitStatus::bad_input,
+        "jobs: workloads whose ranks send messages run on --on sim and --on threads; on a cluster "
+        "the guests' own programs do (workload: {type: timed})"});
+  }
+  const bool twin = loaded.scenario.outputs.twin && !programs->empty() &&
+                    !outcome->instance.moves.empty() && options.world == WorldKind::sim;
+  tl::expected<std::map<JobId, Duration>, RunError> unmigrated;
+  if (twin) unmigrated = simulate_twin(loaded, options, *programs, *outcome);
+  if (!unmigrated) return tl::unexpected(unmigrated.error());
+
+  Execution execution(loaded, options, *programs, *outcome);
   try {
     switch (options.world) {
       case WorldKind::sim: execution.simulate(); break;
@@ -235,8 +313,10 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
     return tl::unexpected(
         RunError{ExitStatus::no_world, fmt::format("the world broke: {}", error.what())});
   }
+  outcome->records.set_unmigrated(std::move(*unmigrated));
   outcome->accounts = account_moves(outcome->records);
-  outcome->metrics = summarise(outcome->records, outcome->accounts);
+  outcome->metrics = summarise(outcome->records, outcome->accounts,
+                               account_jobs(outcome->records, outcome->instance));
   outcome->verdict = judge(outcome->records, outcome->instance);
   outcome->interrupted = options.interruption && options.interruption() != Interruption::none;
   return outcome;

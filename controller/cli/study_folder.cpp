@@ -163,12 +163,11 @@ tl::expected<void, std::string> verify_cell(const std::filesystem::path& folder,
 std::string cells_csv(const Study& study, const std::vector<CellResult>& cells) {
   // The metrics in the order of summary.csv, as far as any cell has them.
   std::vector<std::string> metrics;
-  for (const Metric& metric : summarise(RunRecords(), {})) {
-    for (const CellResult& cell : cells) {
-      if (cell.metrics.count(metric.name) == 0) continue;
-      metrics.push_back(metric.name);
-      break;
-    }
+  for (std::string& name : metric_names()) {
+    const bool known = std::any_of(cells.begin(), cells.end(), [&](const CellResult& cell) {
+      return cell.metrics.count(name) > 0;
+    });
+    if (known) metrics.push_back(std::move(name));
   }
   std::vector<std::string> header = {"cell"};
   for (const Vary& vary : study.vary) header.push_back(vary.path);

@@ -7,7 +7,7 @@
 #include "controller/admission.hpp"
 #include "controller/limits.hpp"
 #include "controller/planner/fair_shares.hpp"
-#include "controller/planner/memory_transfer.hpp"
+#include "core/memory/memory_transfer.hpp"
 #include "core/topology/inventory.hpp"
 
 namespace ferry {
@@ -63,7 +63,8 @@ class ForecastRun {
         waves_(plan.waves.size()),
         moves_(instance_.moves.size()),
         queues_(instance_.vms.size()),
-        control_free_(instance_.hosts.size()) {
+        control_free_(instance_.hosts.size()),
+        streams_on_(f_.links_.link_count()) {
     for (const VmSpec& vm : instance_.vms) hosts_.push_back(vm.host);
     for (std::size_t i = 0; i < plan.waves.size(); ++i) {
       const PlannedWave& wave = plan.waves[i];
@@ -106,8 +107,10 @@ class ForecastRun {
     suspended,    // of a wave
     ranks_stop,   // of a move
     detached,     // one device of a move
+    redirected,   // its guest's traffic
     memory_goes,  // first byte of a move
     part_ends,    // of a move's memory
+    saved,        // the state of its device
     switched,     // to post-copy
     guest_runs,   // on the destination
     memory_gone,  // and the call has returned
@@ -257,12 +260,17 @@ class ForecastRun {
         }
         return;
       case Kind::detached: device_gone(i); return;
+      case Kind::redirected: begin_migration(i); return;
       case Kind::memory_goes: memory_goes(i); return;
       case Kind::part_ends:
         if (event.version == moves_[i].version) part_ends(i);
         return;
+      case Kind::saved:
+        moves_[i].memory->saved();
+        go_on_sending(i);
+        return;
       case Kind::switched:
-        moves_[i].memory->switched(now_);
+        moves_[i].memory->switched();
         result_.moves[i].downtime = now_ - *moves_[i].memory->paused();
         go_on_sending(i);
         return;
@@ -301,15 +309,22 @@ class ForecastRun {
     for (const std::size_t move : plan_.waves[wave].moves) release_devices(move);
   }
 
+  [[nodiscard]] bool plugs_function(std::size_t move) const {
+    return instance_.vms[spec(move).vm.index].virtual_function &&
+           spec(move).transfer.device != DeviceStrategy::vfio;
+  }
+  [[nodiscard]] bool plugs_ivshmem(std::size_t move) const {
+    return instance_.vms[spec(move).vm.index].ivshmem > Bytes(0);
+  }
+
   void release_devices(std::size_t move) {
     MoveState& state = moves_[move];
-    const VmSpec& vm = instance_.vms[spec(move).vm.index];
-    state.devices = (vm.virtual_function ? 1 : 0) + (vm.ivshmem > Bytes(0) ? 1 : 0);
+    const bool function = plugs_function(move);
+    const bool ivshmem = plugs_ivshmem(move);
+    state.devices = (function ? 1 : 0) + (ivshmem ? 1 : 0);
     if (state.devices == 0) return begin_migration(move);
-    if (vm.virtual_function) detach(move, true);
-    if (vm.ivshmem > Bytes(0) && (costs_.devices_at_once || !vm.virtual_function)) {
-      detach(move, false);
-    }
+    if (function) detach(move, true);
+    if (ivshmem && (costs_.devices_at_once || !function)) detach(move, false);
   }
 
   void detach(std::size_t move, bool function) {
@@ -321,8 +336,16 @@ class ForecastRun {
   }
 
   void device_gone(std::size_t move) {
-    if (--moves_[move].devices == 0) return begin_migration(move);
+    if (--moves_[move].devices == 0) return redirect(move);
     if (!costs_.devices_at_once) detach(move, false);
+  }
+
+  /// With failover the guest has no other device than its virtual function.
+  void redirect(std::size_t move) {
+    const Duration cost = f_.fixed_[move].costs.redirect;
+    if (cost == Duration::zero()) return begin_migration(move);
+    check_in_time(move, now_ + cost, now_ + spec(move).timeouts.detach);
+    at(now_ + cost, Kind::redirected, move);
   }
 
   void begin_migration(std::size_t move) {
@@ -339,14 +362,16 @@ class ForecastRun {
     const VmSpec& vm = instance_.vms[spec(move).vm.index];
     std::size_t sharing = 1;
     if (fixed.route.size() > 0) {
-      sharing +=
-          std::max(shares_.users(*fixed.route.begin()), shares_.users(*(fixed.route.end() - 1)));
+      sharing += std::max(streams_on_[fixed.route.begin()->index],
+                          streams_on_[(fixed.route.end() - 1)->index]);
     }
+    count_stream(move, 1);
     const Bandwidth expected = std::min(fixed.limit, fixed.link / static_cast<double>(sharing));
     const bool quiet = fixed.ranks_stop && state.ranks_wait <= now_;
-    state.memory.emplace(vm, spec(move).transfer, f_.platform_,
-                         quiet ? vm.idle_dirty_rate : vm.idle_dirty_rate + vm.dirty_rate, expected,
-                         now_);
+    const TransferOptions& options = spec(move).transfer;
+    state.memory.emplace(
+        vm, options, compression_costs(f_.platform_, options.compression), fixed.costs.device_state,
+        quiet ? vm.idle_dirty_rate : vm.idle_dirty_rate + vm.dirty_rate, expected, now_);
     if (fixed.ranks_stop && !quiet) at(state.ranks_wait, Kind::ranks_stop, move);
     go_on_sending(move);
   }
@@ -361,13 +386,18 @@ class ForecastRun {
     if (state.failed) return stop_sending(move, Kind::memory_gone, now_);
     switch (state.memory->state()) {
       case MemoryTransfer::State::sending: break;
+      case MemoryTransfer::State::saving:
+        stop_flow(move);
+        at(now_ + fixed.costs.save, Kind::saved, move);
+        return;
       case MemoryTransfer::State::switching:
+        stop_flow(move);
         at(now_ + fixed.latency + costs_.postcopy_switch, Kind::switched, move);
         return;
       case MemoryTransfer::State::arrived: {
         TimePoint runs = now_;
         if (!state.memory->post_copy()) {
-          runs = now_ + fixed.latency + costs_.finish;
+          runs = now_ + fixed.latency + fixed.costs.load + costs_.finish;
           result_.moves[move].downtime = runs - *state.memory->paused();
         }
         stop_sending(move, Kind::guest_runs, runs);
@@ -396,14 +426,24 @@ class ForecastRun {
   }
 
   void stop_sending(std::size_t move, Kind then, TimePoint when) {
-    MoveState& state = moves_[move];
-    if (std::exchange(state.flows, false)) {
-      shares_.remove(state.slot);
-      shares_change();
-    }
-    state.memory.reset();
-    ++state.version;
+    stop_flow(move);
+    count_stream(move, -1);
+    moves_[move].memory.reset();
     at(when, then, move);
+  }
+
+  /// Its stream stays open: others count it among those that they share their links with.
+  void stop_flow(std::size_t move) {
+    MoveState& state = moves_[move];
+    ++state.version;
+    if (!std::exchange(state.flows, false)) return;
+    shares_.remove(state.slot);
+    shares_change();
+  }
+
+  void count_stream(std::size_t move, int change) {
+    const LinkMap::Route& route = f_.fixed_[move].route;
+    for (const LinkId link : route) streams_on_[link.index] += static_cast<std::size_t>(change);
   }
 
   void schedule_end(std::size_t move) {
@@ -445,12 +485,11 @@ class ForecastRun {
 
   void memory_gone(std::size_t move) {
     MoveState& state = moves_[move];
-    const VmSpec& vm = instance_.vms[spec(move).vm.index];
-    state.devices = (vm.virtual_function ? 1 : 0) + (vm.ivshmem > Bytes(0) ? 1 : 0);
-    if (vm.virtual_function) attach(move, true);
-    if (vm.ivshmem > Bytes(0) && (costs_.devices_at_once || !vm.virtual_function)) {
-      attach(move, false);
-    }
+    const bool function = plugs_function(move);
+    const bool ivshmem = plugs_ivshmem(move);
+    state.devices = (function ? 1 : 0) + (ivshmem ? 1 : 0);
+    if (function) attach(move, true);
+    if (ivshmem && (costs_.devices_at_once || !function)) attach(move, false);
     if (state.failed) {
       result_.moves[move].downtime = Duration::zero();
     } else if (!plan_.link_slots.empty()) {
@@ -469,10 +508,10 @@ class ForecastRun {
   void attach(std::size_t move, bool function) {
     const TimePoint done = control_done(
         present_host(move), function ? f_.fixed_[move].costs.attach_vf : costs_.add_ivshmem);
-    if (done > now_ + (function ? spec(move).timeouts.attach : spec(move).timeouts.ivshmem)) {
-      late_.push_back(move);
-    }
-    at(done, Kind::attached, move);
+    const Duration redirected = function ? f_.fixed_[move].costs.redirect : Duration::zero();
+    const Duration patience = function ? spec(move).timeouts.attach : spec(move).timeouts.ivshmem;
+    if (done > now_ + patience || redirected > patience) late_.push_back(move);
+    at(done + redirected, Kind::attached, move);
   }
 
   void device_back(std::size_t move) {
@@ -568,6 +607,7 @@ class ForecastRun {
   std::vector<std::vector<std::size_t>> queues_;  ///< by VM: its moves to come
   std::vector<HostId> hosts_;                     ///< by VM
   std::vector<TimePoint> control_free_;           ///< by host
+  std::vector<std::size_t> streams_on_;           ///< by link: open, whether they send or not
   std::vector<std::uint32_t> slot_owner_;         ///< by slot of `shares_`: the move
   std::vector<std::size_t> late_;                 ///< moves whose devices came after their timeout
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;

@@ -40,10 +40,11 @@ struct ForecastOptions {
 ///
 /// Modelled: admission under limits, link places and reservations, as a session does it; every
 /// phase's cost, operations of one host in a row (`hypervisor.serial`), waves that wait for their
-/// last VM; memory by the rules of `core/memory` with max-min fair shares of every link; timeouts.
-/// Not modelled: faults, retries, the jobs' own messages, ranks that do not answer. Constants and
-/// dirty rates are taken at their word: where a world keeps them, the forecast is that world's
-/// course of events; where not, it is as wrong as they are.
+/// last VM; what becomes of the virtual function (`device`); memory by the rules of `core/memory`
+/// with max-min fair shares of every link; timeouts. Not modelled: faults, retries, the jobs' own
+/// messages, ranks that do not answer, contention for cores. Constants and dirty rates are taken at
+/// their word: where a world keeps them, the forecast is that world's course of events; where not,
+/// it is as wrong as they are.
 class Forecaster {
  public:
   /// `moves`: of every index of `instance.moves`, with its hosts. All three must live as long.

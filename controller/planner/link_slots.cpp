@@ -16,10 +16,10 @@ std::vector<std::uint32_t> link_slots(const LinkMap& links, const std::vector<Mo
   std::vector<std::uint32_t> users(loads.size(), 0);
   for (const MoveLoad& move : moves) {
     for (const LinkId link : move.route) {
-      held[link.index] += move.before + move.transfer;
+      held[link.index] += move.before + move.transfer + move.pause;
       users[link.index] += 1;
       longest_after[link.index] = std::max(longest_after[link.index], move.after);
-      longest_before[link.index] = std::max(longest_before[link.index], move.before);
+      longest_before[link.index] = std::max(longest_before[link.index], move.before + move.pause);
     }
   }
   std::vector<std::uint32_t> slots(loads.size(), 1);

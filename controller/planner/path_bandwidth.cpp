@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/memory/memory_transfer.hpp"
+
 namespace ferry {
 
 MoveLoad load_of(const Instance& instance, const Platform& platform, LinkMap& links,
@@ -14,14 +16,14 @@ MoveLoad load_of(const Instance& instance, const Platform& platform, LinkMap& li
     load.bandwidth = std::min(load.bandwidth, links.bandwidth(link));
   }
   const VmSpec& vm = instance.vms[move.vm.index];
-  load.costs = costs_of(instance, platform, move);
-  const TransferPrediction transfer =
-      predict_transfer(vm, move.transfer, load.bandwidth, dirty_rate_while_moving(vm, load.costs),
-                       {}, load.costs.device_state);
+  const MovePrediction alone = predict_move(instance, platform, move, load.bandwidth);
+  const TransferPrediction& transfer = alone.transfer;
   load.bytes = transfer.converges ? transfer.bytes : first_pass(vm, move.transfer);
   load.transfer = transfer.converges ? transfer.time : load.bytes / load.bandwidth;
-  load.before = time_before(load.costs, platform.hypervisor);
-  load.after = time_after(load.costs, platform.hypervisor);
+  load.costs = alone.costs;
+  load.before = alone.before;
+  load.pause = alone.pause;
+  load.after = alone.after;
   return load;
 }
 

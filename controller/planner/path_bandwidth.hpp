@@ -12,12 +12,13 @@ struct MoveLoad {
   LinkMap::Route route;
   Bandwidth bandwidth;  ///< the bottleneck: the least of stream, limit and the route's links
   Bytes bytes;          ///< of the whole transfer at that bandwidth
-  Duration transfer;    ///< first byte to last
+  Duration transfer;    ///< first byte to last, less `pause`
   Duration before;      ///< from the start to the first byte
+  Duration pause;       ///< nothing is sent, though not all is
   Duration after;       ///< from the last byte to the end
   MoveCosts costs;
 
-  [[nodiscard]] Duration total() const { return before + transfer + after; }
+  [[nodiscard]] Duration total() const { return before + transfer + pause + after; }
 };
 
 /// Closed forms (`core/migration/prediction.hpp`) at the bottleneck of the path. A pre-copy that

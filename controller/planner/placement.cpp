@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <tuple>
+#include <set>
+#include <span>
 
 #include "controller/planner/path_bandwidth.hpp"
 #include "controller/planner/vm_groups.hpp"
@@ -29,9 +30,11 @@ class Placement {
         links_(links),
         options_(options),
         inventory_(instance),
+        together_(instance.vms.size()),
         planned_(instance.hosts.size(), 0),
         stepped_aside_(instance.vms.size(), false),
         control_(instance.hosts.size()) {
+    together_.join_constraints(instance);
     for (const VmSpec& vm : instance.vms) {
       planned_[vm.host.index] += 1;
       where_.push_back(vm.host);
@@ -39,32 +42,29 @@ class Placement {
   }
 
   tl::expected<std::vector<PlacedMove>, std::string> run(const std::vector<std::size_t>& order) {
-    std::vector<Unit> units = units_of(order);
-    for (std::size_t first = 0; first < units.size();) {
+    const auto at = [this](std::size_t move) { return instance_.moves[move].at.at; };
+    for (std::size_t first = 0; first < order.size();) {
       // Moves at different times do not make room for each other.
-      std::vector<Unit> pending;
-      const Duration at = instance_.moves[units[first].front()].at.at;
-      for (; first < units.size() && instance_.moves[units[first].front()].at.at == at; ++first) {
-        pending.push_back(std::move(units[first]));
-      }
-      if (auto placed = place_all(std::move(pending)); !placed) {
+      std::size_t end = first + 1;
+      while (end < order.size() && at(order[end]) == at(order[first])) ++end;
+      if (auto placed = place_all(units_of({order.data() + first, end - first})); !placed) {
         return tl::unexpected(placed.error());
       }
+      first = end;
     }
     return std::move(placed_);
   }
 
  private:
-  std::vector<Unit> units_of(const std::vector<std::size_t>& order) {
-    VmGroups together(instance_.vms.size());
-    together.join_constraints(instance_);
+  /// Of moves at one time.
+  std::vector<Unit> units_of(std::span<const std::size_t> order) {
     std::vector<Unit> units;
-    std::map<std::tuple<Duration, std::uint32_t, std::uint32_t>, std::size_t> open;
-    std::map<std::pair<std::uint32_t, Duration>, std::uint32_t> turns;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::size_t> open;
+    std::map<VmId, std::uint32_t> turns;
     for (const std::size_t index : order) {
       const MoveSpec& move = instance_.moves[index];
-      const std::uint32_t turn = turns[{move.vm.index, move.at.at}]++;
-      const auto key = std::tuple(move.at.at, together.root(move.vm.index), turn);
+      const std::uint32_t turn = turns[move.vm]++;
+      const auto key = std::pair(together_.root(move.vm.index), turn);
       const auto [found, is_new] = open.try_emplace(key, units.size());
       if (is_new) units.emplace_back();
       units[found->second].push_back(index);
@@ -76,11 +76,11 @@ class Placement {
   tl::expected<void, std::string> place_all(std::vector<Unit> pending) {
     while (!pending.empty()) {
       std::vector<Unit> waiting;
-      std::vector<bool> seen_waiting(instance_.vms.size(), false);
+      std::set<VmId> seen_waiting;
       for (Unit& unit : pending) {
         // A VM's second move at a time comes after its first.
         const bool its_turn = std::none_of(unit.begin(), unit.end(), [&](std::size_t move) {
-          return seen_waiting[vm_of(move).index];
+          return seen_waiting.contains(vm_of(move));
         });
         const std::optional<HostId> to = its_turn ? choose(unit) : std::nullopt;
         if (to) {
@@ -88,7 +88,7 @@ class Placement {
           continue;
         }
         if (!options_.planned) return tl::unexpected(refusals(unit));
-        for (const std::size_t move : unit) seen_waiting[vm_of(move).index] = true;
+        for (const std::size_t move : unit) seen_waiting.insert(vm_of(move));
         waiting.push_back(std::move(unit));
       }
       if (waiting.size() == pending.size() && !step_aside(waiting)) {
@@ -305,6 +305,7 @@ class Placement {
   LinkMap& links_;
   PlacementOptions options_;
   Inventory inventory_;
+  VmGroups together_;
   std::vector<std::uint32_t> planned_;  ///< VMs by host
   std::vector<bool> stepped_aside_;     ///< by VM
   std::vector<HostId> where_;           ///< by VM

@@ -1,21 +1,12 @@
 #include "core/migration/prediction.hpp"
 
 #include <algorithm>
-#include <optional>
 
-#include "core/memory/compression.hpp"
-#include "core/memory/stalls.hpp"
-#include "core/memory/throttling.hpp"
+#include "core/memory/memory_transfer.hpp"
 
 namespace ferry {
 
 namespace {
-
-/// QEMU looks every 50 ms, so a round ends a little below the threshold; at it, no round would ever
-/// leave less than it while the guest dirties anything.
-constexpr double overshoot = 0.01;
-
-constexpr Bytes zero_page_header{9};  // 8 bytes of offset and flags, 1 byte of content
 
 /// Two operations of one host: beside each other but for the share that runs one at a time, or one
 /// after the other.
@@ -28,17 +19,9 @@ Duration side_by_side(Duration first, Duration second, const HypervisorCosts& co
 
 }  // namespace
 
-Bytes first_pass(const VmSpec& vm, const TransferOptions& options) {
-  if (options.transport == Transport::rdma && options.pin_all) return vm.memory;
-  const Bytes zero = vm.memory * vm.zero.value();
-  const Bytes headers = zero_page_header * static_cast<double>(Pages::holding(zero).count());
-  return vm.memory - zero + headers;
-}
-
 Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
                          const TransferOptions& options) {
-  Bandwidth least =
-      std::min(stream_bandwidth(platform, options), options.bandwidth_limit);
+  Bandwidth least = std::min(stream_bandwidth(platform, options), options.bandwidth_limit);
   for (const Network& network : instance.networks) {
     if (std::find(network.carries.begin(), network.carries.end(), options.transport) !=
         network.carries.end()) {
@@ -51,66 +34,28 @@ Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
 TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,
                                     Bandwidth bandwidth, Bandwidth rate,
                                     const CompressionCosts& compression, Bytes device_state) {
+  using State = MemoryTransfer::State;
   TransferPrediction prediction;
-  Bytes pending = first_pass(vm, options);
-  const Bytes headers = pending - (vm.memory - vm.memory * vm.zero.value());
-  Compressor compressor(options.compression, compression, pending, headers, vm.working_set);
-  const auto send = [&](Bytes guest) {
-    const Bytes sent = compressor.on_network(guest);
-    const Duration time = sent / std::min(bandwidth, compressor.most());
-    prediction.bytes += sent;
-    prediction.time += time;
-    return time;
-  };
-  const auto stop_and_copy = [&] {
-    prediction.downtime = send(pending);
-    if (device_state > Bytes()) {
-      const Duration time = device_state / bandwidth;
-      prediction.downtime += time;
-      prediction.time += time;
-      prediction.bytes += device_state;
-    }
-    ++prediction.rounds;
-    return prediction;
-  };
-  const auto post_copy = [&] {
-    compressor.stop();
-    send(pending);
-    ++prediction.rounds;
-    prediction.switched = true;
-    return prediction;
-  };
-  if (options.mode == MemoryMode::offline) return stop_and_copy();
-  if (options.mode == MemoryMode::postcopy) return post_copy();
-
-  Stalls stalls(options);
-  std::optional<AutoConverge> converge;
-  if (options.auto_converge) converge.emplace(TimePoint::start());
-  for (;;) {
-    const Bytes limit = std::min(bandwidth, compressor.most()) * options.downtime_limit;
-    const bool device_fits = limit > device_state;
-    const Bytes threshold = device_fits ? limit - device_state : Bytes();
-    const Bytes sent = pending - threshold * (1 - overshoot);
-    const Bytes before = prediction.bytes;
-    const Duration time = send(sent);
-    ++prediction.rounds;
-    const double share = converge ? 1 - converge->throttle().value() : 1;
-    const Bytes dirtied = std::min(rate * share * time, vm.working_set);
-    compressor.round_done(sent);
-    if (converge) {
-      converge->synchronised(TimePoint::at(prediction.time), dirtied, prediction.bytes - before);
-    }
-    pending = pending - sent + dirtied;
-    if (device_fits && pending <= threshold) return stop_and_copy();
-    if (prediction.rounds < stalls.round_limit()) continue;
-    switch (stalls.next()) {
-      case OnStall::postcopy: return post_copy();
-      case OnStall::auto_converge:
-        if (!converge) converge.emplace(TimePoint::at(prediction.time));
-        break;
-      case OnStall::abort: prediction.converges = false; return prediction;
+  TimePoint now;
+  MemoryTransfer memory(vm, options, compression, device_state, rate, bandwidth, now);
+  while (memory.state() != State::arrived && memory.state() != State::failed) {
+    if (memory.state() == State::saving) {
+      memory.saved();
+    } else if (memory.state() == State::switching) {
+      memory.switched();
+    } else {
+      const Bandwidth share = std::min(bandwidth, memory.most());
+      prediction.bytes += memory.part();
+      now = now + memory.part() / share;
+      memory.part_done(share, now);
     }
   }
+  prediction.time = now.since_start();
+  prediction.rounds = memory.rounds();
+  prediction.converges = memory.state() == State::arrived;
+  prediction.switched = memory.post_copy();
+  if (prediction.converges && !prediction.switched) prediction.downtime = now - *memory.paused();
+  return prediction;
 }
 
 MoveCosts costs_of(const Instance& instance, const Platform& platform, const MoveSpec& move) {
@@ -144,8 +89,7 @@ MoveCosts costs_of(const Instance& instance, const Platform& platform, const Mov
     costs.detach_vf = hypervisor.detach_vf;
     costs.attach_vf = hypervisor.attach_vf.fixed + hypervisor.attach_vf.per_gib * gib;
     if (move.transfer.device == DeviceStrategy::failover) {
-      costs.detach_vf += hypervisor.failover.redirect;
-      costs.attach_vf += hypervisor.failover.redirect;
+      costs.redirect = hypervisor.failover.redirect;
     }
   }
   if (vm.ivshmem != Bytes{}) {
@@ -159,36 +103,38 @@ MoveCosts costs_of(const Instance& instance, const Platform& platform, const Mov
   if (vm.virtual_function && move.transfer.device == DeviceStrategy::vfio) {
     costs.pin += hypervisor.attach_vf.per_gib * gib;
     costs.device_state = hypervisor.vfio.state;
-    costs.save_and_load = hypervisor.vfio.save + hypervisor.vfio.load;
+    costs.save = hypervisor.vfio.save;
+    costs.load = hypervisor.vfio.load;
   }
   costs.finish = hypervisor.finish;
   costs.clean_up = hypervisor.clean_up;
   return costs;
 }
 
-Duration time_before(const MoveCosts& costs, const HypervisorCosts& hypervisor) {
-  return costs.set_status + costs.suspend +
-         side_by_side(costs.detach_vf, costs.remove_ivshmem, hypervisor) + costs.prepare +
-         costs.pin;
-}
-
-Duration time_after(const MoveCosts& costs, const HypervisorCosts& hypervisor) {
-  return costs.save_and_load + costs.finish + costs.clean_up +
-         side_by_side(costs.attach_vf, costs.add_ivshmem, hypervisor) + costs.set_status +
-         costs.reactivate;
+MovePrediction predict_move(const Instance& instance, const Platform& platform,
+                            const MoveSpec& move, Bandwidth bandwidth) {
+  const HypervisorCosts& hypervisor = platform.hypervisor;
+  MovePrediction prediction;
+  prediction.costs = costs_of(instance, platform, move);
+  const MoveCosts& costs = prediction.costs;
+  prediction.transfer =
+      predict_transfer(instance.vms[move.vm.index], move.transfer, bandwidth,
+                       dirty_rate_while_moving(instance.vms[move.vm.index], costs),
+                       compression_costs(platform, move.transfer.compression), costs.device_state);
+  const bool switched = prediction.transfer.switched;
+  prediction.before = costs.set_status + costs.suspend +
+                      side_by_side(costs.detach_vf, costs.remove_ivshmem, hypervisor) +
+                      costs.redirect + costs.prepare + costs.pin;
+  prediction.pause = switched ? hypervisor.postcopy_switch : costs.save;
+  prediction.after = (switched ? Duration::zero() : costs.load + costs.finish) + costs.clean_up +
+                     side_by_side(costs.attach_vf, costs.add_ivshmem, hypervisor) + costs.redirect +
+                     costs.set_status + costs.reactivate;
+  return prediction;
 }
 
 Duration predict_total(const Instance& instance, const Platform& platform, const MoveSpec& move) {
-  const VmSpec& vm = instance.vms[move.vm.index];
-  MoveCosts costs = costs_of(instance, platform, move);
-  const TransferPrediction transfer =
-      predict_transfer(vm, move.transfer, idle_bandwidth(instance, platform, move.transfer),
-                       dirty_rate_while_moving(vm, costs),
-                       compression_costs(platform, move.transfer.compression),
-                       costs.device_state);
-  if (transfer.switched) costs.finish = platform.hypervisor.postcopy_switch;
-  return time_before(costs, platform.hypervisor) + transfer.time +
-         time_after(costs, platform.hypervisor);
+  return predict_move(instance, platform, move, idle_bandwidth(instance, platform, move.transfer))
+      .total();
 }
 
 }  // namespace ferry

@@ -8,30 +8,22 @@ namespace ferry {
 /// The memory transfer of one VM.
 struct TransferPrediction {
   Duration time;      ///< first byte to last byte
-  Duration downtime;  ///< of the transfer alone, without `finish` or `postcopy_switch`
+  Duration downtime;  ///< of the transfer alone, without what a device, `finish` or a switch adds
   Bytes bytes;        ///< on the network
   int rounds = 0;     ///< the stop-and-copy, or what post-copy sends, included
   bool converges = true;
   bool switched = false;  ///< to post-copy
 };
 
-/// Pre-copy at a constant `bandwidth`, as QEMU does it: a round ends when what is left would take 1 %
-/// less than the downtime limit; then what was dirtied meanwhile, min(rate x time, working set), is
-/// added; below the threshold the guest is paused and the rest is sent, else the next round begins.
-/// The guest dirties at `rate`, less what auto-converge takes from it. A zero page costs 9 bytes (its
-/// header), or a page with rdma and pin_all. Stalls, throttling and compression are `core/memory`'s,
-/// with what `compression` costs.
-/// `device_state`: what else must be sent with the guest paused, and counts as pending (vfio).
+/// Of a guest that dirties at `rate` and gets a constant `bandwidth`: `MemoryTransfer`'s course.
+/// `device_state`: what else must be sent with the guest paused (vfio).
 TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,
                                     Bandwidth bandwidth, Bandwidth rate,
                                     const CompressionCosts& compression = {},
                                     Bytes device_state = {});
 
-/// What the first pass must send.
-Bytes first_pass(const VmSpec& vm, const TransferOptions& options);
-
-/// The most that a transfer gets between two hosts of an idle cluster: the least of its streams, the
-/// host link and the bandwidth limit.
+/// The most that a transfer gets between two hosts of an idle cluster: the least of its streams,
+/// the host link and the bandwidth limit.
 Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
                          const TransferOptions& options);
 
@@ -40,23 +32,21 @@ struct MoveCosts {
   Duration set_status;  ///< before, and again after
   Duration suspend;     ///< until every rank is ready
   Duration detach_vf;
+  Duration redirect;  ///< failover: after its function has gone, and again after it has come
   Duration remove_ivshmem;
   Duration prepare;
-  Duration pin;        ///< of guest memory, for rdma or for a virtual function that moves too
+  Duration pin;  ///< of guest memory, for rdma or for a virtual function that moves too
   Duration finish;
   Duration clean_up;
   Duration attach_vf;
   Duration add_ivshmem;
   Duration reactivate;
   Bytes device_state;      ///< vfio: sent with the guest paused
-  Duration save_and_load;  ///< of that state
+  Duration save;           ///< of that state, before it is sent
+  Duration load;           ///< and after
   bool ranks_run = false;  ///< some ranks are not suspended and go on while memory moves
 };
 MoveCosts costs_of(const Instance& instance, const Platform& platform, const MoveSpec& move);
-
-/// From the start of a move to the first byte, and from the last byte to its end.
-Duration time_before(const MoveCosts& costs, const HypervisorCosts& hypervisor);
-Duration time_after(const MoveCosts& costs, const HypervisorCosts& hypervisor);
 
 /// What dirties the VM's memory while it moves: its ranks only if they do not cooperate.
 inline Bandwidth dirty_rate_while_moving(const VmSpec& vm, const MoveCosts& costs) {
@@ -64,6 +54,19 @@ inline Bandwidth dirty_rate_while_moving(const VmSpec& vm, const MoveCosts& cost
 }
 
 /// All seven phases of a move in which every rank answers within its own time and nothing fails.
+struct MovePrediction {
+  MoveCosts costs;
+  TransferPrediction transfer;
+  Duration before;  ///< from the start to the first byte
+  Duration pause;   ///< nothing is sent, though not all is: a device is saved, post-copy switches
+  Duration after;   ///< from the last byte to the end
+
+  [[nodiscard]] Duration total() const { return before + transfer.time + pause + after; }
+};
+MovePrediction predict_move(const Instance& instance, const Platform& platform,
+                            const MoveSpec& move, Bandwidth bandwidth);
+
+/// The same on an idle network.
 Duration predict_total(const Instance& instance, const Platform& platform, const MoveSpec& move);
 
 }  // namespace ferry

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/ports/hypervisor.hpp"
 #include "core/ports/types.hpp"
@@ -51,6 +55,26 @@ struct RankRecord {
   TimePoint blocked_to;
 };
 
+/// What a benchmark of a job measured.
+struct MeasurementRecord {
+  std::string metric;
+  std::optional<std::uint64_t> message_bytes;
+  std::uint32_t repetition = 0;
+  double value = 0;
+  std::string_view unit;  ///< a literal: `s`, `B/s`
+};
+
+/// One job whose ranks sent messages.
+struct JobRecord {
+  JobId job;
+  TimePoint start;     ///< of its first rank
+  TimePoint end;       ///< of its last one, or when it was given up
+  std::string reason;  ///< why it did not come to its end, or came to a wrong one; empty: it did
+  std::uint64_t messages = 0;  ///< that its ranks sent, in all
+  Bytes bytes;
+  std::vector<MeasurementRecord> measurements;
+};
+
 class Recorder {
  public:
   virtual ~Recorder() = default;
@@ -58,6 +82,7 @@ class Recorder {
   virtual void round(VmId vm, const RoundReport& round) = 0;
   virtual void move(const MoveRecord& move) = 0;
   virtual void rank(const RankRecord& rank) = 0;
+  virtual void job(const JobRecord& job) = 0;
 };
 
 }  // namespace ferry

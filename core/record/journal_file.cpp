@@ -224,16 +224,32 @@ void JournalFile::sync() {
   if (::fdatasync(descriptor_) != 0) fail(file_, "the journal cannot be synced", errno);
 }
 
-MemoryJournal::MemoryJournal(std::string text) : text_(std::move(text)) {
-  const auto contents = read_journal(text_);
+MemoryJournal::MemoryJournal(std::string text) {
+  const auto contents = read_journal(text);
   if (!contents) throw std::runtime_error(contents.error());
-  text_.resize(contents->good_bytes);
+  text.resize(contents->good_bytes);
+  pieces_.push_back(std::move(text));
   next_ = contents->records.size() + 1;
 }
 
 void MemoryJournal::append(std::string_view record) {
   check(record.find('\n') == std::string_view::npos, "a journal record is one line");
-  append_line(text_, next_++, record);
+  constexpr std::size_t piece = std::size_t{1} << 20U;
+  constexpr std::size_t others = 32;  // number, checksum and their separators
+  if (pieces_.empty() ||
+      pieces_.back().capacity() - pieces_.back().size() < record.size() + others) {
+    pieces_.emplace_back().reserve(std::max(piece, record.size() + others));
+  }
+  append_line(pieces_.back(), next_++, record);
+}
+
+std::string MemoryJournal::text() const {
+  std::string text;
+  std::size_t size = 0;
+  for (const std::string& part : pieces_) size += part.size();
+  text.reserve(size);
+  for (const std::string& part : pieces_) text += part;
+  return text;
 }
 
 }  // namespace ferry

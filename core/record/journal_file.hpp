@@ -76,10 +76,12 @@ class MemoryJournal : public Journal {
   void append(std::string_view record) override;
   void sync() override {}
 
-  [[nodiscard]] const std::string& text() const { return text_; }
+  [[nodiscard]] std::string text() const;
 
  private:
-  std::string text_;
+  /// Of a mebibyte each: one text that grows would be copied again and again, and would need twice
+  /// its room.
+  std::vector<std::string> pieces_;
   std::uint64_t next_ = 1;
 };
 

@@ -150,7 +150,7 @@ Written write_run_files(NewFolder& folder, const RunContents& contents) {
       {"migrations.csv", migrations_csv(accounts, instance)},
       {"jobs.csv", jobs_csv(records, instance)},
       {"ranks.csv", ranks_csv(records, instance)},
-      {"measurements.csv", measurements_csv()},
+      {"measurements.csv", measurements_csv(records, instance)},
       {"summary.csv", summary_csv(summarise(records, accounts))},
   };
   if (contents.links != nullptr) {

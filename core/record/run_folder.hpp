@@ -97,16 +97,17 @@ struct RunTimes {
 struct RunContents {
   const RunRecords& records;
   const Instance& instance;
-  std::string_view resolved;  ///< text of resolved.yaml
-  bool trace = true;          ///< write trace.json
-  std::string_view journal;   ///< text of the journal; empty if it is already in the folder
+  std::string_view resolved;         ///< text of resolved.yaml
+  bool trace = true;                 ///< write trace.json
+  std::string_view journal;          ///< text of the journal; empty if it is already in the folder
   const LinkUsage* links = nullptr;  ///< none where the world does not know
 };
 
 /// Writes every file of a run folder but `run.json`. Error: a sentence.
 [[nodiscard]] tl::expected<void, std::string> write_run_files(NewFolder& folder,
                                                               const RunContents& contents);
-/// Text of `run.json` while the run goes on: `unfinished` is true, and `controller_pid` is this process.
+/// Text of `run.json` while the run goes on: `unfinished` is true, and `controller_pid` is this
+/// process.
 std::string run_json_of_unfinished(const RunInformation& information);
 /// Text of `run.json`.
 std::string run_json(const RunInformation& information, const RunTimes& times);

@@ -1,7 +1,5 @@
 #include "core/record/run_records.hpp"
 
-#include <optional>
-
 namespace ferry {
 namespace {
 
@@ -30,6 +28,16 @@ void RunRecords::move(const MoveRecord& move) {
 void RunRecords::rank(const RankRecord& rank) {
   const auto held = hold(mutex_);
   ranks_.push_back(rank);
+}
+
+void RunRecords::job(const JobRecord& job) {
+  const auto held = hold(mutex_);
+  jobs_.push_back(job);
+}
+
+std::optional<Duration> RunRecords::unmigrated(JobId job) const {
+  const auto found = unmigrated_.find(job);
+  return found == unmigrated_.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace ferry

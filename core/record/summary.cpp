@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -48,6 +49,56 @@ Metric throughput(const Sample& totals, const Sample& lost, std::string_view why
   return {"throughput", fmt::format("{:.6f}", std::clamp(share, 0.0, 1.0)), "", ""};
 }
 
+/// Of jobs whose ranks sent messages; no line where there are none.
+void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs) {
+  Sample elapsed;
+  Sample unmigrated;
+  Sample exposed;
+  double overlaps = 0;
+  std::size_t overlapping = 0;
+  std::uint64_t messages = 0;
+  std::string why_not;
+  bool some = false;
+  for (const JobAccount& job : jobs) {
+    if (job.record == nullptr) continue;
+    some = true;
+    messages += job.record->messages;
+    if (why_not.empty()) why_not = job.reason;
+    if (job.elapsed) elapsed.add(*job.elapsed);
+    if (job.unmigrated) unmigrated.add(*job.unmigrated);
+    if (job.exposed) exposed.add(*job.exposed);
+    if (job.overlap) {
+      overlaps += *job.overlap;
+      ++overlapping;
+    }
+  }
+  if (!some) return;
+  metrics.push_back(seconds("elapsed_seconds", elapsed.mean(), why_not));
+  metrics.push_back(seconds("unmigrated_seconds", unmigrated.mean(), why_not));
+  metrics.push_back(seconds("exposed_seconds", exposed.mean(), why_not));
+  metrics.push_back(seconds("exposed_max_seconds", exposed.largest(), why_not));
+  if (why_not.empty()) why_not = "no VM of a job was moved";
+  metrics.push_back(overlapping > 0
+                        ? Metric{"overlap",
+                                 fmt::format("{:.6f}", overlaps / static_cast<double>(overlapping)),
+                                 "", ""}
+                        : Metric{"overlap", "", "", why_not});
+  metrics.push_back({"messages", fmt::to_string(messages), "", ""});
+}
+
+/// Those of a VM next to each other, in the order in which they were recorded.
+std::vector<SpanRecord> spans_by_vm(const RunRecords& records) {
+  std::vector<std::size_t> next;  // by VM: the place of its next span
+  for (const SpanRecord& span : records.spans()) {
+    if (span.vm.index >= next.size()) next.resize(span.vm.index + 1);
+    ++next[span.vm.index];
+  }
+  std::exclusive_scan(next.begin(), next.end(), next.begin(), std::size_t{0});
+  std::vector<SpanRecord> sorted(records.spans().size());
+  for (const SpanRecord& span : records.spans()) sorted[next[span.vm.index]++] = span;
+  return sorted;
+}
+
 }  // namespace
 
 bool starts_before(const MoveRecord& a, const MoveRecord& b, const NameOrder& order) {
@@ -58,45 +109,46 @@ bool starts_before(const MoveRecord& a, const MoveRecord& b, const NameOrder& or
 
 std::vector<MoveAccount> account_moves(const RunRecords& records) {
   const std::vector<MoveRecord>& moves = records.moves();
-  std::vector<std::size_t> by_vm(moves.size());  // and start
-  std::iota(by_vm.begin(), by_vm.end(), std::size_t{0});
-  std::stable_sort(by_vm.begin(), by_vm.end(), [&](std::size_t a, std::size_t b) {
-    return std::pair(moves[a].vm, moves[a].start) < std::pair(moves[b].vm, moves[b].start);
+  struct Turn {
+    VmId vm;
+    TimePoint start;
+    std::size_t move;
+  };
+  std::vector<Turn> turns;  // by VM and start
+  turns.reserve(moves.size());
+  for (const MoveRecord& move : moves) turns.push_back({move.vm, move.start, turns.size()});
+  std::sort(turns.begin(), turns.end(), [](const Turn& a, const Turn& b) {
+    return std::tuple(a.vm, a.start, a.move) < std::tuple(b.vm, b.start, b.move);
   });
-  // Every span to the latest move of its VM that began before it; none: interrupted before its move
-  // was recorded.
-  const std::vector<SpanRecord>& spans = records.spans();
-  constexpr std::size_t nobody = static_cast<std::size_t>(-1);
-  std::vector<std::size_t> move_of(spans.size(), nobody);
-  std::vector<std::size_t> first(moves.size() + 1, 0);  // of each move in `by_move`
-  for (std::size_t i = 0; i < spans.size(); ++i) {
-    const auto after = std::upper_bound(
-        by_vm.begin(), by_vm.end(), std::pair(spans[i].vm, spans[i].start),
-        [&](const std::pair<VmId, TimePoint>& span, std::size_t move) {
-          return span < std::pair(moves[move].vm, moves[move].start);
-        });
-    if (after == by_vm.begin() || moves[*std::prev(after)].vm != spans[i].vm) continue;
-    move_of[i] = *std::prev(after);
-    ++first[move_of[i] + 1];
-  }
-  std::partial_sum(first.begin(), first.end(), first.begin());
-  std::vector<std::size_t> by_move(first.back());
-  std::vector<std::size_t> next(first.begin(), first.end() - 1);
-  for (std::size_t i = 0; i < spans.size(); ++i) {
-    if (move_of[i] != nobody) by_move[next[move_of[i]]++] = i;
-  }
-  std::vector<MoveAccount> accounts;
-  accounts.reserve(moves.size());
-  std::vector<SpanRecord> of_move;
-  for (std::size_t i = 0; i < moves.size(); ++i) {
-    of_move.clear();
-    for (std::size_t k = first[i]; k < first[i + 1]; ++k) of_move.push_back(spans[by_move[k]]);
-    accounts.push_back({&moves[i], phase_times(of_move, moves[i].start, moves[i].end)});
+  const std::vector<SpanRecord> spans = spans_by_vm(records);
+  std::vector<MoveAccount> accounts(moves.size());
+  std::vector<std::vector<SpanRecord>> of_turns;  // of one VM; kept from VM to VM
+  auto span = spans.begin();
+  for (std::size_t first = 0; first < turns.size();) {
+    const VmId vm = turns[first].vm;
+    std::size_t end = first + 1;
+    while (end < turns.size() && turns[end].vm == vm) ++end;
+    if (of_turns.size() < end - first) of_turns.resize(end - first);
+    for (std::size_t i = first; i < end; ++i) of_turns[i - first].clear();
+    while (span != spans.end() && span->vm < vm) ++span;
+    // Every span to the latest move of its VM that began before it; none: interrupted before its
+    // move was recorded.
+    for (; span != spans.end() && span->vm == vm; ++span) {
+      std::size_t turn = end;
+      while (turn > first && span->start < turns[turn - 1].start) --turn;
+      if (turn > first) of_turns[turn - 1 - first].push_back(*span);
+    }
+    for (std::size_t i = first; i < end; ++i) {
+      const MoveRecord& move = moves[turns[i].move];
+      accounts[turns[i].move] = {&move, phase_times(of_turns[i - first], move.start, move.end)};
+    }
+    first = end;
   }
   return accounts;
 }
 
-std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts) {
+std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts,
+                              const std::vector<JobAccount>& accounted) {
   Sample totals;
   Sample downtimes;
   Sample outages;
@@ -147,7 +199,17 @@ std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveA
   }
   metrics.push_back(seconds("lost_traffic_seconds", lost.mean(), none_completed));
   metrics.push_back(throughput(totals, lost, none_completed));
+  add_jobs(metrics, accounted);
   return metrics;
+}
+
+std::vector<std::string> metric_names() {
+  const JobRecord record;
+  JobAccount job;
+  job.record = &record;
+  std::vector<std::string> names;
+  for (Metric& metric : summarise(RunRecords(), {}, {job})) names.push_back(std::move(metric.name));
+  return names;
 }
 
 RunVerdict judge(const RunRecords& records, const Instance& instance) {
@@ -162,6 +224,17 @@ RunVerdict judge(const RunRecords& records, const Instance& instance) {
   if (first != nullptr) {
     verdict.outcome = first->outcome;
     verdict.reason = first->reason;
+  }
+  std::optional<JobId> failed_job;
+  for (const JobRecord& record : records.jobs()) {
+    if (record.reason.empty()) continue;
+    ++verdict.failed_jobs;
+    if (failed_job && order.of(*failed_job) < order.of(record.job)) continue;
+    failed_job = record.job;
+    if (first == nullptr) {
+      verdict.outcome = Outcome::failed;
+      verdict.reason = instance.jobs[record.job.index].name + ": " + record.reason;
+    }
   }
   return verdict;
 }

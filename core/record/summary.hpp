@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/record/job_accounts.hpp"
 #include "core/record/name_order.hpp"
 #include "core/record/phase_times.hpp"
 #include "core/record/run_records.hpp"
@@ -46,17 +47,29 @@ std::vector<MoveAccount> account_moves(const RunRecords& records);
 /// - `bytes`, `rounds`: sums over all moves whose memory transfer ended
 /// - `migrations`, `failed`: moves, and those of them that did not complete
 /// - `<phase>_seconds`: means over completed moves
-/// - `lost_traffic_seconds`: mean over completed moves; `throughput`: 1 - lost traffic / total, over
+/// - `lost_traffic_seconds`: mean over completed moves; `throughput`: 1 - lost traffic / total,
+/// over
 ///   all of their time: the share of its virtual function's throughput that a VM had on the move
 /// A mean or largest over no move has an empty value.
-std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts);
+/// With jobs whose ranks send messages also, as in `JobAccount`:
+/// - `elapsed_seconds`, `unmigrated_seconds`, `exposed_seconds` (and `exposed_max_seconds`),
+/// `overlap`: means over those jobs for which they are known
+/// - `messages`: sum over the jobs
+std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts,
+                              const std::vector<JobAccount>& jobs = {});
+/// The names of all of them, in order.
+std::vector<std::string> metric_names();
 
-/// How a run ended as a whole: `completed`, or the outcome and reason of the first move that did
-/// not complete, by start and VM name.
+/// How a run ended as a whole: `completed`; or the outcome and reason of the first move that did
+/// not complete, by start and VM name; or else `failed`, and the reason of the first job, by name,
+/// that did not come to its end.
 struct RunVerdict {
   Outcome outcome = Outcome::completed;
   std::string reason;
-  std::size_t failed = 0;
+  std::size_t failed = 0;  ///< moves
+  std::size_t failed_jobs = 0;
+
+  [[nodiscard]] bool all_well() const { return failed == 0 && failed_jobs == 0; }
 };
 RunVerdict judge(const RunRecords& records, const Instance& instance);
 

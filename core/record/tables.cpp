@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/record/csv.hpp"
+#include "core/record/job_accounts.hpp"
 #include "core/record/name_order.hpp"
 
 namespace ferry {
@@ -27,32 +29,51 @@ std::vector<JobId> sorted_jobs(VmId vm, const Instance& instance, const NameOrde
   return jobs;
 }
 
-/// The time in which any rank was blocked.
-Duration union_of_blocks(std::vector<std::pair<TimePoint, TimePoint>> blocks) {
-  std::sort(blocks.begin(), blocks.end());
-  Duration sum;
-  TimePoint done;
-  for (const auto& [from, to] : blocks) {
-    const TimePoint begin = std::max(from, done);
-    if (to <= begin) continue;
-    sum += to - begin;
-    done = to;
+std::vector<JobId> jobs_in_order(const Instance& instance) {
+  const NameOrder order(instance);
+  std::vector<JobId> jobs(instance.jobs.size());
+  for (std::uint32_t i = 0; i < jobs.size(); ++i) jobs[order.of(JobId{i})] = JobId{i};
+  return jobs;
+}
+
+/// What a row is sorted by, so that sorting need not look at records, which are many times larger.
+struct Row {
+  TimePoint start;
+  std::uint32_t vm;      ///< its place by name
+  std::uint32_t record;  ///< index
+};
+
+/// By start, VM (by name) and `rest`, then as they were recorded. `key` gives start and VM.
+template <class Record, class Key, class Rest>
+std::vector<Row> by_start(const std::vector<Record>& records, const NameOrder& order,
+                          const Key& key, const Rest& rest) {
+  std::vector<Row> rows;
+  rows.reserve(records.size());
+  for (const Record& record : records) {
+    const auto [start, vm] = key(record);
+    rows.push_back({start, order.of(vm), static_cast<std::uint32_t>(rows.size())});
   }
-  return sum;
+  std::sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) {
+    if (a.start != b.start) return a.start < b.start;
+    if (a.vm != b.vm) return a.vm < b.vm;
+    const auto rest_of_a = rest(records[a.record]);
+    const auto rest_of_b = rest(records[b.record]);
+    return rest_of_a != rest_of_b ? rest_of_a < rest_of_b : a.record < b.record;
+  });
+  return rows;
 }
 
 }  // namespace
 
 std::string spans_csv(const RunRecords& records, const Instance& instance) {
-  const NameOrder order(instance);
-  std::vector<SpanRecord> spans = records.spans();
-  std::stable_sort(spans.begin(), spans.end(), [&](const SpanRecord& a, const SpanRecord& b) {
-    if (a.start != b.start) return a.start < b.start;
-    if (a.vm != b.vm) return order.of(a.vm) < order.of(b.vm);
-    return std::pair(a.phase, a.end) < std::pair(b.phase, b.end);
-  });
+  const std::vector<SpanRecord>& spans = records.spans();
+  const std::vector<Row> rows = by_start(
+      spans, NameOrder(instance),
+      [](const SpanRecord& span) { return std::pair(span.start, span.vm); },
+      [](const SpanRecord& span) { return std::pair(span.phase, span.end); });
   CsvText csv({"vm", "phase", "host", "start_seconds", "end_seconds", "outcome"});
-  for (const SpanRecord& span : spans) {
+  for (const Row& row : rows) {
+    const SpanRecord& span = spans[row.record];
     csv.field(name_of(span.vm, instance))
         .field(to_name(span.phase))
         .field(name_of(span.host, instance))
@@ -67,10 +88,11 @@ std::string spans_csv(const RunRecords& records, const Instance& instance) {
 std::string rounds_csv(const RunRecords& records, const Instance& instance) {
   // The rounds of a VM stay in the order in which they ended, also over several moves.
   const NameOrder order(instance);
-  std::vector<RoundRecord> rounds = records.rounds();
-  std::stable_sort(rounds.begin(), rounds.end(), [&](const RoundRecord& a, const RoundRecord& b) {
-    return order.of(a.vm) < order.of(b.vm);
-  });
+  std::vector<std::size_t> next(instance.vms.size());  // by place of the VM: that of its next round
+  for (const RoundRecord& round : records.rounds()) ++next[order.of(round.vm)];
+  std::exclusive_scan(next.begin(), next.end(), next.begin(), std::size_t{0});
+  std::vector<RoundRecord> rounds(records.rounds().size());
+  for (const RoundRecord& round : records.rounds()) rounds[next[order.of(round.vm)]++] = round;
   CsvText csv({"vm", "round", "bytes", "seconds", "dirty_bytes"});
   for (const RoundRecord& round : rounds) {
     csv.field(name_of(round.vm, instance))
@@ -104,15 +126,14 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
   CsvText csv(header);
 
   const NameOrder order(instance);
-  std::vector<const MoveAccount*> rows;
-  rows.reserve(accounts.size());
-  for (const MoveAccount& account : accounts) rows.push_back(&account);
-  std::stable_sort(rows.begin(), rows.end(), [&](const MoveAccount* a, const MoveAccount* b) {
-    return starts_before(*a->move, *b->move, order);
-  });
+  const std::vector<Row> rows = by_start(
+      accounts, order,
+      [](const MoveAccount& account) { return std::pair(account.move->start, account.move->vm); },
+      [](const MoveAccount& account) { return std::pair(account.move->end, account.move->move); });
   std::string jobs;
   std::string strategies;
-  for (const MoveAccount* account : rows) {
+  for (const Row& row : rows) {
+    const MoveAccount* const account = &accounts[row.record];
     const MoveRecord& move = *account->move;
     const MoveSpec& spec = instance.moves[move.move];
     const bool started = move.outcome != Outcome::not_started;
@@ -150,20 +171,23 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
 }
 
 std::string jobs_csv(const RunRecords& records, const Instance& instance) {
-  std::vector<std::vector<std::pair<TimePoint, TimePoint>>> blocks(instance.jobs.size());
-  for (const RankRecord& rank : records.ranks()) {
-    blocks[rank.job.index].emplace_back(rank.blocked_from, rank.blocked_to);
-  }
-  const NameOrder order(instance);
-  std::vector<std::size_t> in_order(instance.jobs.size());
-  for (std::uint32_t i = 0; i < in_order.size(); ++i) in_order[order.of(JobId{i})] = i;
+  const std::vector<JobAccount> accounts = account_jobs(records, instance);
   CsvText csv({"job", "strategy", "workload", "elapsed_seconds", "unmigrated_seconds",
                "exposed_seconds", "overlap", "messages", "bytes", "reason"});
-  for (const std::size_t i : in_order) {
-    const JobSpec& job = instance.jobs[i];
-    csv.row({job.name, to_name(job.strategy), "timed", "", "",
-             csv_seconds(union_of_blocks(std::move(blocks[i]))), "", "", "",
-             "the timed workload has no work of its own and sends no messages"});
+  for (const JobId id : jobs_in_order(instance)) {
+    const JobSpec& job = instance.jobs[id.index];
+    const JobAccount& account = accounts[id.index];
+    csv.field(job.name)
+        .field(to_name(job.strategy))
+        .field(to_name(job.workload.type))
+        .seconds_if(account.elapsed.has_value(), account.elapsed.value_or(Duration()))
+        .seconds_if(account.unmigrated.has_value(), account.unmigrated.value_or(Duration()))
+        .seconds_if(account.exposed.has_value(), account.exposed.value_or(Duration()))
+        .field(account.overlap ? fmt::format("{:.6f}", *account.overlap) : "")
+        .count_if(account.record != nullptr, account.record ? account.record->messages : 0)
+        .count_if(account.record != nullptr, account.record ? account.record->bytes.count() : 0)
+        .field(account.reason)
+        .end_row();
   }
   return csv.take();
 }
@@ -190,8 +214,23 @@ std::string ranks_csv(const RunRecords& records, const Instance& instance) {
   return csv.take();
 }
 
-std::string measurements_csv() {
-  return CsvText({"job", "metric", "message_bytes", "repetition", "value", "unit"}).take();
+std::string measurements_csv(const RunRecords& records, const Instance& instance) {
+  std::vector<const JobRecord*> by_job(instance.jobs.size(), nullptr);
+  for (const JobRecord& record : records.jobs()) by_job[record.job.index] = &record;
+  CsvText csv({"job", "metric", "message_bytes", "repetition", "value", "unit"});
+  for (const JobId id : jobs_in_order(instance)) {
+    if (by_job[id.index] == nullptr) continue;
+    for (const MeasurementRecord& measured : by_job[id.index]->measurements) {
+      csv.field(name_of(id, instance))
+          .field(measured.metric)
+          .count_if(measured.message_bytes.has_value(), measured.message_bytes.value_or(0))
+          .count(measured.repetition)
+          .field(fmt::format("{:.9g}", measured.value))
+          .field(measured.unit)
+          .end_row();
+    }
+  }
+  return csv.take();
 }
 
 std::string summary_csv(const std::vector<Metric>& metrics) {

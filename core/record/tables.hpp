@@ -18,14 +18,12 @@ std::string rounds_csv(const RunRecords& records, const Instance& instance);
 /// of the VM, joined by `;`.
 std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Instance& instance);
 /// job, strategy, workload, elapsed_seconds, unmigrated_seconds, exposed_seconds, overlap,
-/// messages, bytes, reason. The timed workload knows only exposed_seconds: the union of the times
-/// in which any rank of the job was blocked.
+/// messages, bytes, reason; as in `JobAccount`. messages and bytes are those that its ranks sent.
 std::string jobs_csv(const RunRecords& records, const Instance& instance);
 /// job, rank, requested, drained, ready, blocked_from, blocked_to: one row a rank and suspension
 std::string ranks_csv(const RunRecords& records, const Instance& instance);
-/// job, metric, message_bytes, repetition, value, unit: only the header, the timed workload
-/// measures nothing
-std::string measurements_csv();
+/// job, metric, message_bytes, repetition, value, unit
+std::string measurements_csv(const RunRecords& records, const Instance& instance);
 /// metric, value, unit, reason
 std::string summary_csv(const std::vector<Metric>& metrics);
 

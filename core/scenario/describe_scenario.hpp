@@ -427,7 +427,9 @@ void describe(Visitor& v, Outputs& outputs) {
   v.optional("trace", outputs.trace, YesOrNo{}, "trace.json, which Perfetto opens.");
   v.optional("links", outputs.links, YesOrNo{},
              "links.csv and link_usage.csv: what each link carried. Of simulations only.");
-  v.unsupported({"twin"});
+  v.optional("twin", outputs.twin, YesOrNo{},
+             "Runs jobs a second time, without migrations, to know what these cost them. Of "
+             "simulations and the threads world only.");
 }
 
 template <class Visitor>

@@ -14,7 +14,7 @@
 namespace ferry {
 
 /// The metrics of summary.csv that claims may use.
-inline constexpr std::array<std::string_view, 20> metric_words = {"makespan_seconds",
+inline constexpr std::array<std::string_view, 26> metric_words = {"makespan_seconds",
                                                                   "total_seconds",
                                                                   "total_max_seconds",
                                                                   "downtime_seconds",
@@ -33,7 +33,13 @@ inline constexpr std::array<std::string_view, 20> metric_words = {"makespan_seco
                                                                   "add_ivshmem_seconds",
                                                                   "set_post_migration_seconds",
                                                                   "lost_traffic_seconds",
-                                                                  "throughput"};
+                                                                  "throughput",
+                                                                  "elapsed_seconds",
+                                                                  "unmigrated_seconds",
+                                                                  "exposed_seconds",
+                                                                  "exposed_max_seconds",
+                                                                  "overlap",
+                                                                  "messages"};
 
 enum class PlotKind : std::uint8_t {
   breakdown,
@@ -125,6 +131,25 @@ void describe(Visitor& v, ClaimText& claim) {
   v.optional("note", claim.note, FreeText{}, "Why it is not reproduced, as far as is known.");
 }
 
+/// One picture of the kind `curve`; what is left out is chosen by what the study varies.
+struct CurveText {
+  std::string y;
+  std::string x;
+  std::string by;
+  const YamlNode* x_node = nullptr;
+  const YamlNode* by_node = nullptr;
+};
+
+template <class Visitor>
+void describe(Visitor& v, CurveText& curve) {
+  v.about("A metric over a varied path.");
+  curve.x_node = v.peek("x");
+  curve.by_node = v.peek("by");
+  v.required("y", curve.y, OneOf{metric_words}, "The metric of summary.csv that is drawn.");
+  v.optional("x", curve.x, FreeText{1}, "The varied path of numbers that it is drawn over.");
+  v.optional("by", curve.by, FreeText{1}, "The varied path with a line for each value.");
+}
+
 /// A study file as written.
 struct StudyText {
   std::string name;
@@ -136,6 +161,7 @@ struct StudyText {
   std::uint32_t repeat = 1;
   std::vector<ClaimText> claims;
   std::vector<PlotKind> plots;
+  std::vector<CurveText> curves;
 };
 
 template <class Visitor>
@@ -156,6 +182,8 @@ void describe(Visitor& v, StudyText& study) {
              "How often each cell runs, each time with another seed.");
   v.list("claims", study.claims, Need::optional, 0, "What the results are held against.");
   v.optional("plots", study.plots, Words{0}, "The pictures that are made.");
+  v.list("curves", study.curves, Need::optional, 0,
+         "What `curve` draws, a picture each; without it one that suits the study.");
 }
 
 }  // namespace ferry

@@ -192,10 +192,7 @@ struct EnumWords<Batch> {
 };
 template <>
 struct EnumWords<WorkloadType> {
-  static constexpr std::array<std::string_view, workload_type_count> words = {
-      "timed",   "osu_latency", "osu_bw", "osu_bcast", "osu_allreduce",
-      "overlap", "iterate",     "nas_lu", "nas_ep",    "nas_is",
-      "nas_mg",  "nas_cg",      "nas_ft", "graph500",  "trace"};
+  static constexpr auto words = workload_type_names;
   static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>

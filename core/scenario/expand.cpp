@@ -854,6 +854,7 @@ class Expander {
         job.containers = containers_of(i);
         job.channels = group.channels;
         job.ivshmem = group.ivshmem.value_or(Bytes());
+        job.workload = group.workload;
         job.strategy = group.strategy;
         job.suspend = group.suspend;
         job.reconnect = group.reconnect;
@@ -861,7 +862,6 @@ class Expander {
           job.vms.push_back(VmId{vms[k]});
           out_.vms[vms[k]].jobs.push_back(id);
         }
-        job.workload = group.workload;
         RandomStream stream(scenario_.seed, "jobs/" + job.name + "/next_call");
         job.next_call.reserve(part * ranks);
         for (std::size_t rank = 0; rank < part * ranks; ++rank) {

@@ -55,6 +55,12 @@ struct JobSpec {
   std::uint32_t containers = 0;
   ChannelChoices channels = {};
   Bytes ivshmem = {};  ///< of its region on each host; 0: none
+
+  /// Whether its ranks run and send messages; else they are the timed stand-in.
+  [[nodiscard]] bool communicates() const { return workload.type != WorkloadType::timed; }
+  [[nodiscard]] std::uint32_t ranks() const {
+    return static_cast<std::uint32_t>(vms.size()) * ranks_per_vm;
+  }
 };
 
 /// A list of hosts that is never changed once made, so that the many moves of one migration share

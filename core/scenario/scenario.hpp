@@ -236,6 +236,7 @@ struct Fault {
 struct Outputs {
   bool trace = true;
   bool links = true;
+  bool twin = true;
 };
 
 struct Scenario {

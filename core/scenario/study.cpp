@@ -206,6 +206,7 @@ class StudyReader {
     }
     std::map<std::string_view, std::size_t> ids;
     for (std::size_t i = 0; i < text_.claims.size(); ++i) read_claim(text_.claims[i], i, ids);
+    for (std::size_t i = 0; i < text_.curves.size(); ++i) check_curve(text_.curves[i], i);
     for (Claim& claim : study_.claims) claim.together = study_.together;
     return std::move(study_);
   }
@@ -608,6 +609,23 @@ class StudyReader {
       claim.within = along.within.value();
     }
     study_.claims.push_back(std::move(claim));
+  }
+
+  /// Its picture is drawn from the study's folder; here only what would be in its way.
+  void check_curve(const CurveText& curve, std::size_t index) {
+    const std::string where = fmt::format("curves.{}", index);
+    if (curve.x_node != nullptr && !curve.x.empty()) {
+      const SourcePlace place = curve.x_node->place;
+      const Vary* vary = varied(curve.x, place, where + ".x");
+      if (vary != nullptr) check_line(*vary, place, where + ".x");
+    }
+    if (curve.by_node == nullptr || curve.by.empty()) return;
+    if (curve.by == curve.x) {
+      report(Problem::contradiction, *curve.by_node, where + ".by",
+             "this is the path of x; write another varied path");
+    } else {
+      varied(curve.by, curve.by_node->place, where + ".by");
+    }
   }
 
   void expectation(const ClaimText& text, MetricUnit unit, SourcePlace place,

@@ -1,9 +1,11 @@
 // What the ranks of a job do, as a scenario says it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/scenario/varying.hpp"
@@ -30,6 +32,13 @@ enum class WorkloadType : std::uint8_t {
 };
 inline constexpr std::size_t workload_type_count = 15;
 inline constexpr std::size_t nas_kernel_count = 6;
+inline constexpr std::array<std::string_view, workload_type_count> workload_type_names = {
+    "timed",   "osu_latency", "osu_bw", "osu_bcast", "osu_allreduce",
+    "overlap", "iterate",     "nas_lu", "nas_ep",    "nas_is",
+    "nas_mg",  "nas_cg",      "nas_ft", "graph500",  "trace"};
+[[nodiscard]] constexpr std::string_view to_name(WorkloadType type) {
+  return workload_type_names[static_cast<std::size_t>(type)];
+}
 
 /// Problem sizes of the NAS Parallel Benchmarks.
 enum class NasClass : std::uint8_t { S, W, A, B, C, D };

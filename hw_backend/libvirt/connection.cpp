@@ -97,9 +97,9 @@ Failure last_error(const std::string& what) {
 
 Result<std::shared_ptr<Connection>> Connection::open(const std::string& uri) {
   const EventLoopUser loop;  // before the connection, and with no gap to its own
-  static std::array<int, 6> answered = {VIR_CRED_AUTHNAME,   VIR_CRED_PASSPHRASE,
-                                        VIR_CRED_ECHOPROMPT, VIR_CRED_NOECHOPROMPT,
-                                        VIR_CRED_REALM,      VIR_CRED_USERNAME};
+  // Not VIR_CRED_USERNAME: whom to act for is whom one is, and libvirt would ask for it.
+  static std::array<int, 5> answered = {VIR_CRED_AUTHNAME, VIR_CRED_PASSPHRASE, VIR_CRED_ECHOPROMPT,
+                                        VIR_CRED_NOECHOPROMPT, VIR_CRED_REALM};
   virConnectAuth auth{answered.data(), answered.size(), no_credentials, nullptr};
   virConnectPtr connection = virConnectOpenAuth(uri.c_str(), &auth, 0);
   if (connection == nullptr) return tl::unexpected(last_error(uri));

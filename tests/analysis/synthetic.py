@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -118,6 +118,7 @@ def write_run(
 def write_study(
     folder: Path, vary: dict[str, Sequence[str]], *, repeat: int = 1, name: str = "a-study",
     plots: Sequence[str] | None = None, runs: bool = False,
+    curves: Sequence[Mapping[str, str]] | None = None,
 ) -> Path:
     """A study folder over the grid `vary`; with `runs` it also has its cells' run folders."""
     folder.mkdir(parents=True)
@@ -126,6 +127,8 @@ def write_study(
     study = {"ferry": 1, "study": name, "scenario": "two-vms.yaml", "vary": dict(vary)}
     if plots is not None:
         study["plots"] = list(plots)
+    if curves is not None:
+        study["curves"] = list(curves)
     (folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     noise = random.Random(7)
     rows = []

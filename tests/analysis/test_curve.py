@@ -4,7 +4,9 @@ import math
 import statistics
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 import synthetic
 from synthetic import TRANSPORT
@@ -158,6 +160,42 @@ def test_a_study_without_numbers_has_no_curve(transports, run):
     )
     with pytest.raises(InputError):
         drawn(run)
+
+
+def test_a_study_says_which_curves_it_wants(tmp_path, command):
+    wanted = [{"y": "downtime_seconds", "x": COUNT, "by": TRANSPORT}, {"y": "total_seconds"}, {"y": "downtime_seconds", "x": MEMORY}]
+    folder = synthetic.write_study(
+        tmp_path / "s", {TRANSPORT: ["tcp", "rdma"], COUNT: ["2", "4", "8"], MEMORY: ["1GiB", "2GiB"]}, plots=["curve"],
+        curves=wanted,
+    )
+    command("plot", folder, "--format", "svg")
+    assert command.status == 0, command.errors
+    names = ["curve-1-downtime_seconds", "curve-total_seconds", "curve-3-downtime_seconds"]
+    assert command.output.splitlines() == [f"{folder}/plots/{name}.svg" for name in names]
+    over_count, _, over_memory = curve.every_picture(open_folder(folder))
+    pd.testing.assert_frame_equal(over_count.data, drawn(folder, x=COUNT, y="downtime_seconds", by=TRANSPORT).data)
+    assert over_memory.data["x"].nunique() == 2
+    # What is asked for on the command line is drawn instead.
+    command("plot", folder, "--kind", "curve", "--y", "total_seconds", "--format", "svg")
+    assert command.output == f"{folder}/plots/curve.svg\n"
+
+
+def test_a_single_curve_of_a_study_is_called_as_without(tmp_path):
+    folder = synthetic.write_study(tmp_path / "s", {COUNT: ["2", "4"]}, curves=[{"y": "downtime_seconds"}])
+    (only,) = curve.every_picture(open_folder(folder))
+    assert only.kind == "curve"
+    pd.testing.assert_frame_equal(only.data, drawn(folder, y="downtime_seconds").data)
+
+
+@pytest.mark.parametrize("curves", ["downtime_seconds", [{"x": COUNT}], [{"y": "total_seconds", "z": COUNT}]])
+def test_curves_that_are_none_are_explained(tmp_path, curves):
+    folder = synthetic.write_study(tmp_path / "s", {COUNT: ["2", "4"]})
+    (folder / "study.yaml").write_text(yaml.safe_dump({"study": "s", "curves": curves}))
+    with pytest.raises(InputError) as error:
+        curve.choices(open_folder(folder))
+    assert str(error.value) == (
+        f"{folder}/study.yaml: curves: not a list of mappings with y, x and by; [{{y: outage_seconds}}] would be right"
+    )
 
 
 def test_the_options_of_curve_are_of_no_other_kind(multi_vm, command):

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/migration/fault_table.hpp"
+#include "tests/contract/phase_timeouts.hpp"
 #include "tests/framework/session_run.hpp"
 
 namespace ferry {
@@ -14,17 +15,6 @@ constexpr HostId host0{0}, host1{1}, host2{2}, host3{3};
 
 class FaultTableInWorlds : public Contract {};
 FERRY_FOR_EVERY_WORLD(FaultTableInWorlds);
-
-Duration& timeout_of(Timeouts& timeouts, Phase phase) {
-  switch (phase) {
-    case Phase::detach_vf: return timeouts.detach;
-    case Phase::remove_ivshmem:
-    case Phase::add_ivshmem: return timeouts.ivshmem;
-    case Phase::migration: return timeouts.migration;
-    case Phase::attach_vf: return timeouts.attach;
-    default: return timeouts.suspend;
-  }
-}
 
 void prepare(SessionCase& session, Phase phase, FaultKind kind) {
   MoveSpec& move = session.move(vm0, host3);

@@ -88,8 +88,8 @@ SessionEnd run_session_through_downs(World& world, SessionCase& session,
   }
   RunRecords records(world.executor.make_mutex());
   const SurvivingRun run = run_through_downs(
-      world, session.scenario, session.cluster.instance, *plan, downs, {}, {}, records,
-      [&](Session& running, const std::function<void()>& go) {
+      world, session.scenario, session.cluster.instance, *plan, downs, {}, {}, records, {},
+      [&](Session& running, Surroundings&, const std::function<void()>& go) {
         go();
         end.held.clear();
         for (std::uint32_t vm = 0; vm < session.cluster.instance.vms.size(); ++vm) {

@@ -8,23 +8,13 @@
 #include <span>
 
 #include "core/migration/journal_history.hpp"
+#include "tests/contract/phase_timeouts.hpp"
 #include "tests/swarm/phases.hpp"
 
 namespace ferry {
 namespace {
 
 using Kind = FaultKind;
-
-Duration timeout_of(const Timeouts& timeouts, Phase phase) {
-  switch (phase) {
-    case Phase::detach_vf: return timeouts.detach;
-    case Phase::remove_ivshmem:
-    case Phase::add_ivshmem: return timeouts.ivshmem;
-    case Phase::migration: return timeouts.migration;
-    case Phase::attach_vf: return timeouts.attach;
-    default: return timeouts.suspend;
-  }
-}
 
 bool may_use_post_copy(const TransferOptions& transfer) {
   return transfer.mode == MemoryMode::postcopy || transfer.mode == MemoryMode::hybrid ||

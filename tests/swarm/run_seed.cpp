@@ -59,8 +59,8 @@ Aftermath run_in_world(World& world, const Drawn& drawn, RunRecords& records) {
   const std::unique_ptr<Task> watcher =
       world.executor.spawn("watcher", [&] { watch(world, drawn.instance, aftermath.sightings); });
   const SurvivingRun run = run_through_downs(
-      world, drawn.scenario, drawn.instance, drawn.plan, downs, {}, {}, records,
-      [&](Session& session, const std::function<void()>& go) {
+      world, drawn.scenario, drawn.instance, drawn.plan, downs, {}, {}, records, {},
+      [&](Session& session, Surroundings&, const std::function<void()>& go) {
         go();
         aftermath.held.clear();
         aftermath.memory_free.clear();

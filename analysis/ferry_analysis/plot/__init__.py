@@ -56,14 +56,16 @@ def draw(
     choice: Choice = Choice(),
 ) -> list[Path]:
     """Draws one kind into the folder `out`, and returns the files written; `choice` is for
-    `curve`."""
+    `curve`, instead of what the study's file says."""
     check_kind(kind)
     if kind == REPORT:
         from .. import report  # which needs the kinds
 
         return [report.write(folder, out)]
-    drawn = curve.picture(folder, choice) if kind == "curve" else KINDS[kind](folder)
-    return drawn.save(out, formats, with_data)
+    if kind != "curve":
+        return KINDS[kind](folder).save(out, formats, with_data)
+    drawn = curve.every_picture(folder) if choice == Choice() else [curve.picture(folder, choice)]
+    return [path for picture in drawn for path in picture.save(out, formats, with_data)]
 
 
 __all__ = ["COMPARE", "KINDS", "REPORT", "Choice", "Picture", "check_kind", "default_kinds", "draw"]

@@ -53,18 +53,40 @@ class Curves:
     panels: list[Axis]
 
 
-def picture(folder: Folder, choice: Choice = Choice()) -> Picture:
+def every_picture(folder: Folder) -> list[Picture]:
+    """One for each of `choices`; several are named by their metrics."""
+    if isinstance(folder, Run):
+        return [picture(folder)]
+    chosen = choices(folder)
+    metrics = [choice.y for choice in chosen]
+    if len(chosen) == 1:
+        return [picture(folder, chosen[0])]
+    names = [
+        f"curve-{choice.y}" if metrics.count(choice.y) == 1 else f"curve-{number}-{choice.y}"
+        for number, choice in enumerate(chosen, 1)
+    ]
+    return [picture(folder, choice, name) for choice, name in zip(chosen, names)]
+
+
+def picture(folder: Folder, choice: Choice = Choice(), name: str = "curve") -> Picture:
     """The means over repetitions with their confidence intervals."""
     if isinstance(folder, Run):
         raise InputError(f"{folder.path}: is a run; {_NEEDS}")
     curves = _prepare(folder, choice)
     with pictures.style():
-        return _draw(folder, curves)
+        return _draw(folder, curves, name)
+
+
+def choices(study: Study) -> list[Choice]:
+    """What the study's file asks for; if it says nothing, what suits the study."""
+    return [Choice(curve.get("x"), curve["y"], curve.get("by")) for curve in study.curves] or [Choice()]
 
 
 def fits(study: Study) -> bool:
     """Whether a study has an axis of numbers, three at least, and a metric to draw."""
     axes = without_lock_step(axes_of(study.cells, study.paths), study.cells)
+    if study.curves:
+        return True
     return _default_metric(study) is not None and any(
         axis.is_numeric and len(axis.values) >= 3 for axis in axes
     )
@@ -183,7 +205,7 @@ def _numeric_text(axes: Sequence[Axis]) -> str:
 # --- Drawing ---
 
 
-def _draw(study: Study, curves: Curves) -> Picture:
+def _draw(study: Study, curves: Curves, name: str) -> Picture:
     data = curves.data
     panels = list(dict.fromkeys(zip(*(data[axis.path] for axis in curves.panels)))) or [()]
     columns = min(3, len(panels)) if len(panels) != 4 else 2
@@ -225,7 +247,7 @@ def _draw(study: Study, curves: Curves) -> Picture:
         if last_in_column:
             axes.set_xlabel(scale.x_title)
     _draw_legend(figure, curves, data, 1 - (legend - 0.15) / total_width, 1 - top / total_height)
-    return Picture("curve", figure, data)
+    return Picture(name, figure, data)
 
 
 @dataclass(frozen=True)

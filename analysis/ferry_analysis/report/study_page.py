@@ -237,7 +237,10 @@ def _plots(study: Study, figures: Figures) -> Html:
     if multi_vm.fits(study):
         parts.append(figures.figure(lambda: multi_vm.picture(study), "makespan by number of VMs"))
     if curve.fits(study):
-        parts.append(figures.figure(lambda: curve.picture(study), "makespan over an axis"))
+        for choice in curve.choices(study):
+            parts.append(figures.figure(
+                lambda choice=choice: curve.picture(study, choice), f"{choice.y or 'makespan'} over an axis"
+            ))
     parts.append(figures.figure(lambda: breakdown.picture(study), "time by phase"))
     assignments = len(study.cells[list(study.paths)].drop_duplicates()) if study.paths else 1
     if assignments <= _CDF_CURVES and len(_runs(study)):

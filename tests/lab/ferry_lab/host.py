@@ -96,6 +96,7 @@ class Host:
         (etc / "libvirt").mkdir(parents=True)
         for folder in ["boot", "opt", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt", CONSOLES[1:]]:
             (self.root / folder).mkdir(parents=True)
+        (self.root / "var/run").symlink_to("/run")
         for file in ["ld.so.cache", "alternatives", "services", "protocols"]:
             found = Path("/etc", file)
             if found.is_dir():

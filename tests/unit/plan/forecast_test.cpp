@@ -93,6 +93,93 @@ TEST_F(ForecastTest, a_move_alone_takes_what_the_closed_form_says) {
   }
 }
 
+TEST_F(ForecastTest, a_move_with_another_device_strategy_takes_what_the_closed_form_says) {
+  HypervisorCosts& costs = scenario.platform.hypervisor;
+  costs.detach_vf = Duration::milliseconds(150);
+  costs.prepare = Duration::milliseconds(450);
+  costs.finish = Duration::milliseconds(20);
+  costs.attach_vf = {.fixed = Duration::milliseconds(370), .per_gib = Duration::milliseconds(548)};
+  costs.serial = Ratio(0.65);
+  costs.failover = {.redirect = Duration::milliseconds(900), .throughput = Ratio(0.5)};
+  costs.vfio = {.state = Bytes(100'000'000),
+                .save = Duration::milliseconds(70),
+                .load = Duration::milliseconds(130)};
+  VmSpec& moved = vm(a, Bytes::gibi(4));
+  moved.virtual_function = true;
+  moved.idle_dirty_rate = Bandwidth::bytes_per_second(5e7);
+  MoveSpec& spec = move(VmId{0}, b);
+  for (const DeviceStrategy device : {DeviceStrategy::failover, DeviceStrategy::vfio}) {
+    for (const MemoryMode mode : {MemoryMode::precopy, MemoryMode::offline}) {
+      spec.transfer.device = device;
+      spec.transfer.mode = mode;
+      const Forecast result = forecast();
+      EXPECT_EQ(result.failed, 0U);
+      EXPECT_NEAR(result.makespan.to_seconds(),
+                  predict_total(instance, scenario.platform, spec).to_seconds(), 2e-3)
+          << to_name(device) << " " << static_cast<int>(mode);
+    }
+  }
+  spec.transfer.mode = MemoryMode::precopy;
+  spec.transfer.downtime_limit = Duration::milliseconds(100);  // which the state alone takes
+  EXPECT_EQ(forecast().failed, 1U);
+}
+
+TEST_F(ForecastTest, others_get_the_links_while_a_device_is_saved) {
+  scenario.platform.hypervisor.vfio = {
+      .state = Bytes(24'000'000), .save = second, .load = Duration::milliseconds(500)};
+  vm(a, Bytes(1'000'000'000)).virtual_function = true;
+  vm(b, Bytes(2'000'000'000));
+  move(VmId{0}, c).transfer.device = DeviceStrategy::vfio;
+  move(VmId{1}, c).transfer.mode = MemoryMode::offline;
+  // vm0's round ends when 0.99 x (0.3 s x 0.5 GB/s - 24 MB) are left; then vm1 sends alone.
+  constexpr double left = 0.12474;
+  const Forecast result = forecast();
+  EXPECT_NEAR(result.moves[1].end.to_seconds(), 3, 1e-6);
+  EXPECT_NEAR(result.moves[0].end.to_seconds(), 3.024 + 0.5, 1e-6);
+  EXPECT_NEAR(result.moves[0].downtime.to_seconds(), 3.024 + 0.5 - 2 * (1 - left), 1e-6);
+}
+
+TEST_F(ForecastTest, a_stream_that_is_idle_counts_where_others_expect_their_share) {
+  scenario.platform.hypervisor.vfio = {
+      .state = Bytes(1), .save = second * 10, .load = Duration::zero()};
+  vm(a, Bytes(1'000'000'000)).virtual_function = true;
+  vm(b, Bytes(1'000'000'000));
+  MoveSpec& first = move(VmId{0}, c);
+  first.transfer.device = DeviceStrategy::vfio;
+  first.transfer.mode = MemoryMode::offline;
+  move(VmId{1}, c);
+  // It expects half of the link and gets all of it: less is left for its pause than fits.
+  EXPECT_NEAR(forecast().moves[1].downtime.to_seconds(), 0.99 * 0.3 * 0.5, 1e-6);
+}
+
+TEST_F(ForecastTest, others_get_the_links_while_a_guest_switches_to_post_copy) {
+  scenario.platform.hypervisor.postcopy_switch = second;
+  vm(a, Bytes(2'000'000'000));
+  vm(b, Bytes(2'000'000'000));
+  move(VmId{0}, c).transfer.mode = MemoryMode::hybrid;
+  instance.vms[0].idle_dirty_rate = Bandwidth::bytes_per_second(1e9);
+  move(VmId{1}, c).transfer.mode = MemoryMode::offline;
+  // vm0's round ends when 0.99 x 0.3 s x 0.5 GB/s are left, and as much is of vm1's memory; then
+  // all of vm0 is dirty again.
+  constexpr double left = 0.1485;
+  const Forecast result = forecast();
+  EXPECT_NEAR(result.moves[1].end.to_seconds(), 2 * (2 - left) + left, 1e-6);
+  EXPECT_NEAR(result.moves[0].end.to_seconds(), 2 * (2 - left) + 1 + 2, 1e-6);
+}
+
+TEST_F(ForecastTest, guests_redirect_their_traffic_beside_each_other) {
+  scenario.platform.hypervisor.attach_vf.fixed = second;
+  scenario.platform.hypervisor.serial = Ratio(1);
+  scenario.platform.hypervisor.failover = {.redirect = second * 3, .throughput = Ratio(0.5)};
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    vm(a, Bytes(0)).virtual_function = true;
+    move(VmId{i}, c).transfer.device = DeviceStrategy::failover;
+  }
+  EXPECT_NEAR(forecast().makespan.to_seconds(), 3 + 2 + 3, 1e-6);
+  for (MoveSpec& spec : instance.moves) spec.timeouts.attach = Duration::milliseconds(2500);
+  EXPECT_EQ(forecast().failed, 2U);
+}
+
 TEST_F(ForecastTest, two_moves_share_the_link_that_both_use) {
   vm(a, Bytes(1'024'000'000));
   vm(b, Bytes(1'024'000'000));

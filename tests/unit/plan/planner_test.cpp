@@ -120,6 +120,40 @@ TEST_F(PlannerTest, a_long_ending_counts_with_the_transfers_before_it) {
   EXPECT_EQ(lower_bound(links, {plain, with_tail, with_tail}).time, second * 12);
 }
 
+TEST_F(PlannerTest, while_one_pauses_another_sends) {
+  const HostId a = host();
+  const HostId b = host();
+  LinkMap links(instance);
+  MoveLoad saves;
+  saves.route = links.route(Transport::tcp, a, b);
+  saves.bytes = Bytes(1'000'000'000);
+  saves.transfer = second;
+  saves.pause = second * 3;
+  EXPECT_EQ(lower_bound(links, {saves}).time, second * 4);
+  EXPECT_EQ(lower_bound(links, {saves, saves, saves}).time, second * 4);
+  EXPECT_EQ(lower_bound(links, {saves, saves, saves, saves, saves}).time, second * 5);
+}
+
+TEST_F(PlannerTest, what_compression_leaves_and_a_device_adds_is_on_the_links) {
+  const HostId a = host();
+  const HostId b = host();
+  scenario.platform.zstd = {.ratio = Ratio(0.5), .speed = Bandwidth::bytes_per_second(1e12)};
+  HypervisorCosts& costs = scenario.platform.hypervisor;
+  costs.vfio = {.state = Bytes(50'000'000), .save = second, .load = second * 2};
+  move(vm(a, Bytes(1'024'000'000)), {b});
+  instance.vms[0].virtual_function = true;
+  MoveSpec& spec = instance.moves[0];
+  spec.transfer.compression = Compression::zstd;
+  spec.transfer.device = DeviceStrategy::vfio;
+  spec.transfer.mode = MemoryMode::offline;
+  LinkMap links(instance);
+  const MoveLoad load = load_of(instance, scenario.platform, links, spec, a, b);
+  EXPECT_EQ(load.bytes, Bytes(512'000'000 + 50'000'000));
+  EXPECT_EQ(load.transfer, Duration::milliseconds(562));
+  EXPECT_EQ(load.pause, second);
+  EXPECT_EQ(load.after - costs.finish, second * 2);
+}
+
 TEST_F(PlannerTest, what_the_most_loaded_link_waits_for_goes_first_and_the_longest_of_it) {
   const HostId a = host();
   const HostId b = host();

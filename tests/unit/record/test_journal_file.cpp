@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <csignal>
-
 #include <fstream>
 #include <sstream>
 
@@ -201,6 +200,17 @@ TEST_F(JournalFileTest, of_a_process_that_died_is_free) {
   EXPECT_TRUE(await_journal_writer(file_));
   const JournalFile next(file_);
   EXPECT_EQ(next.found(), std::vector<std::string>{"one"});
+}
+
+TEST(memory_journal, holds_every_record_of_a_long_run_in_order) {
+  MemoryJournal memory;
+  std::string lines;
+  const std::string record(1'000, 'x');
+  for (std::uint64_t i = 1; i <= 3'000; ++i) {  // some megabytes
+    memory.append(i == 2'000 ? std::string(2'000'000, 'y') : record);
+    lines += journal_line(i, i == 2'000 ? std::string(2'000'000, 'y') : record);
+  }
+  EXPECT_EQ(memory.text() == lines, true);  // not printed
 }
 
 TEST(memory_journal, goes_on_behind_the_last_good_record_of_a_text) {

@@ -148,7 +148,8 @@ std::string fingerprint(const Scenario& scenario) {
          << to_name(transfer.transport) << ' ' << to_name(transfer.mode) << ' '
          << to_text(transfer.downtime_limit) << ' ' << to_text(transfer.bandwidth_limit) << ' '
          << transfer.pin_all << ' ' << transfer.max_rounds << ' ' << transfer.auto_converge << ' '
-         << to_name(transfer.compression) << ' ' << transfer.streams;
+         << to_name(transfer.compression) << ' ' << transfer.streams << ' '
+         << to_name(transfer.device);
     for (const OnStall action : transfer.on_stall) line << ' ' << to_name(action);
     const Timeouts& timeouts = move.timeouts;
     for (const Duration timeout : {timeouts.suspend, timeouts.detach, timeouts.ivshmem,

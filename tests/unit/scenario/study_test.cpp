@@ -137,7 +137,7 @@ TEST_F(Studies, read_claims_in_the_metrics_unit) {
   EXPECT_EQ(claims[5].within, 0.1);
   EXPECT_EQ(claims[6].form, Claim::Form::linear);
   EXPECT_TRUE(claims[6].by_construction);
-  EXPECT_EQ(study->study().plots, (std::vector<std::string>{"breakdown", "multi_vm"}));
+  EXPECT_EQ(study->study().plots, (std::vector<std::string>{"breakdown", "multi_vm", "curve"}));
 }
 
 TEST_F(Studies, take_a_scenario_that_stands_in_them) {

@@ -1,30 +1,31 @@
-#include "controller/planner/memory_transfer.hpp"
+#include "core/memory/memory_transfer.hpp"
 
 #include <algorithm>
 #include <utility>
 
-#include "core/migration/prediction.hpp"
-
 namespace ferry {
 
+Bytes first_pass(const VmSpec& vm, const TransferOptions& options) {
+  const bool all_pinned = options.transport == Transport::rdma && options.pin_all;
+  return first_pass(guest_memory(vm.memory, vm.zero), all_pinned);
+}
+
 MemoryTransfer::MemoryTransfer(const VmSpec& vm, const TransferOptions& options,
-                               const Platform& platform, Bandwidth rate, Bandwidth expected,
-                               TimePoint now)
+                               const CompressionCosts& compression, Bytes device_state,
+                               Bandwidth rate, Bandwidth expected, TimePoint now)
     : memory_(guest_memory(vm.memory, vm.zero)),
       dirty_(std::min(vm.working_set, memory_.total - memory_.zero), rate, now),
       rate_(rate),
-      compressor_(options.compression, compression_costs(platform, options.compression),
-                  first_pass(vm, options), first_pass(vm, options) - (memory_.total - memory_.zero),
-                  dirty_.most()),
+      compressor_(options.compression, compression, first_pass(vm, options),
+                  first_pass(vm, options) - (memory_.total - memory_.zero), dirty_.most()),
       stalls_(options),
       precopy_(first_pass(vm, options),
                std::max(first_pass(vm, options), memory_.total - memory_.zero),
-               options.downtime_limit, stalls_.round_limit(), expected) {
+               options.downtime_limit, stalls_.round_limit(), expected, device_state),
+      device_state_(device_state) {
   if (options.auto_converge) converge_.emplace(now);
   if (options.mode == MemoryMode::offline) {
-    stage_ = Stage::stop_and_copy;
-    paused_ = now;
-    send(precopy_.pending());
+    pause(now);
   } else if (options.mode == MemoryMode::postcopy) {
     switch_to_post_copy(now);
   } else {
@@ -48,7 +49,8 @@ void MemoryTransfer::next(TimePoint now) {
 
 void MemoryTransfer::part_done(Bandwidth share, TimePoint now) {
   if (stage_ != Stage::live) {
-    state_ = State::arrived;
+    part_ = std::exchange(device_state_, Bytes(0));
+    if (part_ == Bytes(0)) state_ = State::arrived;
     return;
   }
   sent_in_round_ += part_;
@@ -62,12 +64,13 @@ void MemoryTransfer::round_done(TimePoint now) {
   compressor_.round_done(precopy_.sent_in_round());
   if (converge_ && converge_->synchronised(now, dirtied, sent)) set_rate(rate_, now);
   switch (precopy_.round_done(dirtied)) {
-    case Precopy::Then::next_round: next(now); return;
+    case Precopy::Then::next_round:
+      ++rounds_;
+      next(now);
+      return;
     case Precopy::Then::stop_and_copy:
-      stage_ = Stage::stop_and_copy;
-      paused_ = now;
-      send(precopy_.pending());
-      if (part_ == Bytes(0)) state_ = State::arrived;
+      ++rounds_;
+      pause(now);
       return;
     case Precopy::Then::stalled: break;
   }
@@ -75,24 +78,44 @@ void MemoryTransfer::round_done(TimePoint now) {
     case OnStall::auto_converge:
       if (!converge_) converge_.emplace(now);
       precopy_.go_on(stalls_.round_limit());
+      ++rounds_;
       next(now);
       return;
-    case OnStall::postcopy: switch_to_post_copy(now); return;
+    case OnStall::postcopy:
+      ++rounds_;
+      switch_to_post_copy(now);
+      return;
     case OnStall::abort: state_ = State::failed; return;
   }
 }
 
+void MemoryTransfer::pause(TimePoint now) {
+  stage_ = Stage::stop_and_copy;
+  paused_ = now;
+  if (device_state_ > Bytes(0)) {
+    state_ = State::saving;
+  } else {
+    send_rest();
+  }
+}
+
+void MemoryTransfer::saved() { send_rest(); }
+
 void MemoryTransfer::switch_to_post_copy(TimePoint now) {
   stage_ = Stage::post_copy;
-  post_copy_ = true;
   paused_ = now;
   state_ = State::switching;
 }
 
-void MemoryTransfer::switched(TimePoint /*now*/) {
+void MemoryTransfer::switched() {
   compressor_.stop();
+  send_rest();
+}
+
+void MemoryTransfer::send_rest() {
   state_ = State::sending;
   send(precopy_.pending());
+  if (part_ == Bytes(0)) part_ = std::exchange(device_state_, Bytes(0));
   if (part_ == Bytes(0)) state_ = State::arrived;
 }
 
