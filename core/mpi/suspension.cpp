@@ -174,7 +174,7 @@ void Suspension::close(const Post& post) {
     std::size_t closed = 0;
     for (Peer* peer : held_) {
       if (!holds(post, *peer) || peer->hold.closed) continue;
-      check(is_drained(*peer), "what is closed has been drained");
+      check(is_drained(*peer) && peer->hold.reads == 0, "what is closed has been drained");
       peer->hold.closed = true;
       if (!peer->hold.silent) closed += disconnect(*peer);
     }

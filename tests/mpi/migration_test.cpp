@@ -1,4 +1,6 @@
 // Jobs whose VMs move: single moves that strike at known moments.
+#include <atomic>
+
 #include "tests/mpi/migration_swarm.hpp"
 #include "tests/mpi/mpi_job.hpp"
 
@@ -59,6 +61,57 @@ TEST_P(Migration, of_either_side_leaves_every_message_intact) {
       });
     }
   }
+}
+
+TEST_P(Migration, of_a_job_that_does_not_answer_times_out_and_later_requests_go_on) {
+  for (const Reconnect reconnect : {Reconnect::lazy, Reconnect::eager}) {
+    MovingCluster cluster = pair_of_vms(Strategy::progress_engine);
+    cluster.instance.jobs[0].reconnect = reconnect;
+    run_in(cluster, [&](World& world) {
+      MovingJob moving(world, cluster);
+      std::atomic<bool> answers = false;
+      std::atomic<int> away = 0;
+      moving.job->start([&](Process& process) {
+        Communicator ranks = process.world();
+        ranks.barrier();
+        ++away;
+        while (!answers) sleep(world, ms(1));  // outside the library
+        ranks.barrier();
+      });
+      EXPECT_TRUE(comes_true(world, [&] { return away == 2; }));
+      EXPECT_FALSE(moving.move({VmId{0}}, {HostId{2}}, ms(20)));
+      EXPECT_EQ(moving.jobs.suspensions(), 0U);
+      answers = true;
+      // The ranks may have ended before they read this: then it is done for them.
+      EXPECT_TRUE(moving.move({VmId{1}}, {HostId{3}}));
+      EXPECT_TRUE(moving.job->join());
+      EXPECT_TRUE(moving.move({VmId{0}}, {HostId{2}})) << "an ended job is ready";
+      moving.expect_nothing_left();
+    });
+  }
+}
+
+TEST_P(Migration, is_refused_for_epochs_that_were_seen_or_ended_before_they_came) {
+  const MovingCluster cluster = pair_of_vms(Strategy::progress_engine);
+  run_in(cluster, [&](World& world) {
+    MovingJob moving(world, cluster);
+    moving.job->start([](Process&) {});
+    EXPECT_TRUE(moving.job->join());
+    const auto request = [](std::uint64_t epoch) {
+      return SuspendRequest{JobId{0}, epoch, {VmId{0}}};
+    };
+    const TimePoint late = after(world, Duration::seconds(600));
+    EXPECT_TRUE(succeeded(moving.jobs.reactivate(request(3), late)));  // it never came
+    EXPECT_TRUE(failed_as(FailureKind::refused, moving.jobs.suspend(request(3), late)));
+    EXPECT_TRUE(succeeded(moving.jobs.suspend(request(5), late)));
+    EXPECT_TRUE(succeeded(moving.jobs.suspend(request(4), late)));  // overtaken
+    EXPECT_TRUE(failed_as(FailureKind::refused, moving.jobs.suspend(request(4), late)));
+    EXPECT_EQ(moving.jobs.suspensions(), 2U);
+    EXPECT_TRUE(succeeded(moving.jobs.reactivate(request(5), late)));
+    EXPECT_TRUE(succeeded(moving.jobs.reactivate(request(4), late)));
+    EXPECT_TRUE(succeeded(moving.jobs.reactivate(request(4), late)));  // again: nothing
+    EXPECT_EQ(moving.jobs.suspensions(), 0U);
+  });
 }
 
 TEST_P(Migration, of_random_jobs_at_random_moments_leaves_every_message_intact) {

@@ -53,6 +53,7 @@ class RankLog final : public Recorder {
   void span(const SpanRecord& /*span*/) override {}
   void round(VmId /*vm*/, const RoundReport& /*round*/) override {}
   void move(const MoveRecord& /*move*/) override {}
+  void job(const JobRecord& /*job*/) override {}
   void rank(const RankRecord& rank) override { ranks.push_back(rank); }
   std::vector<RankRecord> ranks;
 };
