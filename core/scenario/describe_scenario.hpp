@@ -429,7 +429,7 @@ void describe(Visitor& v, Outputs& outputs) {
              "links.csv and link_usage.csv: what each link carried. Of simulations only.");
   v.optional("twin", outputs.twin, YesOrNo{},
              "Runs jobs a second time, without migrations, to know what these cost them. Of "
-             "simulations and the threads world only.");
+             "simulations only.");
 }
 
 template <class Visitor>

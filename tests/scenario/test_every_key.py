@@ -327,9 +327,9 @@ def kernel(name, class_name):
     return (runs, override("compute", name, class_name, "70ms"))
 
 
-# Keys of what ranks do, which shows in jobs.csv and measurements.csv once runs start the jobs' ranks. Then these
-# tests pass, which fails them until they are moved to CHANGES.
-UNTIL_RANKS_RUN = {
+# Keys of what ranks do, which shows in jobs.csv and measurements.csv.
+OF_RANKS = {
+    "outputs.twin": (osu, put("outputs", {"twin": False})),
     "jobs.workload.type": (osu, put("jobs.1.workload.type", "osu_allreduce")),
     "jobs.workload.class": (working(type="nas_lu", **{"class": "S"}), put("jobs.1.workload.class", "W")),
     "jobs.workload.iterations": (osu, put("jobs.1.workload.iterations", 7)),
@@ -421,10 +421,9 @@ def test_the_key_changes_how_ranks_reach_each_other(key, tmp_path):
     assert explain(base, tmp_path / "base") != explain(changed, tmp_path / "changed")
 
 
-@pytest.mark.xfail(strict=True, reason="runs do not start the jobs' ranks yet")
-@pytest.mark.parametrize("key", sorted(UNTIL_RANKS_RUN))
+@pytest.mark.parametrize("key", sorted(OF_RANKS))
 def test_the_key_changes_what_ranks_do(key, tmp_path):
-    compare_outputs(*UNTIL_RANKS_RUN[key], tmp_path)
+    compare_outputs(*OF_RANKS[key], tmp_path)
 
 
 @pytest.mark.parametrize("key", sorted(NAMES_ONLY))
@@ -474,6 +473,6 @@ def test_no_key_of_the_schema_is_missing_here():
         leaves(schema, schema, prefix, found)
     # The inline platform repeats the platform file's keys; `base` names the file.
     found = {key for key in found if key not in ("platform", "platform.base")}
-    tested = set(CHANGES) | set(NAMES_ONLY) | set(ROOM_ONLY) | set(EXPLAINED) | set(UNTIL_RANKS_RUN)
+    tested = set(CHANGES) | set(NAMES_ONLY) | set(ROOM_ONLY) | set(EXPLAINED) | set(OF_RANKS)
     assert sorted(found - tested) == []
     assert sorted(key for key in tested - found if not key.endswith(".topology")) == []

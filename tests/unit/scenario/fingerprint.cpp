@@ -107,7 +107,7 @@ std::string fingerprint(const Scenario& scenario) {
       << limit(schedule.limits.cluster) << ' ' << limit(schedule.limits.host_out) << ' '
       << limit(schedule.limits.host_in) << ' ' << limit(schedule.limits.link) << ' '
       << to_text(schedule.stagger) << " trace " << scenario.outputs.trace << " links "
-      << scenario.outputs.links << '\n';
+      << scenario.outputs.links << " twin " << scenario.outputs.twin << '\n';
   std::vector<std::string> lines;
   for (const HostSpec& host : instance.hosts) {
     std::ostringstream line;

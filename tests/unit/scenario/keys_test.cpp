@@ -158,6 +158,7 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
       {"faults.6.late_libvirt", "host1"},
       {"outputs.trace", "true"},
       {"outputs.links", "true"},
+      {"outputs.twin", "true"},
       {"migrations.back.vms", "vm1"},
       {"migrations.back.to", "host3"},
       {"migrations.back.place", "pack"},
