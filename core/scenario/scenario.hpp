@@ -40,7 +40,7 @@ struct HostGroup {
   Bytes memory;
   std::uint32_t virtual_functions = 0;
   Bytes ivshmem;  ///< host memory that may back IVShmem regions; default: the host's memory
-  Sockets numa;
+  Sockets numa = {};
 };
 
 struct Cluster {

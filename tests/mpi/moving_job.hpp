@@ -48,7 +48,7 @@ inline MovingCluster moving_cluster(const std::vector<std::uint32_t>& hosts,
 }
 
 /// Keeps what ranks did.
-class RankLog final : public Recorder {
+class SuspensionLog final : public Recorder {
  public:
   void span(const SpanRecord& /*span*/) override {}
   void round(VmId /*vm*/, const RoundReport& /*round*/) override {}
@@ -160,7 +160,7 @@ class MovingJob {
  public:
   bool looks_in = false;  ///< at ranks while they are suspended: where one task runs at a time
   Duration downtime;      ///< of all moves
-  RankLog log;
+  SuspensionLog log;
   MpiJobs jobs;
   std::unique_ptr<Job> job;
 };

@@ -131,6 +131,7 @@ Scenario draw_cluster(Dice& dice, std::uint64_t seed) {
   scenario.name = fmt::format("swarm-{}", seed);
   scenario.seed = seed;
   draw_platform(dice, scenario.platform);
+  scenario.platform.channels = {};  // its jobs send no messages
   const auto hosts = static_cast<std::uint32_t>(dice.between(4, 7));
   scenario.cluster.hosts.push_back(
       {.name = "host",

@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "core/ports/world.hpp"
+#include "hw_backend/threads/sleeping_processor.hpp"
 #include "hw_backend/threads/thread_executor.hpp"
 #include "hw_backend/threads/thread_fabric.hpp"
 #include "tests/unit/hw_backend/guest_xml.hpp"
@@ -73,8 +74,9 @@ class LeftVm : public testing::Test {
     ThreadSleeper sleeper(clock);
     ClusterLink link(instance_, cluster_, sleeper, clock, executor);
     LibvirtHypervisor hypervisor(link, instance_, "leave-004");
-    ThreadFabric fabric(executor);
-    World world{sleeper, executor, hypervisor, hypervisor, fabric};
+    ThreadFabric fabric(executor, hypervisor, {});
+    SleepingProcessor processor(sleeper);
+    World world{sleeper, executor, hypervisor, processor, fabric};
     executor.adopt([&] { body(world, link); });
     executor.wait_for_tasks();
   }

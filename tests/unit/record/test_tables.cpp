@@ -1,6 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/record/job_accounts.hpp"
 #include "core/record/tables.hpp"
 #include "tests/unit/record/example_run.hpp"
 
@@ -10,7 +15,7 @@ namespace {
 class Tables : public ::testing::Test {
  protected:
   Tables() { testing::record_example(records_); }
-  const Instance instance_ = testing::example_instance();
+  Instance instance_ = testing::example_instance();
   RunRecords records_;
 };
 
@@ -119,7 +124,78 @@ TEST(tables, a_metric_without_value_is_an_empty_field_with_its_reason) {
             "metric,value,unit,reason\n"
             "bytes,7,B,\n"
             "total_seconds,,s,no move completed\n");
-  EXPECT_EQ(measurements_csv(), "job,metric,message_bytes,repetition,value,unit\n");
+}
+
+/// lu1 took 12 s, of which its first move accounts for some, and measured two things; ep was given
+/// up.
+void record_jobs(RunRecords& records) {
+  const auto at = [](std::int64_t ms) { return TimePoint::at(Duration::milliseconds(ms)); };
+  JobRecord lu;
+  lu.job = JobId{0};
+  lu.start = at(0);
+  lu.end = at(12'000);
+  lu.messages = 7;
+  lu.bytes = Bytes(56);
+  lu.measurements = {{"latency", 8, 0, 1.25e-06, "s"},
+                     {"bandwidth", std::nullopt, 1, 6.5e9, "B/s"}};
+  records.job(lu);
+  JobRecord ep;
+  ep.job = JobId{1};
+  ep.end = at(500);
+  ep.reason = "deadlock";
+  records.job(ep);
+}
+
+class TablesOfJobs : public Tables {
+ protected:
+  TablesOfJobs() {
+    for (JobSpec& job : instance_.jobs) job.workload.type = WorkloadType::nas_lu;
+    record_jobs(records_);
+  }
+};
+
+TEST_F(TablesOfJobs, what_a_job_lost_is_its_time_less_that_without_migrations) {
+  records_.set_unmigrated({{JobId{0}, Duration::seconds(11)}});
+  const std::vector<JobAccount> accounts = account_jobs(records_, instance_);
+  const JobAccount& lu = accounts[0];
+  EXPECT_EQ(lu.elapsed, Duration::seconds(12));
+  EXPECT_EQ(lu.exposed, Duration::seconds(1));
+  EXPECT_EQ(lu.reason, "");
+  ASSERT_TRUE(lu.overlap);
+  EXPECT_LT(*lu.overlap, 1);
+  EXPECT_FALSE(accounts[1].elapsed);
+  EXPECT_EQ(accounts[1].reason, "deadlock");
+  const RunVerdict verdict = judge(records_, instance_);
+  EXPECT_EQ(verdict.failed_jobs, 1U);
+  EXPECT_FALSE(verdict.all_well());
+}
+
+TEST_F(TablesOfJobs, without_a_twin_nothing_is_known_to_be_lost) {
+  const std::vector<JobAccount> accounts = account_jobs(records_, instance_);
+  EXPECT_EQ(accounts[0].elapsed, Duration::seconds(12));
+  EXPECT_FALSE(accounts[0].exposed);
+  EXPECT_NE(accounts[0].reason, "");
+}
+
+TEST_F(TablesOfJobs, measurements_are_listed_by_job) {
+  EXPECT_EQ(measurements_csv(records_, instance_),
+            "job,metric,message_bytes,repetition,value,unit\n"
+            "lu1,latency,8,0,1.25e-06,s\n"
+            "lu1,bandwidth,,1,6.5e+09,B/s\n");
+}
+
+TEST_F(TablesOfJobs, metrics_of_jobs_are_means_over_those_that_are_known) {
+  records_.set_unmigrated({{JobId{0}, Duration::seconds(11)}});
+  const std::vector<Metric> metrics =
+      summarise(records_, account_moves(records_), account_jobs(records_, instance_));
+  std::map<std::string, std::string> values;
+  for (const Metric& metric : metrics) values[metric.name] = metric.value;
+  EXPECT_EQ(values.at("elapsed_seconds"), "12.000000000");
+  EXPECT_EQ(values.at("exposed_seconds"), "1.000000000");
+  EXPECT_EQ(values.at("messages"), "7");
+  std::vector<std::string> names;
+  for (const Metric& metric : metrics) names.push_back(metric.name);
+  EXPECT_EQ(names, metric_names());
 }
 
 }  // namespace

@@ -67,6 +67,7 @@ faults: []
 outputs:
   trace: true
   links: true
+  twin: true
 )";
   EXPECT_THAT(loaded->resolved, testing::EndsWith(expected));
   EXPECT_EQ(loaded->scenario.cluster.hosts[0].ivshmem, Bytes::gibi(8));  // the host's memory
