@@ -38,7 +38,7 @@ void collect(const Json& schema, const std::string& path, std::set<std::string>&
 
 /// `vms.vm.memory` as `vms.*.memory`
 std::string pattern_of(const std::string& path) {
-  static const std::set<std::string> lists = {"vms",   "jobs",     "migrations", "faults",
+  static const std::set<std::string> lists = {"vms",   "jobs",     "migrations",  "faults",
                                               "hosts", "networks", "constraints", "segments"};
   std::istringstream steps(path);
   std::string pattern;
@@ -226,7 +226,8 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
     if (path == "vms.lone.ivshmem") {
       return {{"migrations.idle.device", "detach"}, {"migrations.empty.device", "detach"}};
     }
-    if (path.ends_with(".device") && path.starts_with("migrations.")) return {{"vms.vm.ivshmem", "0B"}, {"jobs.lu.ivshmem", "0B"}};
+    if (path.ends_with(".device") && path.starts_with("migrations."))
+      return {{"vms.vm.ivshmem", "0B"}, {"jobs.lu.ivshmem", "0B"}};
     // Nothing throttles a guest that is stopped.
     if (path == "migrations.back.memory.mode") {
       return {{"migrations.back.memory.auto_converge", "false"}};
