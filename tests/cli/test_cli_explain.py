@@ -4,10 +4,11 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+ROOT = Path(__file__).resolve().parents[2]
 
 SCENARIO = f"""\
 ferry: 1
