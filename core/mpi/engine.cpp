@@ -42,6 +42,12 @@ Engine::~Engine() {
       if (kept->body != nullptr) blocks_.give_back(kept->body, kept->body_size);
     }
   }
+  for (const auto& communicator : communicators_) {  // collectives of a job that was aborted
+    if (communicator == nullptr) continue;
+    while (CollectiveRun* run = communicator->runs.pop_front()) {
+      if (run->scratch != nullptr) blocks_.give_back(run->scratch, run->schedule->scratch);
+    }
+  }
 }
 
 Communicator::State& Engine::add_communicator(Group group) {

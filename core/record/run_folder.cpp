@@ -151,7 +151,7 @@ Written write_run_files(NewFolder& folder, const RunContents& contents) {
       {"jobs.csv", jobs_csv(records, instance)},
       {"ranks.csv", ranks_csv(records, instance)},
       {"measurements.csv", measurements_csv(records, instance)},
-      {"summary.csv", summary_csv(summarise(records, accounts))},
+      {"summary.csv", summary_csv(summarise(records, accounts, account_jobs(records, instance)))},
   };
   if (contents.links != nullptr) {
     files.emplace_back("links.csv", links_csv(*contents.links));

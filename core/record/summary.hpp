@@ -56,7 +56,7 @@ std::vector<MoveAccount> account_moves(const RunRecords& records);
 /// `overlap`: means over those jobs for which they are known
 /// - `messages`: sum over the jobs
 std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts,
-                              const std::vector<JobAccount>& jobs = {});
+                              const std::vector<JobAccount>& jobs);
 /// The names of all of them, in order.
 std::vector<std::string> metric_names();
 

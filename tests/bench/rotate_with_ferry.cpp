@@ -85,7 +85,7 @@ Measured rotate_with_ferry(const Rotation& rotation, const FerrySettings& settin
     const std::size_t written = spans_csv(records, instance).size() +
                                 rounds_csv(records, instance).size() +
                                 migrations_csv(accounts, instance).size() +
-                                summary_csv(summarise(records, accounts)).size();
+                                summary_csv(summarise(records, accounts, {})).size();
     check(written > 0, "the tables have rows");
     measured.figure = statistics.end.to_seconds();
     measured.count = static_cast<double>(statistics.flows);

@@ -29,7 +29,7 @@ std::string all_tables(const RunRecords& records, const Instance& instance) {
   const std::vector<MoveAccount> accounts = account_moves(records);
   return spans_csv(records, instance) + rounds_csv(records, instance) +
          migrations_csv(accounts, instance) + jobs_csv(records, instance) +
-         ranks_csv(records, instance) + summary_csv(summarise(records, accounts));
+         ranks_csv(records, instance) + summary_csv(summarise(records, accounts, {}));
 }
 
 /// Looks where the VMs are when something goes wrong with hosts or links.

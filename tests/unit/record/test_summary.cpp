@@ -20,7 +20,7 @@ std::string lines(const std::vector<Metric>& metrics) {
 TEST(summary, means_are_over_completed_moves_and_sums_over_all) {
   RunRecords records;
   testing::record_example(records);
-  EXPECT_EQ(lines(summarise(records, account_moves(records))),
+  EXPECT_EQ(lines(summarise(records, account_moves(records), {})),
             "makespan_seconds=2.000000000 s\n"
             "total_seconds=2.000000000 s\n"
             "total_max_seconds=2.000000000 s\n"
@@ -45,7 +45,7 @@ TEST(summary, means_are_over_completed_moves_and_sums_over_all) {
 
 TEST(summary, a_run_without_moves_has_empty_values_with_reasons) {
   const RunRecords records;
-  const auto metrics = summarise(records, account_moves(records));
+  const auto metrics = summarise(records, account_moves(records), {});
   EXPECT_EQ(lines({metrics[0], metrics[1], metrics[7]}),
             "makespan_seconds= s (no move was started)\n"
             "total_seconds= s (no move completed)\n"
@@ -59,7 +59,7 @@ TEST(summary, means_are_rounded_to_the_nearest_nanosecond) {
     move.end = TimePoint::at(Duration::nanoseconds(length));
     records.move(move);
   }
-  EXPECT_EQ(summarise(records, account_moves(records))[1].value, "0.000000002");  // 5/3
+  EXPECT_EQ(summarise(records, account_moves(records), {})[1].value, "0.000000002");  // 5/3
 }
 
 TEST(summary, spans_of_a_vm_that_moves_twice_belong_to_the_move_that_had_started) {
