@@ -180,8 +180,6 @@ class Session::Impl {
   bool homeless_ = false;             ///< pending moves may be bound for one of them
   std::size_t pending_ = 0;           ///< waves that have not opened
   std::size_t running_ = 0;
-  std::vector<std::unique_ptr<Task>>
-      ended_tasks_;                     ///< of waves that are done, but for their return
   std::optional<std::size_t> offered_;  ///< of a sequential plan: the pending wave in `admission_`
   std::size_t next_offer_ = 0;          ///< of a sequential plan: every wave before it was offered
   std::size_t recovering_ = 0;          ///< running waves that an earlier controller opened
@@ -338,8 +336,6 @@ void Session::Impl::run() {
     Lock lock(*mutex_);
     report();
     for (;;) {
-      // They have nothing left to do: a run of 100,000 waves need not keep them all.
-      for (const auto& task : std::exchange(ended_tasks_, {})) task->join();
       look_at_interruption();
       if (interrupted()) {
         give_up_pending([](const WaveState&) { return "interrupted before it began"; });
@@ -368,7 +364,6 @@ void Session::Impl::run() {
   for (std::size_t i = 0; i < waves_.size(); ++i) {
     if (waves_[i].task) waves_[i].task->join();
   }
-  for (const auto& task : std::exchange(ended_tasks_, {})) task->join();
   if (unsettled_.empty()) {
     context_.intend(records::controller_ends(world_.clock.now(), interrupted()));
   }
@@ -537,7 +532,6 @@ void Session::Impl::close(std::size_t index, const std::vector<WaveMove>& moves,
                           const std::vector<WaveMoveEnd>& ends) {
   waves_[index].state = State::done;
   waves_[index].running = nullptr;
-  if (waves_[index].task) ended_tasks_.push_back(std::move(waves_[index].task));
   running_ -= 1;
   PlannedWave again;
   for (std::size_t i = 0; i < moves.size(); ++i) {

@@ -50,12 +50,19 @@ inline MovingCluster moving_cluster(const std::vector<std::uint32_t>& hosts,
 /// Keeps what ranks did.
 class SuspensionLog final : public Recorder {
  public:
+  explicit SuspensionLog(Executor& executor) : mutex_(executor.make_mutex()) {}
   void span(const SpanRecord& /*span*/) override {}
   void round(VmId /*vm*/, const RoundReport& /*round*/) override {}
   void move(const MoveRecord& /*move*/) override {}
   void job(const JobRecord& /*job*/) override {}
-  void rank(const RankRecord& rank) override { ranks.push_back(rank); }
+  void rank(const RankRecord& rank) override {
+    const Lock lock(*mutex_);
+    ranks.push_back(rank);
+  }
   std::vector<RankRecord> ranks;
+
+ private:
+  std::unique_ptr<Mutex> mutex_;
 };
 
 /// The job in a world, and the runtime that suspends it.
@@ -69,6 +76,8 @@ class MovingJob {
                   std::make_shared<RouteTable>(
                       ChannelPolicy::of(spec(), cluster.instance, cluster.platform.mpi),
                       cluster.platform.channels)),
+        mutex_(world.executor.make_mutex()),
+        log(world.executor),
         jobs(world, cluster.instance, cluster.platform.mpi, log, locality_) {
     JobOptions options;
     options.name = "job";
@@ -89,7 +98,7 @@ class MovingJob {
   /// were ready by `patience`; if not, nothing was moved.
   bool move(const std::vector<VmId>& vms, const std::vector<HostId>& destinations,
             Duration patience = Duration::seconds(60)) {
-    const SuspendRequest request{JobId{0}, ++epochs_, vms};
+    const SuspendRequest request{JobId{0}, next_epoch(), vms};
     const bool ready = jobs.suspend(request, after(world_, patience)).has_value();
     const TimePoint late = after(world_, Duration::seconds(600));
     if (ready) expect_suspended(vms);
@@ -101,7 +110,7 @@ class MovingJob {
       const Result<TransferReport> moved =
           hypervisor.migrate(vms[i], destinations[i], {}, rounds, late);
       EXPECT_TRUE(succeeded(moved));
-      if (moved) downtime += moved->downtime;
+      if (moved) add_downtime(moved->downtime);
       EXPECT_TRUE(succeeded(hypervisor.attach(vms[i], DeviceKind::virtual_function, late)));
       EXPECT_TRUE(succeeded(hypervisor.attach(vms[i], DeviceKind::ivshmem, late)));
     }
@@ -151,10 +160,20 @@ class MovingJob {
   }
 
  private:
+  std::uint64_t next_epoch() {
+    const Lock lock(*mutex_);
+    return ++epochs_;
+  }
+  void add_downtime(Duration time) {
+    const Lock lock(*mutex_);
+    downtime += time;
+  }
+
   World& world_;
   const MovingCluster& cluster_;
   Locality locality_;
   JobChannels channels_;
+  std::unique_ptr<Mutex> mutex_;  ///< of what several moves write
   std::uint64_t epochs_ = 0;
 
  public:
