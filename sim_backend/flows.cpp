@@ -538,6 +538,14 @@ std::optional<NetworkId> Flows::network_for(Transport transport) const {
   return std::nullopt;
 }
 
+NetworkId Flows::network_for_messages() const {
+  const std::vector<Network>& networks = implementation_->instance.networks;
+  for (std::uint32_t i = 0; i < networks.size(); ++i) {
+    if (networks[i].carries_mpi) return NetworkId{i};
+  }
+  return network_for(Transport::rdma).value_or(NetworkId{0});
+}
+
 Bandwidth Flows::link_bandwidth(NetworkId network) const {
   return implementation_->instance.networks[network.index].link.bandwidth;
 }

@@ -48,6 +48,9 @@ class Flows {
 
   /// The first network that carries `transport`.
   [[nodiscard]] std::optional<NetworkId> network_for(Transport transport) const;
+  /// The first network that carries messages of jobs; if none does, the one for rdma, else the
+  /// first.
+  [[nodiscard]] NetworkId network_for_messages() const;
   [[nodiscard]] Bandwidth link_bandwidth(NetworkId network) const;
   /// Sum over the links of the path.
   [[nodiscard]] Duration latency(NetworkId network, HostId from, HostId to) const;

@@ -470,8 +470,7 @@ void SimFabric::Port::read(EndpointAddress from, Channel channel, MemoryKey key,
   if (leave == TimePoint::never()) return fail();
   if (size >= large.count() && here != there) {
     if (!connection.reads) connection.reads = std::make_unique<Lane>(fabric_, connection, address_);
-    connection.reads->add(
-        {packet, Bytes(size), leave + asks, there, here, &segment, true});
+    connection.reads->add({packet, Bytes(size), leave + asks, there, here, &segment, true});
     return;
   }
   TimePoint& free = wire_free_[static_cast<std::size_t>(channel)];
@@ -590,7 +589,7 @@ SimFabric::SimFabric(Scheduler& scheduler, Flows& flows, SimHypervisor& hypervis
       hypervisor_(hypervisor),
       faults_(instance),
       profiles_(profiles),
-      network_(flows.network_for(Transport::rdma).value_or(NetworkId{0})) {
+      network_(flows.network_for_messages()) {
   check(!instance.networks.empty(), "a world has a network");
   for (const Channel channel : all_channels) {
     for (const bool same_socket : {false, true}) {

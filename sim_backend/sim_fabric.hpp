@@ -22,11 +22,11 @@ namespace ferry {
 /// polls it. Being busy is `Scheduler::spend`, so that a packet is an event only where somebody
 /// waits for it.
 ///
-/// What is `large` and goes to another host is a flow on the network that carries rdma (else the
-/// first network), no faster than the profile's bandwidth, and so shares links with migrations; L
-/// comes after it. One connection sends one after the other, several share as the engine has it.
-/// Reads likewise, with the L of a packet of nothing for the way there before; those that are no
-/// flows take the reader's wire. Over a path that is down packets wait, as flows do.
+/// What is `large` and goes to another host is a flow on the network that carries mpi (else rdma,
+/// else the first network), no faster than the profile's bandwidth, and so shares links with
+/// migrations; L comes after it. One connection sends one after the other, several share as the
+/// engine has it. Reads likewise, with the L of a packet of nothing for the way there before; those
+/// that are no flows take the reader's wire. Over a path that is down packets wait, as flows do.
 ///
 /// A virtual function that is not there when a packet is posted, or that is not the same any more
 /// when it would be polled, loses it (channels sriov, sriov_loopback, passthrough); the device

@@ -80,3 +80,19 @@ def test_a_deadlocked_job_says_who_waits_for_whom(pair, ferry):
     [job] = rows(folder, "jobs.csv")
     assert "rank 0 waits for" in job["reason"] and "rank 1 waits for" in job["reason"]
     assert rows(folder, "migrations.csv")[0]["outcome"] == "completed"
+
+
+def test_large_messages_go_over_the_network_that_carries_them(pair, ferry):
+    """Between hosts: what the links of each network carried, but for the move."""
+    loads = {}
+    for network, other in [("ethernet", "infiniband"), ("infiniband", "ethernet")]:
+        (ferry.folder / "pair.yaml").write_text(SCENARIO.replace("vms:\n", f"""\
+  networks:
+    - {{name: {network}, topology: star, link: {{bandwidth: 56Gbps, latency: 1us}}, carries: [mpi]}}
+    - {{name: {other}, topology: star, link: {{bandwidth: 56Gbps, latency: 1us}}, carries: [tcp, ipoib, rdma]}}
+vms:
+""", 1))
+        result, folder = pair(network, "--set", "migrations.leave.at=never")
+        assert result.returncode == 0, result.stderr
+        loads[network] = {row["network"] for row in rows(folder, "links.csv") if int(row["bytes"]) > 0}
+    assert loads == {"ethernet": {"ethernet"}, "infiniband": {"infiniband"}}
