@@ -95,8 +95,8 @@ class Endpoint {
 
   /// Sends a packet; header and body may be reused at once. Packets of one endpoint to another over
   /// one channel arrive in the order of posting, once. False: no room there now; the wait set is
-  /// woken when it may have some. A first packet opens the connection and pays for it. `body` at
-  /// most `largest_body(channel)`.
+  /// woken when there was some since, even if a later packet took it. A first packet opens the
+  /// connection and pays for it. `body` at most `largest_body(channel)`.
   [[nodiscard]] virtual bool post(EndpointAddress to, Channel channel, const PacketHeader& header,
                                   std::span<const ConstSlice> body) = 0;
   [[nodiscard]] virtual std::size_t largest_body(Channel channel) const = 0;

@@ -118,8 +118,6 @@ bool ShmEndpoint::post(EndpointAddress to, Channel channel, const PacketHeader& 
     return true;  // nobody is there: lost, as on a network
   if (!out->writer.write(header, body)) [[unlikely]]
     return no_room(*out);
-  if (out->starved) [[unlikely]]
-    has_room_again(*out);
   ring_if_asleep(out->bell, sleepers_fence_);
   return true;
 }
@@ -163,9 +161,9 @@ ShmEndpoint::Outbound* ShmEndpoint::open_ring(EndpointAddress to, Channel channe
 
 bool ShmEndpoint::no_room(Outbound& out) {
   if (!is_open(out.to)) return true;  // lost: nobody will ever make room
+  const std::lock_guard guard(starved_mutex_);
   out.writer.want_room();
   if (!out.starved) {
-    const std::lock_guard guard(starved_mutex_);
     out.starved = true;
     starved_.push_back(&out);
     starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
@@ -173,16 +171,17 @@ bool ShmEndpoint::no_room(Outbound& out) {
   return false;
 }
 
-void ShmEndpoint::has_room_again(Outbound& out) {
-  const std::lock_guard guard(starved_mutex_);
-  out.starved = false;
-  std::erase(starved_, &out);
-  starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
+bool ShmEndpoint::has_room_again(const Outbound& out) const {
+  return out.writer.has_room() || !is_open(out.to);
 }
 
 /// What is in the ring may still be read; the other side gives it back then.
 void ShmEndpoint::close(Outbound& out) {
-  if (out.starved) has_room_again(out);
+  {
+    const std::lock_guard guard(starved_mutex_);
+    std::erase(starved_, &out);
+    starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
+  }
   Ring& ring = out.writer.ring();
   ring.end.store(out.writer.tail(), std::memory_order_relaxed);
   const bool last = (ring.closed.fetch_or(closed_by_sender) & closed_by_receiver) != 0;
@@ -310,9 +309,20 @@ bool ShmEndpoint::has_something() const {
   }
   if (starved_count_.load(std::memory_order_relaxed) == 0) return false;
   const std::lock_guard guard(starved_mutex_);
-  return std::any_of(starved_.begin(), starved_.end(), [this](const Outbound* out) {
-    return out->writer.has_room() || !is_open(out->to);
+  return std::any_of(starved_.begin(), starved_.end(),
+                     [this](const Outbound* out) { return has_room_again(*out); });
+}
+
+bool ShmEndpoint::tells_of_room() {
+  if (starved_count_.load(std::memory_order_relaxed) == 0) return false;
+  const std::lock_guard guard(starved_mutex_);
+  const std::size_t told = std::erase_if(starved_, [this](Outbound* out) {
+    if (!has_room_again(*out)) return false;
+    out->starved = false;
+    return true;
   });
+  starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
+  return told != 0;
 }
 
 // --- Reading each other's memory -----------------------------------------------------------------

@@ -36,11 +36,12 @@ class ShmEndpoint final : public Endpoint, private Watched {
   };
 
   [[nodiscard]] bool has_something() const override;
+  [[nodiscard]] bool tells_of_room() override;
   [[nodiscard]] bool is_open(EndpointAddress there) const;
   [[nodiscard]] Outbound* outbound(EndpointAddress to, Channel channel);
   [[nodiscard]] Outbound* open_ring(EndpointAddress to, Channel channel);
   [[nodiscard]] bool no_room(Outbound& out);
-  void has_room_again(Outbound& out);
+  [[nodiscard]] bool has_room_again(const Outbound& out) const;
   void close(Outbound& out);
   void adopt_new_rings();
   void sweep_closed_rings();
@@ -60,6 +61,8 @@ class ShmEndpoint final : public Endpoint, private Watched {
   std::vector<std::unique_ptr<Outbound>> outbound_;
   std::atomic<std::uint32_t> starved_count_{0};
   mutable std::mutex starved_mutex_;  ///< only where a ring is full
+  /// That refused a packet since a wait last told of their room. A packet that went since then does
+  /// not take one out: others may be waiting behind the refused one.
   std::vector<Outbound*> starved_;
 
   /// Those of `readers_` in use; places of closed rings are null until they are taken again. Never

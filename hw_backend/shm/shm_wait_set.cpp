@@ -71,9 +71,9 @@ ShmWaitSet::~ShmWaitSet() {
   region_->wait_slot(slot_).taken.store(0);
 }
 
-void ShmWaitSet::watch(const Watched& watched) {
+void ShmWaitSet::watch(Watched& watched) {
   for (std::uint32_t i = 0; i < watched_.size(); ++i) {
-    const Watched* none = nullptr;
+    Watched* none = nullptr;
     if (watched_[i].compare_exchange_strong(none, &watched)) {
       if (places_used_.load() <= i) places_used_.store(i + 1);
       return;
@@ -82,22 +82,28 @@ void ShmWaitSet::watch(const Watched& watched) {
   check(false, "a wait set has at most eight endpoints");
 }
 
-void ShmWaitSet::forget(const Watched& watched) {
+void ShmWaitSet::forget(Watched& watched) {
   for (auto& place : watched_) {
-    const Watched* mine = &watched;
+    Watched* mine = &watched;
     if (!place.compare_exchange_strong(mine, nullptr)) continue;
     while (looking_.load() != 0) std::this_thread::yield();
   }
 }
 
-bool ShmWaitSet::has_something(std::uint32_t known) const {
-  if (notified_.load(std::memory_order_acquire) != known) return true;
+template <class Tells>
+bool ShmWaitSet::any_watched(Tells tells) const {
+  bool any = false;
   const std::uint32_t places = places_used_.load(std::memory_order_acquire);
   for (std::uint32_t i = 0; i < places; ++i) {
-    const Watched* const watched = watched_[i].load();
-    if (watched != nullptr && watched->has_something()) return true;
+    Watched* const watched = watched_[i].load();
+    any = (watched != nullptr && tells(*watched)) || any;
   }
-  return false;
+  return any;
+}
+
+bool ShmWaitSet::has_something(std::uint32_t known) const {
+  if (notified_.load(std::memory_order_acquire) != known) return true;
+  return any_watched([](const Watched& watched) { return watched.has_something(); });
 }
 
 /// More ranks than processors: a rank that spins keeps others from running.
@@ -105,7 +111,11 @@ bool ShmWaitSet::crowded() const {
   return region_->header().open_endpoints.load(std::memory_order_relaxed) > processors_;
 }
 
+/// Within a scope of looking.
 Wake ShmWaitSet::ready() {
+  // What this wait says of room once must end the waits of other tasks too.
+  if (any_watched([](Watched& watched) { return watched.tells_of_room(); })) [[unlikely]]
+    notify();
   notifications_seen_.store(notified_.load(std::memory_order_acquire), std::memory_order_relaxed);
   return Wake::ready;
 }

@@ -16,6 +16,9 @@ class Watched {
  public:
   virtual ~Watched() = default;
   [[nodiscard]] virtual bool has_something() const = 0;
+  /// A wait is about to return `ready`. Whether a sender learns by that of room for a packet that
+  /// was refused; it is not told again.
+  [[nodiscard]] virtual bool tells_of_room() = 0;
 };
 
 class ShmWaitSet final : public WaitSet, private Sleep {
@@ -26,9 +29,9 @@ class ShmWaitSet final : public WaitSet, private Sleep {
   void notify() override;
   void pause() override { spin_pause(); }
 
-  void watch(const Watched& watched);
+  void watch(Watched& watched);
   /// Returns when no wait looks at it any more.
-  void forget(const Watched& watched);
+  void forget(Watched& watched);
   /// Index of the slot at which senders ring.
   [[nodiscard]] std::uint32_t slot() const { return slot_; }
 
@@ -37,6 +40,8 @@ class ShmWaitSet final : public WaitSet, private Sleep {
   void interrupt() override;
   /// Or was told something since `known`.
   [[nodiscard]] bool has_something(std::uint32_t known) const;
+  template <class Tells>
+  [[nodiscard]] bool any_watched(Tells tells) const;
   [[nodiscard]] bool crowded() const;
   [[nodiscard]] std::optional<Wake> spin(Parker* parker, TimePoint deadline, std::uint32_t known);
   [[nodiscard]] Wake sleep(Parker* parker, TimePoint deadline, std::uint32_t known);
@@ -48,7 +53,7 @@ class ShmWaitSet final : public WaitSet, private Sleep {
   SpinLimits limits_;
   std::uint32_t slot_;
   std::uint32_t processors_;
-  std::array<std::atomic<const Watched*>, 8> watched_{};
+  std::array<std::atomic<Watched*>, 8> watched_{};
   std::atomic<std::uint32_t> places_used_{0};
   std::atomic<std::uint32_t> looking_{0};  ///< waits that look at what is watched
   std::atomic<std::uint32_t> notified_{0};

@@ -163,6 +163,20 @@ TEST_P(FabricContract, a_full_connection_takes_nothing_and_wakes_its_sender_when
   });
 }
 
+TEST_P(FabricContract, a_refusal_is_followed_by_a_wake_even_if_a_packet_went_meanwhile) {
+  run([](World& world) {
+    const RankEnd sender(world, native_on(0));
+    const RankEnd receiver(world, native_on(1));
+    std::int32_t accepted = 0;
+    while (sender.try_post(receiver.address(), Channel::native, accepted)) ++accepted;
+    for (std::int32_t i = 0; i < accepted; ++i) EXPECT_EQ(receiver.receive()->header.tag, i);
+    EXPECT_EQ(receiver.end->poll(), nullptr);
+    sender.post(receiver.address(), Channel::native, accepted);
+    EXPECT_EQ(sender.set->wait(after(world, ms(200))), Wake::ready);
+    EXPECT_EQ(sender.set->wait(after(world, ms(20))), Wake::timed_out);  // and only once
+  });
+}
+
 TEST_P(FabricContract, what_goes_to_nobody_is_lost_without_a_word) {
   run([](World& world) {
     const RankEnd sender(world, native_on(0));
