@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/mpi/board.hpp"
+#include "core/mpi/compute_watch.hpp"
 #include "core/ports/job_runtime.hpp"
 #include "core/ports/recorder.hpp"
 #include "core/ports/world.hpp"
@@ -13,6 +16,9 @@
 #include "core/topology/locality.hpp"
 
 namespace ferry::mpi {
+
+/// The first job with ranks in the VM that send messages.
+[[nodiscard]] std::optional<JobId> first_communicating(const Instance& instance, VmId vm);
 
 /// Suspends and reactivates jobs through their boards, and keeps `locality` at where VMs are: what
 /// their ranks choose channels by. Jobs with `strategy: none` are not asked. What is given outlives
@@ -27,6 +33,13 @@ class MpiJobs final : public JobRuntime, private RankActivity {
 
   /// For `JobOptions`; null with `strategy: none`, whose ranks take part in nothing.
   [[nodiscard]] Board* board(JobId job);
+
+  /// What the VM's first rank has to tell when it computes: the first one of the first job there
+  /// that sends messages. Null: no migration of the VM waits for that.
+  [[nodiscard]] ComputeWatch* watch(VmId vm);
+  /// The first rank of the VM has just begun to compute (`computing`), or its computation is about
+  /// to end: so long before it that a request is noticed then, if it computes for so long at all.
+  void await_moment(VmId vm, RankMoment moment) override;
 
   /// The request is on the board `notice` after the call.
   Result<> suspend(const SuspendRequest& request, TimePoint deadline) override;
@@ -48,8 +61,9 @@ class MpiJobs final : public JobRuntime, private RankActivity {
   Locality& locality_;
   std::unique_ptr<Mutex> mutex_;
   std::vector<std::unique_ptr<Board>> boards_;  ///< by job
-  std::vector<std::uint32_t> ranks_;            ///< by VM, of all jobs
-  std::vector<std::uint32_t> stopped_;          ///< of these
+  std::map<VmId, std::unique_ptr<ComputeWatch>> watches_;
+  std::vector<std::uint32_t> ranks_;    ///< by VM, of all jobs
+  std::vector<std::uint32_t> stopped_;  ///< of these
 };
 
 }  // namespace ferry::mpi
