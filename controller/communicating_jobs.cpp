@@ -104,7 +104,9 @@ tl::expected<JobPrograms, std::vector<std::string>> prepare_jobs(const Scenario&
 
 struct CommunicatingJobs::Shared {
   Shared(World& world, const Scenario& scenario, const Instance& instance, Recorder& recorder)
-      : locality(instance), runtime(world, instance, scenario.platform.mpi, recorder, locality) {}
+      : locality(instance),
+        runtime(world, instance, scenario.platform.mpi, recorder, locality,
+                scenario.platform.hypervisor.set_status) {}
   Locality locality;
   mpi::MpiJobs runtime;
 };

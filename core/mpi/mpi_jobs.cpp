@@ -26,12 +26,13 @@ std::optional<JobId> first_communicating(const Instance& instance, VmId vm) {
 }
 
 MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, Recorder& recorder,
-                 Locality& locality)
+                 Locality& locality, Duration preparation)
     : world_(world),
       instance_(instance),
       costs_(costs),
       recorder_(recorder),
       locality_(locality),
+      preparation_(preparation),
       mutex_(world.executor.make_mutex()),
       ranks_(instance.vms.size(), 0),
       stopped_(instance.vms.size(), 0) {
@@ -64,7 +65,7 @@ void MpiJobs::await_moment(VmId vm, RankMoment moment) {
   if (moment == RankMoment::any || rank == nullptr) return;
   const std::optional<TimePoint> until = rank->next();
   if (!until || moment == RankMoment::computing) return;
-  const TimePoint ask = *until - costs_.notice;
+  const TimePoint ask = *until - costs_.notice - preparation_;
   if (ask > world_.clock.now()) world_.clock.sleep_until(ask);
 }
 

@@ -25,8 +25,9 @@ namespace ferry::mpi {
 /// it.
 class MpiJobs final : public JobRuntime, private RankActivity {
  public:
+  /// `preparation`: what passes between the opening of a wave and `suspend`, for `await_moment`.
   MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, Recorder& recorder,
-          Locality& locality);
+          Locality& locality, Duration preparation = Duration::zero());
   ~MpiJobs() override;
   MpiJobs(const MpiJobs&) = delete;
   MpiJobs& operator=(const MpiJobs&) = delete;
@@ -59,6 +60,7 @@ class MpiJobs final : public JobRuntime, private RankActivity {
   MpiCosts costs_;
   Recorder& recorder_;
   Locality& locality_;
+  Duration preparation_;
   std::unique_ptr<Mutex> mutex_;
   std::vector<std::unique_ptr<Board>> boards_;  ///< by job
   std::map<VmId, std::unique_ptr<ComputeWatch>> watches_;

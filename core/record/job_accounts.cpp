@@ -46,7 +46,14 @@ void account_real(JobAccount& account, const RunRecords& records, const Moving& 
   account.overlap = 1 - *account.exposed / moving;
   if (moves.suspensions.empty()) return;
   const Duration most = std::max(moving - moves.longest_pause, Duration::zero());
-  const Duration hidden = *account.slice * static_cast<double>(moves.suspensions.size());
+  Duration hidden;
+  for (const TimePoint requested : moves.suspensions) {
+    TimePoint opened;  // of its wave
+    for (const auto& [from, to] : moves.intervals) {
+      if (from <= requested) opened = std::max(opened, from);
+    }
+    hidden += *account.slice + (requested - opened);
+  }
   account.overlap_bound = std::min(hidden, most) / moving;
 }
 
