@@ -9,7 +9,7 @@ namespace ferry {
 Fiber::Fiber(const Stack& stack) : state_(std::make_unique<State>()) { state_->stack = stack; }
 
 Fiber::~Fiber() {
-  if (!state_->started) return;
+  if (!state_->started()) return;
   const Stack stack = state_->stack;
   if (idle()) {
     state_->quit = true;

@@ -64,21 +64,23 @@ using FiberContext = boost::context::detail::fcontext_t;
 #endif
 }
 
-struct Fiber::State {
-  Stack stack;
-  FiberContext inside = nullptr;   // while suspended
+struct alignas(64) Fiber::State {
+  // What every switch touches stands together.
+  FiberContext inside = nullptr;   // while suspended; null: never started
   FiberContext outside = nullptr;  // while running
-  sanitizers::StackNote inside_note;
-  sanitizers::StackNote outside_note;
-  ExceptionState exceptions;
   ExceptionState* live_exceptions = live_exception_state();
+  ExceptionState exceptions;
+  Stack stack;
   std::function<void()> work;
   bool quit = false;
-  bool started = false;
+  sanitizers::StackNote inside_note;
+  sanitizers::StackNote outside_note;
+
+  [[nodiscard]] bool started() const { return inside != nullptr; }
 
   /// Continues the work.
   void enter() {
-    if (!started) [[unlikely]] {
+    if (!started()) [[unlikely]] {
       start();
     }
     swap_exception_state(*live_exceptions, exceptions);
@@ -97,7 +99,6 @@ struct Fiber::State {
   }
 
   void start() {
-    started = true;
     inside_note.create(stack.bottom, stack.size);
     inside = boost::context::detail::make_fcontext(
         static_cast<std::byte*>(stack.bottom) + stack.size, stack.size, run);

@@ -62,6 +62,7 @@ std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()
   }
   task->fiber_ = idle_fibers_.back();
   idle_fibers_.pop_back();
+  task->fiber_state_ = &task->fiber_->state();
   task->fiber_->assign([raw = task.get(), work = std::move(body)] {
     try {
       work();
@@ -99,7 +100,7 @@ void Scheduler::settle() {
   if (task.lag_ == Duration::zero()) return;
   schedule(task.timer_, now_ + task.lag_);
   task.lag_ = Duration::zero();
-  task.fiber_->state().leave();
+  task.fiber_state_->leave();
 }
 
 void Scheduler::make_ready_at(SimTask& task, TimePoint time) {
@@ -181,11 +182,12 @@ void Scheduler::run_due() {
       ready_.pop_front();
       ++task_switches_;
       current_ = &task;
-      Fiber& fiber = *task.fiber_;
-      fiber.state().enter();
+      Fiber::State& fiber = *task.fiber_state_;
+      fiber.enter();
       current_ = nullptr;
-      // A task that is not done blocks in a list of its own, so it still exists.
-      if (fiber.state().work == nullptr) finished(task);
+      // A task that is not done blocks in a list of its own, so it still exists. One that is may
+      // still wait for what its work owned.
+      if (task.done_ && fiber.work == nullptr) finished(task);
     } else {
       return;
     }

@@ -49,7 +49,7 @@ class CallbackEvent final : public Event {
 enum class Cancellable : bool { no, yes };
 
 /// A task of the simulated world. Destruction joins.
-class SimTask final : public Task {
+class alignas(64) SimTask final : public Task {
  public:
   ~SimTask() override;
   void join() override;
@@ -69,7 +69,7 @@ class SimTask final : public Task {
 
   // What every switch touches stands together.
   Scheduler& scheduler_;
-  Fiber* fiber_ = nullptr;
+  Fiber::State* fiber_state_ = nullptr;
   Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
   bool done_ = false;
   bool cancelled_ = false;
@@ -85,6 +85,7 @@ class SimTask final : public Task {
   SimTask* previous_ = nullptr;
   SimTask* next_ = nullptr;
 
+  Fiber* fiber_ = nullptr;
   std::string name_;
   std::exception_ptr thrown_;
   SimTask* joiner_ = nullptr;  // who waits for this task to end

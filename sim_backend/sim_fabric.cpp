@@ -65,7 +65,7 @@ void copy(std::span<const ConstSlice> from, std::size_t offset, std::span<const 
 }  // namespace
 
 /// What one endpoint has sent to another over one channel.
-struct SimConnection {
+struct alignas(64) SimConnection {
   EndpointAddress to;
   Channel channel = Channel::shm;
   SimFabric::Port* from = nullptr;
@@ -90,8 +90,8 @@ class SimFabric::Connections {
   }
   SimConnection& get(Port& from, EndpointAddress to, Channel channel) {
     if (SimConnection* const found = find(to, channel)) return *found;
-    if (4 * (all_.size() + 1) > 3 * slots_.size()) grow();
-    SimConnection& made = all_.emplace_back();
+    if (4 * (count_ + 1) > 3 * slots_.size()) grow();
+    SimConnection& made = make();
     made.to = to;
     made.channel = channel;
     made.from = &from;
@@ -117,15 +117,24 @@ class SimFabric::Connections {
     slots_[i] = {key, &connection};
   }
   void grow() {
-    slots_.assign(std::max<std::size_t>(4, 2 * slots_.size()), {});
-    for (SimConnection& connection : all_) insert(connection);
+    const std::vector<Slot> old =
+        std::exchange(slots_, std::vector<Slot>(std::max<std::size_t>(4, 2 * slots_.size())));
+    for (const Slot& slot : old) {
+      if (slot.connection != nullptr) insert(*slot.connection);
+    }
+  }
+  SimConnection& make() {
+    constexpr std::size_t chunk = 4;
+    if (count_ % chunk == 0) chunks_.push_back(std::make_unique<SimConnection[]>(chunk));
+    return chunks_.back()[count_++ % chunk];
   }
   std::vector<Slot> slots_;  // a power of two of them
-  std::deque<SimConnection> all_;
+  std::size_t count_ = 0;
+  std::vector<std::unique_ptr<SimConnection[]>> chunks_;
 };
 
 /// What an endpoint is to the fabric.
-class SimFabric::Port {
+class alignas(64) SimFabric::Port {
  public:
   Port(SimFabric& fabric, EndpointAddress address, const RankPlace& place, SimWaitSet& wait_set)
       : fabric_(fabric), address_(address), place_(place), wait_set_(&wait_set) {
@@ -212,8 +221,8 @@ class SimFabric::Port {
   SimWaitSet* wait_set_;  // null once closed
   PacketQueue inbox_;
   SimPacket* polled_ = nullptr;  // until the next poll
-  std::array<TimePoint, channel_count> wire_free_ = {};
   Connections connections_;
+  std::array<TimePoint, channel_count> wire_free_ = {};
 };
 
 /// Flows of one connection, one after the other, and the packets that wait behind them.

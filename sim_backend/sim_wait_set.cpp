@@ -11,17 +11,26 @@ SimWaitSet::~SimWaitSet() {
 }
 
 void SimWaitSet::add(const PacketQueue& inbox, std::optional<VmId> vm) {
-  inboxes_.push_back(&inbox);
+  if (inbox_ == nullptr) {
+    inbox_ = &inbox;
+  } else {
+    more_inboxes_.push_back(&inbox);
+  }
   if (vm) vm_ = vm;
 }
 
-void SimWaitSet::remove(const PacketQueue& inbox) { std::erase(inboxes_, &inbox); }
+void SimWaitSet::remove(const PacketQueue& inbox) {
+  if (inbox_ == &inbox) inbox_ = nullptr;
+  std::erase(more_inboxes_, &inbox);
+}
 
 TimePoint SimWaitSet::next() const {
   TimePoint first = notified_;
-  for (const PacketQueue* const inbox : inboxes_) {
-    if (inbox->first() != nullptr) first = std::min(first, inbox->first()->at);
-  }
+  const auto look = [&](const PacketQueue& inbox) {
+    if (inbox.first() != nullptr) first = std::min(first, inbox.first()->at);
+  };
+  if (inbox_ != nullptr) look(*inbox_);
+  for (const PacketQueue* const inbox : more_inboxes_) look(*inbox);
   return first;
 }
 

@@ -31,16 +31,12 @@ Engine::~Engine() {
   for_each_matching([this](const Matching& queues) {
     for (Unexpected* message = queues.first_unexpected(); message != nullptr;
          message = Matching::next_unexpected(*message)) {
-      if (message->body != nullptr) blocks_.give_back(message->body, message->header.size);
+      message->body.drop(blocks_);
     }
   });
   for (Peer* peer : peers_.in_order()) {
-    while (Early* early = peer->early.pop_front()) {
-      if (early->body != nullptr) blocks_.give_back(early->body, early->body_size);
-    }
-    while (Retained* kept = peer->retained.pop_front()) {
-      if (kept->body != nullptr) blocks_.give_back(kept->body, kept->body_size);
-    }
+    while (Early* early = peer->early.pop_front()) early->body.drop(blocks_);
+    while (Retained* kept = peer->retained.pop_front()) kept->body.drop(blocks_);
   }
   for (const auto& communicator : communicators_) {  // collectives of a job that was aborted
     if (communicator == nullptr) continue;

@@ -29,7 +29,7 @@ struct Packet {
   Channel channel;
 };
 
-class Engine {
+class alignas(64) Engine {
  public:
   Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
          const ProcessOptions& options);
@@ -200,7 +200,8 @@ class Engine {
   void receive_eager(Peer& peer, Operation& receive, const PacketHeader& header,
                      const std::byte* body);
   void receive_from_self(Operation& receive, Unexpected& message);
-  void note_envelope(Operation& receive, const PacketHeader& header);
+  /// Bytes of the message that fit.
+  std::size_t note_envelope(Operation& receive, const PacketHeader& header);
   void complain_of_truncation(const Operation& receive, const PacketHeader& header);
 
   // Rendezvous (rendezvous.cpp).
@@ -257,33 +258,31 @@ class Engine {
   }
   void fail(const std::string& why);
 
+  // In the order of use: a message touches as few cache lines as may be.
   ProcessPorts ports_;
   RankId rank_;
   std::uint32_t job_size_;
-  ProcessOptions options_;
-  std::unique_ptr<Mutex> mutex_;  ///< with a migration thread
-
-  PeerTable peers_;
-  List<Peer, &Peer::backlog_links> backlog_;
-  Requests requests_;
-  std::array<Matching, 2> of_world_;
-  std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
-  std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
-  Pool<Unexpected> unexpected_;
-  Pool<Answer> answers_;
-  Pool<Early> early_;
-  Pool<Retained> retained_;
-  Pool<CollectiveRun> runs_;
-  BlockPool blocks_;
-  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
-  std::vector<ConstSlice> cut_;    ///< of the fragment that is being posted
-
+  std::unique_ptr<Mutex> mutex_;            ///< with a migration thread
+  std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
   std::atomic<const std::string*> aborted_ = nullptr;  ///< why
   Block* blocked_ = nullptr;                           ///< calls that block now
-
-  bool waiting_ = false;                    ///< a task of the rank, on the wait set
-  std::unique_ptr<Condition> turn_;         ///< for the others; with a migration thread
-  std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
+  List<Peer, &Peer::backlog_links> backlog_;
+  bool waiting_ = false;           ///< a task of the rank, on the wait set
+  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
+  PeerTable peers_;
+  Requests requests_;
+  ProcessOptions options_;
+  std::array<Matching, 2> of_world_;
+  Pool<Retained> retained_;
+  Pool<Unexpected> unexpected_;
+  Pool<CollectiveRun> runs_;
+  std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
+  BlockPool blocks_;
+  Pool<Answer> answers_;
+  Pool<Early> early_;
+  std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
+  std::vector<ConstSlice> cut_;                      ///< of the fragment that is being posted
+  std::unique_ptr<Condition> turn_;                  ///< for the others; with a migration thread
 };
 
 }  // namespace ferry::mpi

@@ -82,8 +82,8 @@ void Engine::take_packet(const Arrival& arrival) {
     if (early->header.sequence != peer.expected_sequence) break;
     ++peer.expected_sequence;
     peer.early.remove(*early);
-    dispatch(peer, {early->header, early->body, early->body_size, packet.channel});
-    if (early->body != nullptr) blocks_.give_back(early->body, early->body_size);
+    dispatch(peer, {early->header, early->body.data(), early->body_size, packet.channel});
+    early->body.drop(blocks_);
     early_.give_back(*early);
   }
   return_credits_if_due(peer);
@@ -105,7 +105,7 @@ void Engine::take_returns(Peer& peer, const PacketHeader& header) {
   while (Retained* kept = peer.retained.front()) {
     if (kept->header.sequence > peer.acknowledged) break;
     peer.retained.remove(*kept);
-    if (kept->body != nullptr) blocks_.give_back(kept->body, kept->body_size);
+    kept->body.drop(blocks_);
     retained_.give_back(*kept);
   }
 }
@@ -138,8 +138,7 @@ void Engine::keep_early(Peer& peer, const Packet& packet) {
   early.header = packet.header;
   early.body_size = packet.body_size;
   if (packet.body != nullptr && packet.body_size != 0) {
-    early.body = blocks_.take(packet.body_size);
-    std::memcpy(early.body, packet.body, packet.body_size);
+    std::memcpy(early.body.make(blocks_, packet.body_size), packet.body, packet.body_size);
   }
   peer.early.insert_after(before, early);
 }
@@ -180,8 +179,7 @@ void Engine::keep_unexpected(const Packet& packet) {
   message.tag = packet.header.tag;
   message.header = packet.header;
   if (packet.body != nullptr && packet.body_size != 0) {
-    message.body = blocks_.take(packet.body_size);
-    std::memcpy(message.body, packet.body, packet.body_size);
+    std::memcpy(message.body.make(blocks_, packet.body_size), packet.body, packet.body_size);
   }
   matching(packet.header.context).keep(message);
 }

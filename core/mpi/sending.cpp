@@ -64,6 +64,7 @@ Operation* Engine::start_send(const SendCall& call, const ConstBuffer& from) {
   send->group = &call.in.group;
   send->from = from;
   send->remote = call.collective;
+  send->moved = 0;
   if (!peer.may_send() || !leave(peer, *send)) queue_send(peer, *send);
   return send;
 }
@@ -161,9 +162,8 @@ void Engine::retain(Peer& peer, const PacketHeader& header, std::span<const Cons
   Retained& kept = retained_.take();
   kept.header = header;
   if (!body.empty() && (header.flags & flag_phantom) == 0) {
-    kept.body_size = header.size;
-    kept.body = blocks_.take(kept.body_size);
-    copy_from(body, 0, kept.body, kept.body_size);
+    const std::size_t size = header.size;
+    copy_from(body, 0, kept.body.make(blocks_, size), size);
   }
   peer.retained.push_back(kept);
 }
@@ -262,8 +262,7 @@ void Engine::send_to_self(const SendCall& call, const ConstBuffer& from, Operati
   if (call.synchronous || own_credits_ + credits > options_.credits) return;
   own_credits_ += credits;
   if (from.size() != 0 && !from.is_phantom()) {
-    message.body = blocks_.take(from.size());
-    copy_from(from.pieces(), 0, message.body, from.size());
+    copy_from(from.pieces(), 0, message.body.make(blocks_, from.size()), from.size());
   }
   message.own = nullptr;
   complete(held);
