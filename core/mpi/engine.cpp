@@ -71,11 +71,6 @@ Matching& Engine::matching_of_part(std::uint32_t context) {
   return *queues;
 }
 
-void Engine::complete(Operation& operation) {
-  operation.state = Operation::State::complete;
-  if (operation.run != nullptr) step_ended(operation);
-}
-
 void Engine::abort(const std::string& why) {
   aborted_.store(&why, std::memory_order_release);
   ports_.wait_set.notify();

@@ -163,8 +163,12 @@ class alignas(64) Engine {
   /// Posts a numbered packet. False: no room now, and nothing has happened.
   bool transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
                 std::uint64_t body_checksum, Channel channel);
+  bool transmit_here(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                     std::uint64_t body_checksum, Channel channel);
   bool post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
             std::uint64_t body_checksum, Channel channel);
+  bool post_here(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                 std::uint64_t body_checksum, Channel channel);
   void retain(Peer& peer, const PacketHeader& header, std::span<const ConstSlice> body);
   void answer(Peer& peer, PacketHeader header);
   /// Posts fragments; whether all have left.
@@ -187,8 +191,13 @@ class alignas(64) Engine {
   void take_returns(Peer& peer, const PacketHeader& header);
   void verify(const Packet& packet) const;
   void keep_early(Peer& peer, const Packet& packet);
-  void dispatch(Peer& peer, const Packet& packet);
-  void take_message(Peer& peer, const Packet& packet);
+  void take_next(Peer& peer, const Packet& packet);
+  void take_early(Peer& peer, Channel channel);
+  /// Those that return an operation leave it to the caller to `complete` it: a receive that has got
+  /// all of its message.
+  Operation* dispatch(Peer& peer, const Packet& packet);
+  Operation* take_message(Peer& peer, const Packet& packet);
+  void dispatch_control(Peer& peer, const PacketHeader& header);
   void keep_unexpected(const Packet& packet);
 
   // Receiving (receiving.cpp).
@@ -197,8 +206,10 @@ class alignas(64) Engine {
   /// Matches what has come, or posts.
   void start_receive(Operation& receive);
   void meet(Operation& receive, Unexpected& message);
+  /// The caller completes the receive.
   void receive_eager(Peer& peer, Operation& receive, const PacketHeader& header,
                      const std::byte* body);
+  void answer_matched(Peer& peer, std::uint64_t request);
   void receive_from_self(Operation& receive, Unexpected& message);
   /// Bytes of the message that fit.
   std::size_t note_envelope(Operation& receive, const PacketHeader& header);
@@ -222,7 +233,10 @@ class alignas(64) Engine {
   void unexpose(Operation& send);
 
   // Ends.
-  void complete(Operation& operation);
+  void complete(Operation& operation) {
+    operation.state = Operation::State::complete;
+    if (operation.run != nullptr) step_ended(operation);
+  }
 
   // Collectives.
   CollectiveRun& make_run(Communicator::State& in, const CollectiveCall& call,

@@ -35,6 +35,7 @@ void Engine::meet(Operation& receive, Unexpected& message) {
     receive_announced(peer, receive, message.header);
   } else {
     receive_eager(peer, receive, message.header, message.body.data());
+    complete(receive);
     message.body.drop(blocks_);
     return_credits_if_due(peer);
   }
@@ -59,13 +60,15 @@ void Engine::receive_eager(Peer& peer, Operation& receive, const PacketHeader& h
                            const std::byte* body) {
   copy_into(receive.into.pieces(), 0, body, note_envelope(receive, header));
   peer.consumed_credits += credits_for(header.size);
-  if ((header.flags & flag_synchronous) != 0) {
-    PacketHeader matched;
-    matched.kind = static_cast<std::uint8_t>(PacketKind::matched);
-    matched.more = header.key;
-    answer(peer, matched);
-  }
-  complete(receive);
+  if ((header.flags & flag_synchronous) != 0) answer_matched(peer, header.key);
+}
+
+// Apart: what is on the stack of each message is in the caches of each rank.
+[[gnu::noinline]] void Engine::answer_matched(Peer& peer, std::uint64_t request) {
+  PacketHeader matched;
+  matched.kind = static_cast<std::uint8_t>(PacketKind::matched);
+  matched.more = request;
+  answer(peer, matched);
 }
 
 void Engine::receive_from_self(Operation& receive, Unexpected& message) {

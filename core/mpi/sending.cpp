@@ -69,6 +69,41 @@ Operation* Engine::start_send(const SendCall& call, const ConstBuffer& from) {
   return send;
 }
 
+// Where messages pass, what posts them is not called: it would take more of each rank's stack.
+[[gnu::always_inline]] inline bool Engine::post_here(Peer& peer, PacketHeader& header,
+                                                     std::span<const ConstSlice> body,
+                                                     std::uint64_t body_checksum, Channel channel) {
+  header.source = rank_.index;
+  header.credits = static_cast<std::uint16_t>(peer.consumed_credits);
+  header.acknowledged = static_cast<std::uint32_t>(peer.expected_sequence - 1);
+  if (options_.check_packets) header.checksum = body_checksum ^ checksum_of(header, peer.rank);
+  if (!ports_.endpoint.post(peer.address, channel, header, body)) return false;
+  peer.told_credits = peer.consumed_credits;
+  peer.told_sequence = peer.expected_sequence - 1;
+  return true;
+}
+
+[[gnu::always_inline]] inline bool Engine::transmit_here(Peer& peer, PacketHeader& header,
+                                                         std::span<const ConstSlice> body,
+                                                         std::uint64_t body_checksum,
+                                                         Channel channel) {
+  header.sequence = peer.next_sequence;
+  if (!post_here(peer, header, body, body_checksum, channel)) return false;
+  ++peer.next_sequence;
+  if (can_lose(channel)) retain(peer, header, body);
+  return true;
+}
+
+bool Engine::transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                      std::uint64_t body_checksum, Channel channel) {
+  return transmit_here(peer, header, body, body_checksum, channel);
+}
+
+bool Engine::post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                  std::uint64_t body_checksum, Channel channel) {
+  return post_here(peer, header, body, body_checksum, channel);
+}
+
 bool Engine::try_eager(Peer& peer, const SendCall& call, const ConstBuffer& from,
                        std::uint64_t request_name) {
   const Choice& choice = route_of(peer).choose(from.size());
@@ -86,7 +121,7 @@ bool Engine::try_eager(Peer& peer, const SendCall& call, const ConstBuffer& from
   header.more = call.collective;
   const std::uint64_t sum =
       options_.check_bodies && from.size() != 0 ? checksum_of(from.pieces()) : 0;
-  if (!transmit(peer, header, body_of(from), sum, choice.channel)) return false;
+  if (!transmit_here(peer, header, body_of(from), sum, choice.channel)) return false;
   peer.used_credits += credits;
   return true;
 }
@@ -135,27 +170,6 @@ void Engine::queue_send(Peer& peer, Operation& send) {
   send.state = Operation::State::queued;
   peer.sends.push_back(send);
   backlog(peer);
-}
-
-bool Engine::transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
-                      std::uint64_t body_checksum, Channel channel) {
-  header.sequence = peer.next_sequence;
-  if (!post(peer, header, body, body_checksum, channel)) return false;
-  ++peer.next_sequence;
-  if (can_lose(channel)) retain(peer, header, body);
-  return true;
-}
-
-bool Engine::post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
-                  std::uint64_t body_checksum, Channel channel) {
-  header.source = rank_.index;
-  header.credits = static_cast<std::uint16_t>(peer.consumed_credits);
-  header.acknowledged = static_cast<std::uint32_t>(peer.expected_sequence - 1);
-  if (options_.check_packets) header.checksum = body_checksum ^ checksum_of(header, peer.rank);
-  if (!ports_.endpoint.post(peer.address, channel, header, body)) return false;
-  peer.told_credits = peer.consumed_credits;
-  peer.told_sequence = peer.expected_sequence - 1;
-  return true;
 }
 
 void Engine::retain(Peer& peer, const PacketHeader& header, std::span<const ConstSlice> body) {
