@@ -75,6 +75,8 @@ void Suspension::apply(const Numbered& numbered, Peer& peer) const {
     case Post::Kind::reactivate:
       if (--peer.hold.holders == 0) peer.hold.since = 0;
       return;
+    case Post::Kind::ask:
+    case Post::Kind::agree: return;
   }
 }
 
@@ -133,9 +135,14 @@ bool Suspension::step() {
 void Suspension::take_note() {
   const std::vector<Post> posts = board_.posts_from(seen_);
   std::vector<std::uint64_t> ended;
+  std::vector<Post> places;
   const std::vector<Peer*> peers = engine_.peers_.in_order();
   for (const Post& post : posts) {
     const Numbered numbered{++seen_, post};
+    if (post.kind == Post::Kind::ask || post.kind == Post::Kind::agree) {
+      places.push_back(post);
+      continue;
+    }
     history_.push_back(numbered);
     if (post.kind != Post::Kind::close) {
       for (Peer* peer : peers) apply(numbered, *peer);
@@ -147,6 +154,8 @@ void Suspension::take_note() {
         end(post);
         ended.push_back(post.epoch);
         break;
+      case Post::Kind::ask:
+      case Post::Kind::agree: break;
     }
   }
   settle();
@@ -154,8 +163,22 @@ void Suspension::take_note() {
   restless_ = true;
   if (keeps_program()) program_waits();
   if (reopened_) resume();
+  // Collectives that begin here may meet ranks: after what the board says of holds.
+  for (const Post& post : places) take_place(post.kind, post.locality);
   for (const std::uint64_t epoch : ended) board_.took_note_of_end(engine_.rank(), epoch);
   if (stopped_ && !keeps_program() && !waits_for_held()) program_goes_on();
+}
+
+void Suspension::take_place(Post::Kind kind, const LocalityAgreement& said) {
+  if (kind == Post::Kind::agree) {
+    engine_.agree_locality(said);
+    return;
+  }
+  std::shared_ptr<const JobLocality> locality = board_.locality(said.generation);
+  if (locality == nullptr) return;  // a later question is already there
+  for (const LocalityReply& reply : engine_.ask_locality(said.generation, std::move(locality))) {
+    board_.reply(engine_.rank(), reply);
+  }
 }
 
 void Suspension::begin(const Post& request) {

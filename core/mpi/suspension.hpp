@@ -75,6 +75,7 @@ class Suspension {
   [[nodiscard]] bool holds(const Post& post, const Peer& peer) const;
   void apply(const Numbered& numbered, Peer& peer) const;
   void take_note();
+  void take_place(Post::Kind kind, const LocalityAgreement& said);
   void begin(const Post& request);
   void close(const Post& post);
   void end(const Post& post);

@@ -46,16 +46,19 @@ SwarmEnd simulate(std::uint64_t seed) {
 TEST(SimulatedSwarm, loses_and_doubles_nothing_whenever_vms_move) {
   std::uint64_t suspended = 0;
   std::uint64_t refused = 0;
+  std::uint64_t relocated = 0;
   const Seeds range = seeds(250);
   for (std::uint64_t seed = range.first; seed <= range.last; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const SwarmEnd end = simulate(seed);
     suspended += end.suspended;
     refused += end.refused;
+    relocated += end.relocated;
     ASSERT_FALSE(testing::Test::HasFailure()) << "seed " << seed;
   }
   if (range.last - range.first < 100) return;
   EXPECT_GT(suspended, range.last / 2);
+  EXPECT_GT(relocated, range.last) << "collectives go by what moves have changed";
   EXPECT_GT(refused, range.last / 50) << "some ranks do not answer in time";
 }
 
