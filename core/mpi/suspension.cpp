@@ -117,6 +117,7 @@ void Suspension::concern(Active& active) {
 // --- What the board says. ---
 
 bool Suspension::step() {
+  if (is_hopeless()) return false;
   bool changed = false;
   if (board_.posted() != seen_) {
     take_note();
@@ -385,6 +386,11 @@ void Suspension::program_goes_on() {
   board_.went_on(engine_.rank());
 }
 
+void Suspension::leave() {
+  if (is_hopeless()) board_.delist(engine_.rank());
+  board_.leave(engine_.rank());
+}
+
 // --- The helper. ---
 
 void Suspension::spawn_helper() {
@@ -404,11 +410,16 @@ void Suspension::help() {
 /// Takes part until no epoch is open. Posts that were seen.
 std::size_t Suspension::help_once() {
   const Engine::Locked locked(engine_);
-  do {
+  for (;;) {
     do engine_.take_arrivals();
     while (step());
-  } while (!actives_.empty() && !ending_.load() && engine_.wait_for_something() != Wake::cancelled);
-  return seen_;
+    if (is_hopeless()) board_.delist(engine_.rank());
+    if (actives_.empty() || is_hopeless() || ending_.load()) return seen_;
+    if (engine_.wait_for_something() == Wake::cancelled && !ending_.load()) {
+      engine_.fail("rank " + std::to_string(engine_.rank().index) +
+                   " has ended: " + std::string(rank_was_cancelled));
+    }
+  }
 }
 
 }  // namespace ferry::mpi
