@@ -293,14 +293,14 @@ bool Board::await_post(RankId rank, std::size_t seen) {
 void Board::noticed(RankId rank, std::uint64_t number, bool concerned) {
   const Lock lock(*mutex_);
   Epoch* epoch = find(number);
-  if (epoch == nullptr || epoch->ended) return;
+  if (epoch == nullptr || epoch->ended || members_[rank.index].suspension == nullptr) return;
   epoch->parts[rank.index].concerned = concerned;
 }
 
 void Board::drained(RankId rank, std::uint64_t number, bool is) {
   const Lock lock(*mutex_);
   Epoch* epoch = find(number);
-  if (epoch == nullptr || epoch->ended) return;
+  if (epoch == nullptr || epoch->ended || members_[rank.index].suspension == nullptr) return;
   Epoch::Part& part = epoch->parts[rank.index];
   if (part.drained == is) return;
   part.drained = is;

@@ -402,9 +402,11 @@ void Suspension::help() {
   std::size_t seen = 0;
   try {
     while (board_.await_post(engine_.rank(), seen)) seen = help_once();
+    return;
   } catch (const JobAborted&) {
     // The job is over; its ranks know why.
   }
+  board_.delist(engine_.rank());  // nobody else may speak for a rank that has ended
 }
 
 /// Takes part until no epoch is open. Posts that were seen.

@@ -22,6 +22,9 @@ bool may_use_post_copy(const TransferOptions& transfer) {
              transfer.on_stall.end();
 }
 
+/// Of ranks that need not answer in time, but may.
+constexpr Cell no_answer{Phase::set_pre_migration, Kind::times_out};
+
 class Oracle {
  public:
   explicit Oracle(const Aftermath& aftermath)
@@ -98,9 +101,7 @@ class Oracle {
       if (const auto death = death_of(move.vm); death && *death < wave.opened) {
         hit(wave_index, i, {Phase::set_pre_migration, Kind::host_down}, false);
       }
-      if (answers_late(move.vm)) {
-        hit(wave_index, i, {Phase::set_pre_migration, Kind::times_out}, true);
-      }
+      if (may_not_answer(move.vm)) hit(wave_index, i, no_answer, true);
       for (const SpanRecord& span : spans_in(wave, move.vm)) {
         phase_faults(wave_index, i, span);
         cluster_faults(wave_index, i, span);
@@ -108,12 +109,22 @@ class Oracle {
     }
   }
 
-  /// Whether a rank of its jobs may compute, and not answer, for longer than anybody waits.
-  [[nodiscard]] bool answers_late(VmId vm) const {
+  [[nodiscard]] bool link_lost_for_good() const {
+    return std::any_of(instance_.cluster_faults.begin(), instance_.cluster_faults.end(),
+                       [](const ClusterFaultSpec& fault) {
+                         return fault.kind == ClusterFaultSpec::Kind::link_down &&
+                                fault.until == TimePoint::never();
+                       });
+  }
+  /// Whether a rank of its jobs may compute, and not answer, for longer than anybody waits, or
+  /// waits itself for what will never come.
+  [[nodiscard]] bool may_not_answer(VmId vm) const {
     const std::vector<JobId>& jobs = instance_.vms[vm.index].jobs;
     return std::any_of(jobs.begin(), jobs.end(), [&](JobId id) {
       const JobSpec& job = instance_.jobs[id.index];
-      return job.communicates() && job.strategy == Strategy::progress_engine &&
+      if (!job.communicates() || job.strategy == Strategy::none) return false;
+      if (link_lost_for_good()) return true;
+      return job.strategy == Strategy::progress_engine &&
              job.workload.compute * (1 + job.workload.jitter.value()) > Duration::seconds(2.5);
     });
   }
@@ -210,7 +221,13 @@ class Oracle {
       of_devices = of_devices || phase == Phase::attach_vf || phase == Phase::add_ivshmem ||
                    kind == Kind::late_libvirt;
     }
-    if (allowed.cells.empty() || allowed.waves > 1) allowed.outcomes.insert(Outcome::completed);
+    const bool may_answer =
+        allowed.cells == std::set<Cell>{no_answer} &&
+        std::none_of(instance_.faults.begin(), instance_.faults.end(), [](const FaultSpec& fault) {
+          return fault.phase == Phase::set_pre_migration;
+        });
+    const bool calm = allowed.cells.empty() || may_answer;
+    if (calm || allowed.waves > 1) allowed.outcomes.insert(Outcome::completed);
     // A device that comes back only at a second attempt, or on the way back, meets the next
     // trouble.
     if (of_devices && allowed.cells.size() > 1) {
@@ -329,11 +346,7 @@ class Oracle {
       const VmInspection& found = aftermath_.vms[vm.index];
       return found.running && found.virtual_function;
     };
-    const auto for_good = [](const ClusterFaultSpec& fault) {
-      return fault.kind == ClusterFaultSpec::Kind::link_down && fault.until == TimePoint::never();
-    };
-    return std::all_of(job.vms.begin(), job.vms.end(), is_whole) &&
-           std::none_of(instance_.cluster_faults.begin(), instance_.cluster_faults.end(), for_good);
+    return std::all_of(job.vms.begin(), job.vms.end(), is_whole) && !link_lost_for_good();
   }
 
   void check_jobs() {
