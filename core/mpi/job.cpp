@@ -77,8 +77,7 @@ void Job::start(Body body) {
           } catch (const JobAborted& aborted) {
             // Why is known to the job, unless the rank alone
             // was cancelled.
-            abort(fmt::format("rank {} of {} has ended: {}", rank.index, options_.name,
-                              aborted.what()));
+            abort(fmt::format("rank {} has ended: {}", rank.index, aborted.what()));
           }
           ending.well();
           ranks_[rank.index]->process->engine().leave();

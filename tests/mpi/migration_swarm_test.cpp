@@ -1,6 +1,7 @@
 // Seeds of the swarm. `FERRY_SWARM_SEED=17` runs that one alone, `FERRY_SWARM_SEEDS=5000` so many.
 #include "tests/mpi/migration_swarm.hpp"
 
+#include <gmock/gmock.h>
 #include <sys/mman.h>
 
 #include <cstdlib>
@@ -96,8 +97,7 @@ TEST(SimulatedJob, ends_with_the_reason_when_the_vm_of_a_rank_is_lost) {
           }
           const Result<void> ended = moving.job->join();
           ASSERT_FALSE(ended);
-          EXPECT_THAT(ended.error().reason,
-                      testing::StartsWith("rank 1 of job has ended: it was "));
+          EXPECT_THAT(ended.error().reason, testing::StartsWith("rank 1 has ended: it was "));
           EXPECT_EQ(moving.jobs.suspensions(), 0U);
         });
       });

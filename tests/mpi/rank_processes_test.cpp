@@ -88,17 +88,13 @@ TEST(RankProcesses, end_with_the_reason_of_a_rank_that_threw) {
   EXPECT_EQ(failures[0].to_text(), "rank 2 exited with status 70");
 }
 
-TEST(RankProcesses, that_call_different_collectives_all_hear_of_it) {
+TEST(RankProcesses, that_call_different_sizes_all_hear_of_it) {
   const auto failures =
-      run_to_an_error(3, "collective 0 of communicator world: rank ", [](Communicator& world) {
-        std::int64_t value = 1;
-        std::int64_t sum = 0;
-        if (world.rank() == 1) {
-          world.bcast({&value, sizeof value}, 0);
-        } else {
-          world.allreduce({&value, sizeof value}, {&sum, sizeof sum}, ElementType::int64,
-                          Reduction::sum);
-        }
+      run_to_an_error(4, "collective 0 of communicator world: rank ", [](Communicator& world) {
+        const std::int64_t values[] = {1, 2};
+        std::int64_t sums[2] = {};
+        const std::size_t size = world.rank() == 0 ? 16 : 8;
+        world.allreduce({values, size}, {sums, size}, ElementType::int64, Reduction::sum);
         world.barrier();
       });
   EXPECT_THAT(failures, IsEmpty());
