@@ -57,7 +57,10 @@ EngineCalls::EngineCalls(Process& process, const EnginePorts& ports, RankLog& lo
       size_(world_.size()) {}
 
 void EngineCalls::compute(Duration work) {
-  if (work > Duration::zero()) ports_.processor.compute(ports_.vm, work);
+  if (work <= Duration::zero()) return;
+  if (ports_.processor.compute(ports_.vm, work) == Wake::cancelled) {
+    throw JobAborted(std::string(rank_was_cancelled));
+  }
 }
 
 void EngineCalls::complain(std::string what) {
