@@ -26,16 +26,6 @@ RankPlace place_of(const JobSpec& job, const Instance& instance, const Locality&
           .socket = locality.socket(vm, site.vcpu)};
 }
 
-/// The hosts of a job's ranks: what its collectives' hierarchies are made of.
-mpi::JobLocality hosts_of(const JobSpec& job, const Locality& locality) {
-  std::vector<std::uint32_t> hosts;
-  hosts.reserve(job.ranks());
-  for (std::uint32_t rank = 0; rank < job.ranks(); ++rank) {
-    hosts.push_back(locality.host(job.vms[rank / job.ranks_per_vm]).index);
-  }
-  return mpi::JobLocality(std::move(hosts));
-}
-
 /// However a rank comes to its end, nobody waits for it to compute any more.
 struct Watched {
   mpi::ComputeWatch* watch;
@@ -146,7 +136,7 @@ CommunicatingJobs::CommunicatingJobs(World& world, const Scenario& scenario,
     }
     options.process.costs = scenario.platform.mpi.runtime;
     options.board = shared_->runtime.board(id);
-    options.process.locality = std::make_shared<const mpi::JobLocality>(hosts_of(spec, locality));
+    options.process.locality = mpi::hosts_of(spec, locality);
     running->job =
         std::make_unique<mpi::Job>(mpi::JobPorts{world.executor, world.processor, world.fabric},
                                    running->channels, std::move(options));

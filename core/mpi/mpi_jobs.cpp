@@ -25,6 +25,15 @@ std::optional<JobId> first_communicating(const Instance& instance, VmId vm) {
   return std::nullopt;
 }
 
+std::shared_ptr<const JobLocality> hosts_of(const JobSpec& job, const Locality& locality) {
+  std::vector<std::uint32_t> hosts;
+  hosts.reserve(job.vms.size() * job.ranks_per_vm);
+  for (const VmId vm : job.vms) {
+    hosts.insert(hosts.end(), job.ranks_per_vm, locality.host(vm).index);
+  }
+  return std::make_shared<const JobLocality>(std::move(hosts));
+}
+
 MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, Recorder& recorder,
                  Locality& locality, Duration preparation)
     : world_(world),
@@ -43,6 +52,7 @@ MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, 
                           ? nullptr
                           : std::make_unique<Board>(world.executor, world.clock,
                                                     options_of(job, costs), activity));
+    hosts_.push_back(hosts_of(job, locality));
   }
   for (const MoveSpec& move : instance.moves) {
     if (move.when == RankMoment::any || watches_.count(move.vm) != 0) continue;
@@ -91,6 +101,7 @@ Result<> MpiJobs::reactivate(const SuspendRequest& request, TimePoint deadline) 
 
   look_at(request.moving);
   world_.clock.sleep_until(world_.clock.now() + costs_.reactivate);
+  relocate(request.job);
   const std::size_t channels = board->closed_most(request.epoch);
   for (const RankRecord& record : board->reactivate(request.epoch, request.job)) {
     recorder_.rank(record);
@@ -119,6 +130,21 @@ void MpiJobs::look_at(const std::vector<VmId>& vms) {
       if (locality_.has(vm, device) != there) locality_.set_device(vm, device, there);
     }
   }
+}
+
+/// What ranks answer rides on the exchange of addresses; it takes no time of its own.
+void MpiJobs::relocate(JobId job) {
+  std::shared_ptr<const JobLocality> hosts;
+  Generation generation = first_generation;
+  {
+    const Lock lock(*mutex_);
+    hosts = hosts_of(instance_.jobs[job.index], locality_);
+    if (*hosts->world == *hosts_[job.index]->world) return;
+    hosts_[job.index] = hosts;
+    generation = locality_.generation();
+  }
+  // Of two waves that do this at once, the one that looked last counts.
+  boards_[job.index]->relocate(generation, std::move(hosts));
 }
 
 void MpiJobs::rank_stopped(VmId vm) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/mpi/board.hpp"
+#include "core/mpi/collectives/groups.hpp"
 #include "core/mpi/compute_watch.hpp"
 #include "core/ports/job_runtime.hpp"
 #include "core/ports/recorder.hpp"
@@ -19,6 +20,10 @@ namespace ferry::mpi {
 
 /// The first job with ranks in the VM that send messages.
 [[nodiscard]] std::optional<JobId> first_communicating(const Instance& instance, VmId vm);
+
+/// The hosts of a job's ranks: what the hierarchies of its collectives are made of.
+[[nodiscard]] std::shared_ptr<const JobLocality> hosts_of(const JobSpec& job,
+                                                          const Locality& locality);
 
 /// Suspends and reactivates jobs through their boards, and keeps `locality` at where VMs are: what
 /// their ranks choose channels by. Jobs with `strategy: none` are not asked. What is given outlives
@@ -54,6 +59,7 @@ class MpiJobs final : public JobRuntime, private RankActivity {
   void rank_stopped(VmId vm) override;
   void rank_went_on(VmId vm) override;
   void look_at(const std::vector<VmId>& vms);
+  void relocate(JobId job);
 
   World& world_;
   const Instance& instance_;
@@ -64,6 +70,8 @@ class MpiJobs final : public JobRuntime, private RankActivity {
   std::unique_ptr<Mutex> mutex_;
   std::vector<std::unique_ptr<Board>> boards_;  ///< by job
   std::map<VmId, std::unique_ptr<ComputeWatch>> watches_;
+  /// By job: what its collectives go by, or will when its ranks have agreed.
+  std::vector<std::shared_ptr<const JobLocality>> hosts_;
   std::vector<std::uint32_t> ranks_;    ///< by VM, of all jobs
   std::vector<std::uint32_t> stopped_;  ///< of these
 };

@@ -106,7 +106,7 @@ struct Words {
 struct Mapping {};
 /// Of `Traffic`.
 struct TrafficWords {};
-/// Sockets x cores: `2x8`.
+/// Sockets x cores, `2x8`, or a synthetic description of hwloc.
 struct SocketsByCores {};
 /// The number of a socket, or `any`.
 struct SocketOrAny {};

@@ -63,7 +63,9 @@ void EngineCalls::compute(Duration work) {
   slice_ = now == slice_ended_ ? slice_ + work : work;
   log_.longest_slice = std::max(log_.longest_slice, slice_);
   if (ports_.watch != nullptr) ports_.watch->begins(now + work);
-  ports_.processor.compute(ports_.vm, work);
+  if (ports_.processor.compute(ports_.vm, work) == Wake::cancelled) {
+    throw JobAborted(std::string(rank_was_cancelled));
+  }
   slice_ended_ = ports_.clock.now();
 }
 
