@@ -12,6 +12,8 @@ namespace {
 
 using Refusal = std::optional<std::string>;
 
+/// What QEMU itself locks besides guest memory, generously.
+constexpr Bytes qemu_overhead = Bytes::gibi(1);
 constexpr LibvirtVersion first_with_zstd = 9'004'000;
 
 Refusal refused_by_devices(const MoveFacts& facts) {
@@ -181,6 +183,8 @@ std::optional<std::string> why_refused(const TransferOptions& options, const Mov
   }
   return std::nullopt;
 }
+
+Bytes limit_for_rdma(Bytes memory) { return memory + qemu_overhead; }
 
 Failure explained_error(int code, const std::string& what, std::string_view message) {
   FailureKind kind = FailureKind::failed;
