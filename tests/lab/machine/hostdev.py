@@ -1,20 +1,13 @@
-"""Runs in the machine: a lab with a VM whose device is an assigned PCI function. Prints what it finds as lines
-`STEP {json}`; test_hostdev_in_lab.py judges it."""
+"""Runs in the machine: a lab with a VM whose device is an assigned PCI function. test_hostdev_in_lab.py judges what it
+finds."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-SHARED = Path("/lab")
-sys.path.insert(0, str(SHARED / "tests/lab"))
+from steps import SCENARIO, ferry, introduce, labs, tell
 
-from ferry_lab import guest  # noqa: E402
-from ferry_lab import lab as labs  # noqa: E402
-from ferry_lab.accelerator import Accelerator  # noqa: E402
-from ferry_lab.domain import Vm  # noqa: E402
-from ferry_lab.image import Image  # noqa: E402
+from ferry_lab import guest
+from ferry_lab.domain import Vm
 
 CLUSTER = """\
 ferry_cluster: 1
@@ -31,15 +24,6 @@ ASSIGNED = """\
 </hostdev>"""
 
 
-def tell(step, **found):
-    print("STEP", json.dumps({"step": step, **found}), flush=True)
-
-
-def ferry(step, *arguments, cluster="cluster.yaml"):
-    done = subprocess.run([SHARED / "ferry", *arguments, "--cluster", f"/root/{cluster}"], text=True, capture_output=True)
-    tell(step, status=done.returncode, said=done.stdout + done.stderr)
-
-
 def place(step, lab):
     """The VM's host, the function that it holds there, where its guest sees it, and the classes of the guest's devices."""
     with lab.domain("vm0") as domain:
@@ -53,8 +37,6 @@ def place(step, lab):
 
 def main():
     functions = Path("/functions").read_text().split()
-    labs.image = lambda: Image(SHARED / "image")
-    labs.accelerator = lambda _: Accelerator("kvm", "of the machine's emulated SVM")
     vm = Vm(name="vm0", host="host0", memory=160 << 20, virtual_function=False, ivshmem=4 << 20)
     with labs.up(Path("/root/lab"), [labs.HostPlan("host0"), labs.HostPlan("host1")], [vm], devices=["vfio"]) as lab:
         import libvirt
@@ -64,14 +46,14 @@ def main():
         with lab.domain("vm0") as domain:
             bus, slot, function = functions[0].split(":")[1], *functions[0].split(":")[2].split(".")
             domain.attachDevice(ASSIGNED.format("0000", bus, slot, function))
+        introduce(lab)
         place("assigned", lab)
         try:
             lab.migrate("vm0", "host1")
             tell("libvirt", refuses="")
         except libvirt.libvirtError as refusal:
             tell("libvirt", refuses=str(refusal))
-        scenario = SHARED / "scenarios/lab/sequential_four.yaml"
-        one = [scenario, "--set", "vms.vm.count=1", "--set", "cluster.hosts.host.virtual_functions=1"]
+        one = [SCENARIO, "--set", "vms.vm.count=1", "--set", "cluster.hosts.host.virtual_functions=1"]
         ferry("unnamed", "run", *one, "--set", "vms.vm.virtual_functions=0", "--on", "hw", "--yes", "--out", "/root/unnamed",
               cluster="nameless.yaml")  # fmt: skip
         place("after unnamed", lab)
