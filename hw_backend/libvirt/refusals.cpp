@@ -116,7 +116,7 @@ struct Known {
   std::string_view advice;
 };
 
-constexpr std::array<Known, 18> known_messages = {{
+constexpr std::array<Known, 22> known_messages = {{
     {"domain has assigned non-USB host devices", FailureKind::refused,
      "detach the host's devices before the migration"},
     {"peer mode", FailureKind::refused,
@@ -150,6 +150,17 @@ constexpr std::array<Known, 18> known_messages = {{
      "the libvirtd that was asked has ended; its guests go on without it"},
     {"Lost connection to destination host", FailureKind::failed,
      "the destination's libvirtd has ended or cannot be reached any more"},
+    {"could not create rdma event channel", FailureKind::refused,
+     "QEMU finds no RDMA device on the destination; see that ibv_devices lists one there, and let "
+     "QEMU open /dev/infiniband (cgroup_device_acl in libvirt's qemu.conf)"},
+    {"could not create CM channel", FailureKind::refused,
+     "QEMU finds no RDMA device on the source; see that ibv_devices lists one there, and let QEMU "
+     "open /dev/infiniband (cgroup_device_acl in libvirt's qemu.conf)"},
+    {"could not rdma_bind_addr", FailureKind::refused,
+     "the address of migrate.rdma in the cluster file is of no RDMA device of the destination "
+     "(rdma link, ip address)"},
+    {"mlock() limits may be too low", FailureKind::failed,
+     "raise <memtune><hard_limit> of the domain: QEMU may lock no more"},
     {"canceled by client", FailureKind::failed, "somebody else has cancelled it"},
 }};
 
