@@ -179,8 +179,8 @@ void Engine::dispatch_control(Peer& peer, const PacketHeader& header) {
 
 Operation* Engine::take_message(Peer& peer, const Packet& packet) {
   const PacketHeader& header = packet.header;
-  if (collective_of(header) != Collective::none) check_collective(header);
   Operation* receive = matching(header.context).match_message({header.source, header.tag});
+  if (collective_of(header) != Collective::none) check_collective(header, receive);
   if (receive == nullptr) {
     keep_unexpected(packet);
     return nullptr;
