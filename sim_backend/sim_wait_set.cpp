@@ -8,6 +8,7 @@ namespace ferry {
 
 SimWaitSet::~SimWaitSet() {
   if (arrivals_.scheduled()) scheduler_.unschedule(arrivals_);
+  if (vm_) hypervisor_.remove_wait_set(*vm_, *this);
 }
 
 void SimWaitSet::add(const PacketQueue& inbox, std::optional<VmId> vm) {
@@ -16,7 +17,9 @@ void SimWaitSet::add(const PacketQueue& inbox, std::optional<VmId> vm) {
   } else {
     more_inboxes_.push_back(&inbox);
   }
-  if (vm) vm_ = vm;
+  if (!vm || vm_) return;
+  vm_ = vm;
+  hypervisor_.add_wait_set(*vm, *this);
 }
 
 void SimWaitSet::remove(const PacketQueue& inbox) {
@@ -35,7 +38,7 @@ TimePoint SimWaitSet::next() const {
 }
 
 Wake SimWaitSet::wait(TimePoint deadline) {
-  if (scheduler_.would_be_cancelled()) return Wake::cancelled;
+  if (scheduler_.would_be_cancelled() || (vm_ && hypervisor_.lost(*vm_))) return Wake::cancelled;
   const TimePoint at = next();
   const TimePoint now = scheduler_.local_now();
   if (at <= now) {

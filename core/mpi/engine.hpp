@@ -74,21 +74,20 @@ class alignas(64) Engine {
                                        Buffer output);
 
   // --- New places of ranks (locality.cpp), by LocalityTurns of each communicator. ---
-  /// Contexts of the communicators that this rank is in.
-  [[nodiscard]] std::vector<std::uint32_t> contexts() const;
-  [[nodiscard]] std::optional<LocalityAnswer> ask_locality(std::uint32_t context,
-                                                           Generation generation,
-                                                           const JobLocality& locality);
-  /// Collectives that were held go on.
-  void agree_locality(std::uint32_t context, Generation generation, CollectiveNumber from);
-  void give_up_locality(std::uint32_t context, Generation generation);
+  /// Ranks are in these places now: their collectives wait until all ranks of a communicator have
+  /// answered. Communicators that are made later answer for themselves.
+  [[nodiscard]] std::vector<LocalityReply> ask_locality(
+      Generation generation, std::shared_ptr<const JobLocality> locality);
+  /// Of a communicator, if this rank is in it: collectives that were held go on.
+  void agree_locality(const LocalityAgreement& agreement);
 
   // --- Communicators (communicator.cpp). ---
-  /// With `group.context` agreed between its ranks. Lives as long as the engine.
-  Communicator::State& add_communicator(Group group);
+  /// With `group.context` agreed between its ranks by the last collective of `parent`. Lives as
+  /// long as the engine.
+  Communicator::State& add_communicator(Group group, const Communicator::State& parent);
   [[nodiscard]] Communicator world() { return Communicator(*communicators_.front()); }
   /// Even, above all that were used here.
-  [[nodiscard]] std::uint32_t next_context() const;
+  [[nodiscard]] std::uint32_t next_context();
 
   // --- Progress (progress.cpp). ---
   /// Takes in what has arrived and posts what waits for room.
@@ -238,6 +237,10 @@ class alignas(64) Engine {
     if (operation.run != nullptr) step_ended(operation);
   }
 
+  // Communicators.
+  Communicator::State& make_communicator(Group group, CollectivePolicy policy);
+  [[nodiscard]] std::optional<LocalityReply> reply_of(Communicator::State& in);
+
   // Collectives.
   CollectiveRun& make_run(Communicator::State& in, const CollectiveCall& call,
                           const ConstBuffer& input, const Buffer& output);
@@ -298,6 +301,8 @@ class alignas(64) Engine {
   std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
   std::vector<ConstSlice> cut_;                      ///< of the fragment that is being posted
   std::unique_ptr<Condition> turn_;                  ///< for the others; with a migration thread
+  Generation newest_ = first_generation;             ///< that this rank has heard of
+  std::shared_ptr<const JobLocality> newest_locality_;
 };
 
 }  // namespace ferry::mpi

@@ -43,6 +43,13 @@ std::string Engine::describe_waits() const {
   const auto operation_line = [&](const Operation& operation) {
     line(*operation.group, describe(operation));
     if (operation.kind != Operation::Kind::collective) return;
+    const std::size_t index = operation.group->context / 2;
+    const auto& runs = communicators_[index]->runs;
+    for (const CollectiveRun* run = runs.front(); run != nullptr;
+         run = std::decay_t<decltype(runs)>::next(*run)) {
+      if (run->request != &operation || run->held == nullptr) continue;
+      text += "  not begun: a rank has not answered yet from when on it can go by new hosts\n";
+    }
     for (std::uint32_t i = 0; i < requests_.places(); ++i) {
       const Operation& step = requests_.at(i);
       if (step.run == nullptr || step.run->request != &operation || step.is_complete()) continue;
