@@ -2,6 +2,8 @@
 // at the same instant happens in the order in which it was asked for, so that runs repeat exactly.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -27,6 +29,8 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
+  /// It will probably be the next to fire: begins to fetch what that will touch. Changes nothing.
+  virtual void fetch() const {}
   [[nodiscard]] bool scheduled() const { return slot_ != none; }
 
  private:
@@ -47,6 +51,12 @@ class CallbackEvent final : public Event {
 
 enum class Cancellable : bool { no, yes };
 
+/// Memory that a task will look at when it goes on.
+struct Nearby {
+  const std::byte* from = nullptr;
+  std::uint32_t lines = 0;  ///< of the processor's caches
+};
+
 /// A task of the simulated world. Destruction joins.
 class SimTask final : public Task {
  public:
@@ -61,6 +71,7 @@ class SimTask final : public Task {
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;
+    void fetch() const override;
     SimTask& task;
   };
 
@@ -69,12 +80,15 @@ class SimTask final : public Task {
   // What every switch touches stands together.
   Scheduler& scheduler_;
   Fiber* fiber_ = nullptr;
+  Fiber::State* state_ = nullptr;  // the fiber's, while there is one
   Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
   bool done_ = false;
   bool cancelled_ = false;
   int deferrals_ = 0;
 
   // While blocked:
+  const std::byte* frame_ = nullptr;  // where it left its stack
+  std::array<Nearby, 2> nearby_;
   const char* waits_for_ = nullptr;  // null once it was woken
   bool cancellable_ = false;
   Wake wake_ = Wake::ready;
@@ -144,6 +158,13 @@ class Scheduler {
   void spend(Duration cost) { current().lag_ += cost; }
   /// Blocks the running task until the others have come to its own time. Not cancellable.
   void settle();
+  /// What the running task will look at when it goes on from its next waits, to be fetched a little
+  /// before.
+  template <class First, class Second>
+  void will_look_at(const First& first, const Second& second) {
+    current().nearby_[0] = nearby(first);
+    current().nearby_[1] = nearby(second);
+  }
   [[nodiscard]] static bool blocked(const SimTask& task) { return task.waits_for_ != nullptr; }
   [[nodiscard]] SimTask& current() const {
     check(current_ != nullptr, "only a task can wait; this was called from outside any task");
@@ -234,8 +255,14 @@ class Scheduler {
     std::uint32_t position;  // in the heap
   };
 
+  template <class Object>
+  static Nearby nearby(const Object& object) {
+    return {reinterpret_cast<const std::byte*>(&object),
+            static_cast<std::uint32_t>((sizeof(Object) + 63) / 64)};
+  }
   void join(SimTask& task);
   void cancel(SimTask& task);
+  void look_ahead() const;
   void make_ready(SimTask& task);
   /// At `time`, if that is to come. Its timer must be free.
   void make_ready_at(SimTask& task, TimePoint time);
