@@ -1,5 +1,4 @@
-// The networks of a scenario as zones of the engine. Included by nothing but `flows.cpp` (and a
-// test).
+// The networks of a scenario as zones of the engine. Included by nothing but `flows.cpp` (and a test).
 #pragma once
 
 #include <simgrid/forward.h>
