@@ -20,8 +20,7 @@ namespace ferry {
   task.lag_ = Duration::zero();
   if (deadline != TimePoint::never()) schedule(task.timer_, std::max(deadline, task.not_before_));
   if (list != nullptr) list->append(task);
-  task.frame_ = static_cast<const std::byte*>(__builtin_frame_address(0));
-  task.state_->leave();
+  task.fiber_state_->leave();
   return task.wake_;
 }
 
