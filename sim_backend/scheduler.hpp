@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -29,6 +31,8 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
+  /// It is the next to fire: begins to fetch what that will touch. Changes nothing.
+  virtual void fetch() const {}
   [[nodiscard]] bool scheduled() const { return place_ != EventQueue::none; }
 
  private:
@@ -48,6 +52,12 @@ class CallbackEvent final : public Event {
 
 enum class Cancellable : bool { no, yes };
 
+/// Memory that a task will look at when it goes on.
+struct Nearby {
+  const void* from = nullptr;
+  std::size_t size = 0;  ///< in bytes
+};
+
 /// A task of the simulated world. Destruction joins.
 class alignas(64) SimTask final : public Task {
  public:
@@ -62,6 +72,7 @@ class alignas(64) SimTask final : public Task {
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;
+    void fetch() const override;
     SimTask& task;
   };
 
@@ -86,6 +97,7 @@ class alignas(64) SimTask final : public Task {
   SimTask* previous_ = nullptr;
   SimTask* next_ = nullptr;
 
+  std::array<Nearby, 3> nearby_;
   Fiber* fiber_ = nullptr;
   std::string name_;
   std::exception_ptr thrown_;
@@ -147,6 +159,12 @@ class Scheduler {
   void spend(Duration cost) { current().lag_ += cost; }
   /// Blocks the running task until the others have come to its own time. Not cancellable.
   void settle();
+  /// What the running task will look at, beside its own stack, when it goes on from this wait and
+  /// the next ones. For tasks that seldom go on and then do much: it is fetched a little before.
+  template <class First, class Second>
+  void will_look_at(const First& first, const Second& second) {
+    expect({{{&first, sizeof first}, {&second, sizeof second}, {}}});
+  }
   [[nodiscard]] static bool blocked(const SimTask& task) { return task.waits_for_ != nullptr; }
   [[nodiscard]] SimTask& current() const {
     check(current_ != nullptr, "only a task can wait; this was called from outside any task");
@@ -227,6 +245,8 @@ class Scheduler {
   };
   /// Of what happens after this.
   void fetch_next() const;
+  void expect(const std::array<Nearby, 3>& nearby);
+  void look_ahead() const;
   void join(SimTask& task);
   void cancel(SimTask& task);
   void make_ready(SimTask& task);
