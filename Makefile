@@ -11,7 +11,7 @@ PAPER  := breakdown multi_vm rwth_memory
 OUT    ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-cpp test-python test-sanitizers test-fuzz lab bench install format tidy clean
+.PHONY: help deps build demo test test-cpp test-python test-sanitizers test-fuzz build-asan build-sanitizers lab bench install format tidy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -33,7 +33,9 @@ demo: build ## simulate the paper's migration experiments: claims tables and plo
 	@echo; echo "Tables (claims.csv, cells.csv) and every cell's run folder: $(OUT)/"; \
 	echo "Pictures:"; ls $(OUT)/*/plots/*.png | sed 's/^/  /'
 
-test: build test-cpp test-python lab test-sanitizers test-fuzz ## everything that CI runs
+test: build test-cpp test-python ## everything that CI runs
+	@$(MAKE) --no-print-directory -j 2 lab build-sanitizers
+	@$(MAKE) --no-print-directory test-sanitizers test-fuzz
 
 test-cpp: build ## unit, contract and scenario tests
 	ctest --preset both -j $(WAITING) --quiet --output-log build/ctest.log || { .ci/failures build/ctest.log; exit 1; }
@@ -46,21 +48,24 @@ VMS ?= 2
 lab: build ## real hosts and guests on this machine (libvirt, QEMU), with VMS=2 guests
 	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_LAB_VMS=$(VMS) $(PYTHON) -m pytest -q -rs tests/lab
 
-test-sanitizers: deps ## the same C++ tests under address, undefined-behaviour and thread sanitizers
-	@.ci/quietly asan cmake --preset asan
-	@.ci/quietly asan cmake --build --preset asan -j $(JOBS)
+test-sanitizers: build-sanitizers ## the same C++ tests under address, undefined-behaviour and thread sanitizers
 	ctest --preset asan -j $(WAITING) --quiet --output-log build/ctest-asan.log || { .ci/failures build/ctest-asan.log; exit 1; }
 	@grep -E 'tests passed|^Total Test' build/ctest-asan.log; echo "$$(grep -c '(Skipped)' build/ctest-asan.log) skipped"
-	@.ci/quietly tsan cmake --preset tsan
-	@.ci/quietly tsan cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan -j $(WAITING) --quiet --output-log build/ctest-tsan.log || { .ci/failures build/ctest-tsan.log; exit 1; }
 	@grep -E 'tests passed|^Total Test' build/ctest-tsan.log; echo "$$(grep -c '(Skipped)' build/ctest-tsan.log) skipped"
 
-FUZZ_SECONDS ?= 40
-test-fuzz: deps ## a short run of every fuzz target
-	@.ci/quietly fuzz cmake --preset fuzz
-	@.ci/quietly fuzz cmake --build --preset fuzz -j $(JOBS)
-	@.ci/fuzz-smoke build/fuzz $(FUZZ_SECONDS)
+# With what the machine has left: the lab waits for its guests meanwhile.
+build-sanitizers: build-asan deps
+	@.ci/quietly tsan cmake --preset tsan
+	@.ci/quietly tsan nice -n 10 cmake --build --preset tsan -j $(JOBS)
+
+build-asan: deps
+	@.ci/quietly asan cmake --preset asan
+	@.ci/quietly asan nice -n 10 cmake --build --preset asan -j $(JOBS)
+
+FUZZ_SECONDS ?= 30
+test-fuzz: build-asan ## a short run of every fuzz target
+	@.ci/fuzz-smoke build/asan $(FUZZ_SECONDS)
 
 bench: build ## ours beside the peers, as ratios; appends to bench.tsv
 	@.ci/bench $(BUILD)

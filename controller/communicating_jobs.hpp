@@ -7,8 +7,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-#include "core/ports/job_runtime.hpp"
 #include "core/mpi/workloads/run_workload.hpp"
+#include "core/ports/job_runtime.hpp"
 #include "core/ports/recorder.hpp"
 #include "core/ports/world.hpp"
 #include "core/scenario/instance.hpp"

@@ -20,7 +20,7 @@ namespace ferry {
   task.lag_ = Duration::zero();
   if (deadline != TimePoint::never()) schedule(task.timer_, std::max(deadline, task.not_before_));
   if (list != nullptr) list->append(task);
-  task.fiber_->state().leave();
+  task.fiber_state_->leave();
   return task.wake_;
 }
 

@@ -62,6 +62,7 @@ std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()
   }
   task->fiber_ = idle_fibers_.back();
   idle_fibers_.pop_back();
+  task->fiber_state_ = &task->fiber_->state();
   task->fiber_->assign([raw = task.get(), work = std::move(body)] {
     try {
       work();
@@ -99,7 +100,7 @@ void Scheduler::settle() {
   if (task.lag_ == Duration::zero()) return;
   schedule(task.timer_, now_ + task.lag_);
   task.lag_ = Duration::zero();
-  task.fiber_->state().leave();
+  task.fiber_state_->leave();
 }
 
 void Scheduler::make_ready_at(SimTask& task, TimePoint time) {
@@ -164,16 +165,16 @@ bool Scheduler::something_due() const { return !ready_.empty() || next_event() <
 
 bool Scheduler::end_standstill() {
   for (StandstillListener* const listener : listeners_) listener->stands_still();
-  return !ready_.empty() || !heap_.empty();
+  return !ready_.empty() || !events_.empty();
 }
 
 void Scheduler::run_due() {
   const std::int64_t now = now_.since_start().count_nanoseconds();
   for (;;) {
-    const bool event_due = !heap_.empty() && heap_[0].at <= now;
-    if (event_due && (ready_.empty() || heap_[0].sequence < ready_.front().sequence)) {
-      Event& event = *slots_[heap_[0].slot].event;
-      remove_at(0);
+    const bool event_due = !events_.empty() && events_.front().at <= now;
+    if (event_due && (ready_.empty() || events_.front().sequence < ready_.front().sequence)) {
+      Event& event = *events_.take_front().event;
+      event.place_ = EventQueue::none;
       ++events_fired_;
       event.fire();
     } else if (!ready_.empty()) {
@@ -181,11 +182,12 @@ void Scheduler::run_due() {
       ready_.pop_front();
       ++task_switches_;
       current_ = &task;
-      Fiber& fiber = *task.fiber_;
-      fiber.state().enter();
+      Fiber::State& fiber = *task.fiber_state_;
+      fiber.enter();
       current_ = nullptr;
-      // A task that is not done blocks in a list of its own, so it still exists.
-      if (fiber.state().work == nullptr) finished(task);
+      // A task that is not done blocks in a list of its own, so it still exists. One that is may
+      // still wait for what its work owned.
+      if (task.done_ && fiber.work == nullptr) finished(task);
     } else {
       return;
     }
@@ -200,20 +202,12 @@ void Scheduler::advance_to(TimePoint time) {
 void Scheduler::schedule(Event& event, TimePoint at) {
   check(!event.scheduled(), "an event was scheduled twice");
   if (at < now_) at = now_;
-  if (free_slots_.empty()) {
-    free_slots_.push_back(static_cast<std::uint32_t>(slots_.size()));
-    slots_.emplace_back();
-  }
-  event.slot_ = free_slots_.back();
-  free_slots_.pop_back();
-  slots_[event.slot_].event = &event;
-  heap_.push_back({});
-  sift_up(heap_.size() - 1, {at.since_start().count_nanoseconds(), next_sequence_++, event.slot_});
+  event.place_ = events_.push({at.since_start().count_nanoseconds(), next_sequence_++, &event});
 }
 
 void Scheduler::unschedule(Event& event) {
   check(event.scheduled(), "an event was taken back that is not scheduled");
-  remove_at(slots_[event.slot_].position);
+  events_.remove(std::exchange(event.place_, EventQueue::none));
 }
 
 void Scheduler::ReadyQueue::grow() {
@@ -224,48 +218,6 @@ void Scheduler::ReadyQueue::grow() {
   end_ -= first_;
   first_ = 0;
   ring_ = std::move(larger);
-}
-
-// A heap in which each entry has four children: as many comparisons as a binary one, half the
-// levels.
-
-void Scheduler::remove_at(std::size_t position) {
-  const std::uint32_t slot = heap_[position].slot;
-  slots_[slot].event->slot_ = Event::none;
-  free_slots_.push_back(slot);
-  const HeapEntry last = heap_.back();
-  heap_.pop_back();
-  if (position == heap_.size()) return;
-  if (position > 0 && last < heap_[(position - 1) / 4]) {
-    sift_up(position, last);
-  } else {
-    sift_down(position, last);
-  }
-}
-
-void Scheduler::sift_up(std::size_t position, HeapEntry entry) {
-  while (position > 0) {
-    const std::size_t parent = (position - 1) / 4;
-    if (!(entry < heap_[parent])) break;
-    place(position, heap_[parent]);
-    position = parent;
-  }
-  place(position, entry);
-}
-
-void Scheduler::sift_down(std::size_t position, HeapEntry entry) {
-  for (;;) {
-    const std::size_t first = 4 * position + 1;
-    if (first >= heap_.size()) break;
-    std::size_t least = first;
-    for (std::size_t child = first + 1; child < first + 4 && child < heap_.size(); ++child) {
-      if (heap_[child] < heap_[least]) least = child;
-    }
-    if (!(heap_[least] < entry)) break;
-    place(position, heap_[least]);
-    position = least;
-  }
-  place(position, entry);
 }
 
 }  // namespace ferry

@@ -2,6 +2,7 @@
 // at the same instant happens in the order in which it was asked for, so that runs repeat exactly.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -11,6 +12,7 @@
 
 #include "core/ports/executor.hpp"
 #include "core/units/check.hpp"
+#include "sim_backend/event_queue.hpp"
 #include "sim_backend/fiber.hpp"
 #include "sim_backend/stacks.hpp"
 
@@ -27,12 +29,11 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
-  [[nodiscard]] bool scheduled() const { return slot_ != none; }
+  [[nodiscard]] bool scheduled() const { return place_ != EventQueue::none; }
 
  private:
   friend class Scheduler;
-  static constexpr std::uint32_t none = static_cast<std::uint32_t>(-1);
-  std::uint32_t slot_ = none;  // of the scheduler, while scheduled
+  EventQueue::Place place_ = EventQueue::none;  // in the scheduler's queue, while scheduled
 };
 
 /// An event that calls a function.
@@ -48,7 +49,7 @@ class CallbackEvent final : public Event {
 enum class Cancellable : bool { no, yes };
 
 /// A task of the simulated world. Destruction joins.
-class SimTask final : public Task {
+class alignas(64) SimTask final : public Task {
  public:
   ~SimTask() override;
   void join() override;
@@ -68,7 +69,7 @@ class SimTask final : public Task {
 
   // What every switch touches stands together.
   Scheduler& scheduler_;
-  Fiber* fiber_ = nullptr;
+  Fiber::State* fiber_state_ = nullptr;
   Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
   bool done_ = false;
   bool cancelled_ = false;
@@ -84,6 +85,7 @@ class SimTask final : public Task {
   SimTask* previous_ = nullptr;
   SimTask* next_ = nullptr;
 
+  Fiber* fiber_ = nullptr;
   std::string name_;
   std::exception_ptr thrown_;
   SimTask* joiner_ = nullptr;  // who waits for this task to end
@@ -165,11 +167,10 @@ class Scheduler {
   void unschedule(Event& event);
   /// Schedules it, or brings it forward to `at`.
   void schedule_no_later(Event& event, TimePoint at) {
-    if (event.scheduled()) {
-      if (heap_[slots_[event.slot_].position].at <= at.since_start().count_nanoseconds()) return;
-      unschedule(event);
-    }
-    schedule(event, at);
+    if (!event.scheduled()) return schedule(event, at);
+    if (events_.at(event.place_).at <= at.since_start().count_nanoseconds()) return;
+    const std::int64_t time = std::max(at, now_).since_start().count_nanoseconds();
+    events_.bring_forward(event.place_, time, next_sequence_++);
   }
 
   // --- For whoever drives the world ---
@@ -178,7 +179,8 @@ class Scheduler {
   void run_due();
   /// When the next event is due; `never()` if there is none.
   [[nodiscard]] TimePoint next_event() const {
-    return heap_.empty() ? TimePoint::never() : TimePoint::at(Duration::nanoseconds(heap_[0].at));
+    return events_.empty() ? TimePoint::never()
+                           : TimePoint::at(Duration::nanoseconds(events_.front().at));
   }
   /// Moves the clock forward, never beyond the next event.
   void advance_to(TimePoint time);
@@ -198,14 +200,6 @@ class Scheduler {
 
  private:
   friend class SimTask;
-  struct HeapEntry {
-    std::int64_t at;
-    std::uint64_t sequence;
-    std::uint32_t slot;
-    bool operator<(const HeapEntry& other) const {
-      return at < other.at || (at == other.at && sequence < other.sequence);
-    }
-  };
   struct Ready {
     std::uint64_t sequence;
     SimTask* task;
@@ -227,32 +221,16 @@ class Scheduler {
     std::size_t first_ = 0;
     std::size_t end_ = 0;
   };
-  /// Where a scheduled event is. Apart from the events, so that moving entries of the heap touches
-  /// little memory.
-  struct Slot {
-    Event* event;
-    std::uint32_t position;  // in the heap
-  };
-
   void join(SimTask& task);
   void cancel(SimTask& task);
   void make_ready(SimTask& task);
   /// At `time`, if that is to come. Its timer must be free.
   void make_ready_at(SimTask& task, TimePoint time);
   void finished(SimTask& task);
-  void remove_at(std::size_t position);
-  void sift_up(std::size_t position, HeapEntry entry);
-  void sift_down(std::size_t position, HeapEntry entry);
-  void place(std::size_t position, const HeapEntry& entry) {
-    heap_[position] = entry;
-    slots_[entry.slot].position = static_cast<std::uint32_t>(position);
-  }
 
   TimePoint now_;
   std::uint64_t next_sequence_ = 0;
-  std::vector<HeapEntry> heap_;
-  std::vector<Slot> slots_;
-  std::vector<std::uint32_t> free_slots_;
+  EventQueue events_;
   ReadyQueue ready_;
   SimTask* current_ = nullptr;
   SimTask* all_ = nullptr;  // tasks that have not ended, the newest first

@@ -64,6 +64,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
   guests_.reserve(instance.vms.size());
   settling_.resize(instance.vms.size());
   ranks_of_paused_.resize(instance.vms.size());
+  wait_sets_.resize(instance.vms.size());
   std::vector<bool> falls_back(instance.vms.size(), false);
   for (const MoveSpec& move : instance.moves) {
     if (move.transfer.device == DeviceStrategy::failover) falls_back[move.vm.index] = true;
@@ -161,6 +162,10 @@ Result<> SimHypervisor::not_lost(VmId vm) const {
 void SimHypervisor::lose(Guest& guest, VmId vm) {
   guest.lost = true;
   pause(vm);
+  // Its ranks find that they have ended with it.
+  const std::unique_ptr<WaitList>& ranks = ranks_of_paused_[vm.index];
+  while (ranks && !ranks->empty()) scheduler_.wake(*ranks->first(), Wake::ready);
+  for (WaitSet* const set : wait_sets_[vm.index]) set->notify();
   for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
     if (settle(vm, kind) == DeviceState::absent) continue;
     device(vm, kind).state = DeviceState::absent;
@@ -380,6 +385,7 @@ Duration SimHypervisor::paused_time(VmId vm) const {
 
 Wake SimHypervisor::await_running(VmId vm) {
   while (paused(vm)) {
+    if (lost(vm)) return Wake::cancelled;
     std::unique_ptr<WaitList>& list = ranks_of_paused_[vm.index];
     if (!list) list = std::make_unique<WaitList>();
     const Wake wake = scheduler_.block("its guest, which is paused", TimePoint::never(),

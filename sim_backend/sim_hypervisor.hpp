@@ -12,6 +12,7 @@
 #include "core/faults/cluster_faults.hpp"
 #include "core/memory/precopy.hpp"
 #include "core/ports/hypervisor.hpp"
+#include "core/ports/wait_set.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
 #include "sim_backend/cores.hpp"
@@ -85,9 +86,14 @@ class SimHypervisor final : public Hypervisor {
   [[nodiscard]] bool paused(VmId vm) const { return !guests_[vm.index].running; }
   /// How long it has been paused, all times together.
   [[nodiscard]] Duration paused_time(VmId vm) const;
-  /// Blocks the calling task while the guest is paused: for good if it is lost. `cancelled` or
-  /// `ready`.
+  /// Runs nowhere, and never will.
+  [[nodiscard]] bool lost(VmId vm) const { return guests_[vm.index].lost; }
+  /// Blocks the calling task while the guest is paused. `ready`, or `cancelled`: also if it is
+  /// lost.
   Wake await_running(VmId vm);
+  /// Where ranks of the guest wait: notified when it is lost, until it is removed.
+  void add_wait_set(VmId vm, WaitSet& set) { wait_sets_[vm.index].push_back(&set); }
+  void remove_wait_set(VmId vm, WaitSet& set) { std::erase(wait_sets_[vm.index], &set); }
   [[nodiscard]] bool has_usable(VmId vm, DeviceKind kind) const {
     const Device& device = guests_[vm.index].devices[static_cast<std::size_t>(kind)];
     return device.state == DeviceState::attached ||
@@ -209,6 +215,7 @@ class SimHypervisor final : public Hypervisor {
   std::vector<Guest> guests_;
   std::vector<std::unique_ptr<WaitList>> settling_;         // by guest; none until somebody waited
   std::vector<std::unique_ptr<WaitList>> ranks_of_paused_;  // likewise
+  std::vector<std::vector<WaitSet*>> wait_sets_;            // by guest
   std::vector<TimePoint> control_free_;  // by host: when its serial part is free again
   std::vector<Places> places_;           // by host
 };

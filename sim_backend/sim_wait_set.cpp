@@ -8,25 +8,37 @@ namespace ferry {
 
 SimWaitSet::~SimWaitSet() {
   if (arrivals_.scheduled()) scheduler_.unschedule(arrivals_);
+  if (vm_) hypervisor_.remove_wait_set(*vm_, *this);
 }
 
 void SimWaitSet::add(const PacketQueue& inbox, std::optional<VmId> vm) {
-  inboxes_.push_back(&inbox);
-  if (vm) vm_ = vm;
+  if (inbox_ == nullptr) {
+    inbox_ = &inbox;
+  } else {
+    more_inboxes_.push_back(&inbox);
+  }
+  if (!vm || vm_) return;
+  vm_ = vm;
+  hypervisor_.add_wait_set(*vm, *this);
 }
 
-void SimWaitSet::remove(const PacketQueue& inbox) { std::erase(inboxes_, &inbox); }
+void SimWaitSet::remove(const PacketQueue& inbox) {
+  if (inbox_ == &inbox) inbox_ = nullptr;
+  std::erase(more_inboxes_, &inbox);
+}
 
 TimePoint SimWaitSet::next() const {
   TimePoint first = notified_;
-  for (const PacketQueue* const inbox : inboxes_) {
-    if (inbox->first() != nullptr) first = std::min(first, inbox->first()->at);
-  }
+  const auto look = [&](const PacketQueue& inbox) {
+    if (inbox.first() != nullptr) first = std::min(first, inbox.first()->at);
+  };
+  if (inbox_ != nullptr) look(*inbox_);
+  for (const PacketQueue* const inbox : more_inboxes_) look(*inbox);
   return first;
 }
 
 Wake SimWaitSet::wait(TimePoint deadline) {
-  if (scheduler_.would_be_cancelled()) return Wake::cancelled;
+  if (scheduler_.would_be_cancelled() || (vm_ && hypervisor_.lost(*vm_))) return Wake::cancelled;
   const TimePoint at = next();
   const TimePoint now = scheduler_.local_now();
   if (at <= now) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/mpi/collectives/groups.hpp"
 #include "core/mpi/suspension.hpp"
 #include "core/units/check.hpp"
 
@@ -189,6 +190,40 @@ std::vector<RankRecord> Board::reactivate(std::uint64_t number, JobId job) {
   return records;
 }
 
+// --- New places. ---
+
+void Board::relocate(Generation generation, std::shared_ptr<const JobLocality> locality) {
+  const Lock lock(*mutex_);
+  if (generation <= asked_) return;
+  asked_ = generation;
+  locality_ = std::move(locality);
+  votes_.clear();  // no rank hears of what was not agreed before this question
+  post({Post::Kind::ask, 0, nullptr, {{}, generation, 0}});
+}
+
+std::shared_ptr<const JobLocality> Board::locality(Generation generation) const {
+  const Lock lock(*mutex_);
+  return generation == asked_ ? locality_ : nullptr;
+}
+
+void Board::reply(RankId rank, const LocalityReply& reply) {
+  const Lock lock(*mutex_);
+  if (reply.generation != asked_) return;
+  Vote& vote = votes_.try_emplace(reply.of, Vote{LocalityVote(reply.generation, reply.ranks), {}})
+                   .first->second;
+  vote.votes.answer(reply.rank, reply.generation, reply.answer);
+  vote.ranks.push_back(rank);
+  const std::optional<CollectiveNumber> from = vote.votes.agreed();
+  if (!from) return;
+  post({Post::Kind::agree, 0, nullptr, {reply.of, reply.generation, *from}});
+  for (const RankId each : vote.ranks) {
+    const Member& member = members_[each.index];
+    if (member.suspension != nullptr) member.suspension->wake();
+  }
+  requested_->notify_all();
+  votes_.erase(reply.of);
+}
+
 std::size_t Board::closed_most(std::uint64_t number) const {
   const Lock lock(*mutex_);
   const auto found = epochs_.find(number);
@@ -258,14 +293,14 @@ bool Board::await_post(RankId rank, std::size_t seen) {
 void Board::noticed(RankId rank, std::uint64_t number, bool concerned) {
   const Lock lock(*mutex_);
   Epoch* epoch = find(number);
-  if (epoch == nullptr || epoch->ended) return;
+  if (epoch == nullptr || epoch->ended || members_[rank.index].suspension == nullptr) return;
   epoch->parts[rank.index].concerned = concerned;
 }
 
 void Board::drained(RankId rank, std::uint64_t number, bool is) {
   const Lock lock(*mutex_);
   Epoch* epoch = find(number);
-  if (epoch == nullptr || epoch->ended) return;
+  if (epoch == nullptr || epoch->ended || members_[rank.index].suspension == nullptr) return;
   Epoch::Part& part = epoch->parts[rank.index];
   if (part.drained == is) return;
   part.drained = is;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/mpi/collectives/locality_agreement.hpp"
 #include "core/ports/clock.hpp"
 #include "core/ports/executor.hpp"
 #include "core/ports/job_runtime.hpp"
@@ -22,6 +23,7 @@
 namespace ferry::mpi {
 
 class Suspension;
+struct JobLocality;
 
 /// What a board says. Every rank of a job reads the same posts in the same order.
 struct Post {
@@ -29,10 +31,14 @@ struct Post {
     request,     ///< `moving` are about to move: drain what leads there
     close,       ///< all ranks have drained: nothing is under way any more, close it
     reactivate,  ///< the epoch is over, however it went
+    ask,         ///< ranks are in new places: from which collective on could each go by them?
+    agree,       ///< all ranks of a communicator have answered
   };
   Kind kind = Kind::request;
   std::uint64_t epoch = 0;
-  std::shared_ptr<const std::vector<VmId>> moving;  ///< ascending
+  std::shared_ptr<const std::vector<VmId>> moving;  ///< ascending; of the first three kinds
+  /// What was agreed; of `ask` the generation alone.
+  LocalityAgreement locality = {};
 };
 
 struct BoardOptions {
@@ -71,6 +77,10 @@ class Board {
   /// After `begin_reactivation`. Blocks until every rank that held pairs for it has taken note.
   /// Returns what ranks did.
   std::vector<RankRecord> reactivate(std::uint64_t epoch, JobId job);
+  /// Ranks are in these places from now on, unless a later generation was heard of: each
+  /// communicator goes by it as soon as its ranks have agreed from which collective on. They read
+  /// it together with the next `reactivate`.
+  void relocate(Generation generation, std::shared_ptr<const JobLocality> locality);
   /// Connections that the rank that closed most has closed.
   [[nodiscard]] std::size_t closed_most(std::uint64_t epoch) const;
   [[nodiscard]] std::size_t open_epochs() const;
@@ -88,6 +98,12 @@ class Board {
   /// False: it has to end.
   [[nodiscard]] bool await_post(RankId rank, std::size_t seen);
 
+  /// Of the last `ask`; null if that is a later one than `generation`.
+  [[nodiscard]] std::shared_ptr<const JobLocality> locality(Generation generation) const;
+  /// The answer of a rank, once for each communicator and generation. Ranks that have ended answer
+  /// too: others may be behind them.
+  void reply(RankId rank, const LocalityReply& reply);
+
   void noticed(RankId rank, std::uint64_t epoch, bool concerned);
   void drained(RankId rank, std::uint64_t epoch, bool is);
   /// Runs `close`, which does not block and returns how many connections it closed, unless the
@@ -102,6 +118,10 @@ class Board {
  private:
   struct Epoch;
   struct Member;
+  struct Vote {
+    LocalityVote votes;
+    std::vector<RankId> ranks;  ///< that have answered
+  };
   Epoch* find(std::uint64_t epoch);
   bool takes_note(std::uint64_t epoch);
   /// Under the lock. Ranks have to be woken afterwards.
@@ -121,6 +141,9 @@ class Board {
   std::vector<Post> posts_;
   std::vector<Member> members_;  ///< by rank
   std::map<std::uint64_t, std::unique_ptr<Epoch>> epochs_;
+  Generation asked_ = first_generation;  ///< last
+  std::shared_ptr<const JobLocality> locality_;
+  std::map<CommunicatorName, Vote> votes_;  ///< about `asked_`, and not over
   std::uint64_t latest_ = 0;
   std::set<std::uint64_t> overtaken_;  ///< below `latest_`, and not seen yet
 };

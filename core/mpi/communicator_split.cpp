@@ -35,7 +35,7 @@ Communicator Communicator::dup() {
   Group group = state_->group;
   group.name = "dup of " + state_->group.name;
   group.context = static_cast<std::uint32_t>(context);
-  return Communicator(state_->engine->add_communicator(std::move(group)));
+  return Communicator(state_->engine->add_communicator(std::move(group), *state_));
 }
 
 std::optional<Communicator> Communicator::split(std::int32_t color, std::int32_t key) {
@@ -57,7 +57,7 @@ std::optional<Communicator> Communicator::split(std::int32_t color, std::int32_t
   group.name = fmt::format("color {} of {}", color, state_->group.name);
   group.size = static_cast<Rank>(group.members.size());
   group.context = static_cast<std::uint32_t>(context);
-  return Communicator(state_->engine->add_communicator(std::move(group)));
+  return Communicator(state_->engine->add_communicator(std::move(group), *state_));
 }
 
 }  // namespace ferry::mpi

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "core/mpi/suspension.hpp"
+#include "core/mpi/board.hpp"
+#include "core/mpi/engine_call.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
@@ -20,7 +21,7 @@ Engine::Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
   world.name = "world";
   world.rank = static_cast<Rank>(rank.index);
   world.size = static_cast<Rank>(job_size);
-  add_communicator(std::move(world));
+  make_communicator(std::move(world), {options_.collectives, options_.locality, first_generation});
   if (ports.board != nullptr) {
     suspension_ = std::make_unique<Suspension>(*this, *ports.board, ports.executor);
   }
@@ -31,16 +32,12 @@ Engine::~Engine() {
   for_each_matching([this](const Matching& queues) {
     for (Unexpected* message = queues.first_unexpected(); message != nullptr;
          message = Matching::next_unexpected(*message)) {
-      if (message->body != nullptr) blocks_.give_back(message->body, message->header.size);
+      message->body.drop(blocks_);
     }
   });
   for (Peer* peer : peers_.in_order()) {
-    while (Early* early = peer->early.pop_front()) {
-      if (early->body != nullptr) blocks_.give_back(early->body, early->body_size);
-    }
-    while (Retained* kept = peer->retained.pop_front()) {
-      if (kept->body != nullptr) blocks_.give_back(kept->body, kept->body_size);
-    }
+    while (Early* early = peer->early.pop_front()) early->body.drop(blocks_);
+    while (Retained* kept = peer->retained.pop_front()) kept->body.drop(blocks_);
   }
   for (const auto& communicator : communicators_) {  // collectives of a job that was aborted
     if (communicator == nullptr) continue;
@@ -50,7 +47,19 @@ Engine::~Engine() {
   }
 }
 
-Communicator::State& Engine::add_communicator(Group group) {
+/// It begins with what the collective went by in which its ranks agreed on it: all of them know
+/// the same of that.
+Communicator::State& Engine::add_communicator(Group group, const Communicator::State& parent) {
+  const Locked locked(*this);
+  const CollectivePlanner& planner = *parent.planner;
+  Communicator::State& state = make_communicator(
+      std::move(group), {options_.collectives, planner.locality(), planner.generation()});
+  if (const std::optional<LocalityReply> reply = reply_of(state))
+    ports_.board->reply(rank_, *reply);
+  return state;
+}
+
+Communicator::State& Engine::make_communicator(Group group, CollectivePolicy policy) {
   const std::size_t index = group.context / 2;
   if (communicators_.size() <= index) communicators_.resize(index + 1);
   check(communicators_[index] == nullptr, "the context of a communicator is its own");
@@ -58,13 +67,12 @@ Communicator::State& Engine::add_communicator(Group group) {
   communicators_[index]->engine = this;
   Communicator::State& state = *communicators_[index];
   state.group = std::move(group);
-  CollectivePolicy policy{options_.collectives, nullptr};
-  if (options_.locality != nullptr) policy.groups = options_.locality->among(state.group.members);
-  state.planner.emplace(state.group.rank, state.group.size, std::move(policy));
+  state.planner.emplace(state.group.rank, state.group.size, std::move(policy), state.group.members);
   return state;
 }
 
-std::uint32_t Engine::next_context() const {
+std::uint32_t Engine::next_context() {
+  const Locked locked(*this);
   return 2 * static_cast<std::uint32_t>(communicators_.size());
 }
 
@@ -73,11 +81,6 @@ Matching& Engine::matching_of_part(std::uint32_t context) {
   std::unique_ptr<Matching>& queues = matching_[context];
   if (queues == nullptr) queues = std::make_unique<Matching>();
   return *queues;
-}
-
-void Engine::complete(Operation& operation) {
-  operation.state = Operation::State::complete;
-  if (operation.run != nullptr) step_ended(operation);
 }
 
 void Engine::abort(const std::string& why) {

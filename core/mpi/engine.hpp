@@ -29,7 +29,7 @@ struct Packet {
   Channel channel;
 };
 
-class Engine {
+class alignas(64) Engine {
  public:
   Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
          const ProcessOptions& options);
@@ -74,21 +74,20 @@ class Engine {
                                        Buffer output);
 
   // --- New places of ranks (locality.cpp), by LocalityTurns of each communicator. ---
-  /// Contexts of the communicators that this rank is in.
-  [[nodiscard]] std::vector<std::uint32_t> contexts() const;
-  [[nodiscard]] std::optional<LocalityAnswer> ask_locality(std::uint32_t context,
-                                                           Generation generation,
-                                                           const JobLocality& locality);
-  /// Collectives that were held go on.
-  void agree_locality(std::uint32_t context, Generation generation, CollectiveNumber from);
-  void give_up_locality(std::uint32_t context, Generation generation);
+  /// Ranks are in these places now: their collectives wait until all ranks of a communicator have
+  /// answered. Communicators that are made later answer for themselves.
+  [[nodiscard]] std::vector<LocalityReply> ask_locality(
+      Generation generation, std::shared_ptr<const JobLocality> locality);
+  /// Of a communicator, if this rank is in it: collectives that were held go on.
+  void agree_locality(const LocalityAgreement& agreement);
 
   // --- Communicators (communicator.cpp). ---
-  /// With `group.context` agreed between its ranks. Lives as long as the engine.
-  Communicator::State& add_communicator(Group group);
+  /// With `group.context` agreed between its ranks by the last collective of `parent`. Lives as
+  /// long as the engine.
+  Communicator::State& add_communicator(Group group, const Communicator::State& parent);
   [[nodiscard]] Communicator world() { return Communicator(*communicators_.front()); }
   /// Even, above all that were used here.
-  [[nodiscard]] std::uint32_t next_context() const;
+  [[nodiscard]] std::uint32_t next_context();
 
   // --- Progress (progress.cpp). ---
   /// Takes in what has arrived and posts what waits for room.
@@ -163,8 +162,12 @@ class Engine {
   /// Posts a numbered packet. False: no room now, and nothing has happened.
   bool transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
                 std::uint64_t body_checksum, Channel channel);
+  bool transmit_here(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                     std::uint64_t body_checksum, Channel channel);
   bool post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
             std::uint64_t body_checksum, Channel channel);
+  bool post_here(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                 std::uint64_t body_checksum, Channel channel);
   void retain(Peer& peer, const PacketHeader& header, std::span<const ConstSlice> body);
   void answer(Peer& peer, PacketHeader header);
   /// Posts fragments; whether all have left.
@@ -187,8 +190,13 @@ class Engine {
   void take_returns(Peer& peer, const PacketHeader& header);
   void verify(const Packet& packet) const;
   void keep_early(Peer& peer, const Packet& packet);
-  void dispatch(Peer& peer, const Packet& packet);
-  void take_message(Peer& peer, const Packet& packet);
+  void take_next(Peer& peer, const Packet& packet);
+  void take_early(Peer& peer, Channel channel);
+  /// Those that return an operation leave it to the caller to `complete` it: a receive that has got
+  /// all of its message.
+  Operation* dispatch(Peer& peer, const Packet& packet);
+  Operation* take_message(Peer& peer, const Packet& packet);
+  void dispatch_control(Peer& peer, const PacketHeader& header);
   void keep_unexpected(const Packet& packet);
 
   // Receiving (receiving.cpp).
@@ -197,10 +205,13 @@ class Engine {
   /// Matches what has come, or posts.
   void start_receive(Operation& receive);
   void meet(Operation& receive, Unexpected& message);
+  /// The caller completes the receive.
   void receive_eager(Peer& peer, Operation& receive, const PacketHeader& header,
                      const std::byte* body);
+  void answer_matched(Peer& peer, std::uint64_t request);
   void receive_from_self(Operation& receive, Unexpected& message);
-  void note_envelope(Operation& receive, const PacketHeader& header);
+  /// Bytes of the message that fit.
+  std::size_t note_envelope(Operation& receive, const PacketHeader& header);
   void complain_of_truncation(const Operation& receive, const PacketHeader& header);
 
   // Rendezvous (rendezvous.cpp).
@@ -221,7 +232,14 @@ class Engine {
   void unexpose(Operation& send);
 
   // Ends.
-  void complete(Operation& operation);
+  void complete(Operation& operation) {
+    operation.state = Operation::State::complete;
+    if (operation.run != nullptr) step_ended(operation);
+  }
+
+  // Communicators.
+  Communicator::State& make_communicator(Group group, CollectivePolicy policy);
+  [[nodiscard]] std::optional<LocalityReply> reply_of(Communicator::State& in);
 
   // Collectives.
   CollectiveRun& make_run(Communicator::State& in, const CollectiveCall& call,
@@ -257,33 +275,33 @@ class Engine {
   }
   void fail(const std::string& why);
 
+  // In the order of use: a message touches as few cache lines as may be.
   ProcessPorts ports_;
   RankId rank_;
   std::uint32_t job_size_;
-  ProcessOptions options_;
-  std::unique_ptr<Mutex> mutex_;  ///< with a migration thread
-
-  PeerTable peers_;
-  List<Peer, &Peer::backlog_links> backlog_;
-  Requests requests_;
-  std::array<Matching, 2> of_world_;
-  std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
-  std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
-  Pool<Unexpected> unexpected_;
-  Pool<Answer> answers_;
-  Pool<Early> early_;
-  Pool<Retained> retained_;
-  Pool<CollectiveRun> runs_;
-  BlockPool blocks_;
-  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
-  std::vector<ConstSlice> cut_;    ///< of the fragment that is being posted
-
+  std::unique_ptr<Mutex> mutex_;            ///< with a migration thread
+  std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
   std::atomic<const std::string*> aborted_ = nullptr;  ///< why
   Block* blocked_ = nullptr;                           ///< calls that block now
-
-  bool waiting_ = false;                    ///< a task of the rank, on the wait set
-  std::unique_ptr<Condition> turn_;         ///< for the others; with a migration thread
-  std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
+  List<Peer, &Peer::backlog_links> backlog_;
+  bool waiting_ = false;           ///< a task of the rank, on the wait set
+  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
+  PeerTable peers_;
+  Requests requests_;
+  ProcessOptions options_;
+  std::array<Matching, 2> of_world_;
+  Pool<Retained> retained_;
+  Pool<Unexpected> unexpected_;
+  Pool<CollectiveRun> runs_;
+  std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
+  BlockPool blocks_;
+  Pool<Answer> answers_;
+  Pool<Early> early_;
+  std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
+  std::vector<ConstSlice> cut_;                      ///< of the fragment that is being posted
+  std::unique_ptr<Condition> turn_;                  ///< for the others; with a migration thread
+  Generation newest_ = first_generation;             ///< that this rank has heard of
+  std::shared_ptr<const JobLocality> newest_locality_;
 };
 
 }  // namespace ferry::mpi

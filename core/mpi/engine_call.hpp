@@ -100,7 +100,7 @@ void Engine::block_until(Done&& done) {
       if (suspension_->step()) continue;
       suspension_->program_waits();
     }
-    if (wait_for_something() == Wake::cancelled) throw JobAborted("the rank was cancelled");
+    if (wait_for_something() == Wake::cancelled) throw JobAborted(std::string(rank_was_cancelled));
   }
 }
 

@@ -67,21 +67,21 @@ Job::~Job() {
 void Job::start(Body body) {
   const auto shared = std::make_shared<const Body>(std::move(body));
   for (std::uint32_t i = 0; i < ranks_.size(); ++i) {
-    ranks_[i]->task = ports_.executor.spawn(fmt::format("{} rank {}", options_.name, i),
-                                            [this, shared, rank = RankId{i}] {
-                                              Ending ending(*this, rank);
-                                              try {
-                                                Process& own = *ranks_[rank.index]->process;
-                                                (*shared)(own);
-                                                own.finish();
-                                              } catch (const JobAborted& aborted) {
-                                                // Why is known to the job, unless the rank alone
-                                                // was cancelled.
-                                                abort(aborted.what());
-                                              }
-                                              ending.well();
-                                              ranks_[rank.index]->process->engine().leave();
-                                            });
+    ranks_[i]->task = ports_.executor.spawn(
+        fmt::format("{} rank {}", options_.name, i), [this, shared, rank = RankId{i}] {
+          Ending ending(*this, rank);
+          try {
+            Process& own = *ranks_[rank.index]->process;
+            (*shared)(own);
+            own.finish();
+          } catch (const JobAborted& aborted) {
+            // Why is known to the job, unless the rank alone
+            // was cancelled.
+            abort(fmt::format("rank {} has ended: {}", rank.index, aborted.what()));
+          }
+          ending.well();
+          ranks_[rank.index]->process->engine().leave();
+        });
   }
 }
 

@@ -18,13 +18,30 @@ BoardOptions options_of(const JobSpec& job, const MpiCosts& costs) {
 
 }  // namespace
 
+std::optional<JobId> first_communicating(const Instance& instance, VmId vm) {
+  for (const JobId job : instance.vms[vm.index].jobs) {
+    if (instance.jobs[job.index].communicates()) return job;
+  }
+  return std::nullopt;
+}
+
+std::shared_ptr<const JobLocality> hosts_of(const JobSpec& job, const Locality& locality) {
+  std::vector<std::uint32_t> hosts;
+  hosts.reserve(job.vms.size() * job.ranks_per_vm);
+  for (const VmId vm : job.vms) {
+    hosts.insert(hosts.end(), job.ranks_per_vm, locality.host(vm).index);
+  }
+  return std::make_shared<const JobLocality>(std::move(hosts));
+}
+
 MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, Recorder& recorder,
-                 Locality& locality)
+                 Locality& locality, Duration preparation)
     : world_(world),
       instance_(instance),
       costs_(costs),
       recorder_(recorder),
       locality_(locality),
+      preparation_(preparation),
       mutex_(world.executor.make_mutex()),
       ranks_(instance.vms.size(), 0),
       stopped_(instance.vms.size(), 0) {
@@ -35,10 +52,32 @@ MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, 
                           ? nullptr
                           : std::make_unique<Board>(world.executor, world.clock,
                                                     options_of(job, costs), activity));
+    hosts_.push_back(hosts_of(job, locality));
+  }
+  for (const MoveSpec& move : instance.moves) {
+    if (move.when == RankMoment::any || watches_.count(move.vm) != 0) continue;
+    // A rank that never computes is always about to enter MPI.
+    const std::optional<JobId> job = first_communicating(instance, move.vm);
+    if (!job || !computes(instance.jobs[job->index].workload.type)) continue;
+    watches_.emplace(move.vm, std::make_unique<ComputeWatch>(world.executor));
   }
 }
 
 MpiJobs::~MpiJobs() = default;
+
+ComputeWatch* MpiJobs::watch(VmId vm) {
+  const auto found = watches_.find(vm);
+  return found == watches_.end() ? nullptr : found->second.get();
+}
+
+void MpiJobs::await_moment(VmId vm, RankMoment moment) {
+  ComputeWatch* const rank = watch(vm);
+  if (moment == RankMoment::any || rank == nullptr) return;
+  const std::optional<TimePoint> until = rank->next();
+  if (!until || moment == RankMoment::computing) return;
+  const TimePoint ask = *until - costs_.notice - preparation_;
+  if (ask > world_.clock.now()) world_.clock.sleep_until(ask);
+}
 
 Board* MpiJobs::board(JobId job) { return boards_.at(job.index).get(); }
 
@@ -62,6 +101,7 @@ Result<> MpiJobs::reactivate(const SuspendRequest& request, TimePoint deadline) 
 
   look_at(request.moving);
   world_.clock.sleep_until(world_.clock.now() + costs_.reactivate);
+  relocate(request.job);
   const std::size_t channels = board->closed_most(request.epoch);
   for (const RankRecord& record : board->reactivate(request.epoch, request.job)) {
     recorder_.rank(record);
@@ -90,6 +130,21 @@ void MpiJobs::look_at(const std::vector<VmId>& vms) {
       if (locality_.has(vm, device) != there) locality_.set_device(vm, device, there);
     }
   }
+}
+
+/// What ranks answer rides on the exchange of addresses; it takes no time of its own.
+void MpiJobs::relocate(JobId job) {
+  std::shared_ptr<const JobLocality> hosts;
+  Generation generation = first_generation;
+  {
+    const Lock lock(*mutex_);
+    hosts = hosts_of(instance_.jobs[job.index], locality_);
+    if (*hosts->world == *hosts_[job.index]->world) return;
+    hosts_[job.index] = hosts;
+    generation = locality_.generation();
+  }
+  // Of two waves that do this at once, the one that looked last counts.
+  boards_[job.index]->relocate(generation, std::move(hosts));
 }
 
 void MpiJobs::rank_stopped(VmId vm) {

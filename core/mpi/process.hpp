@@ -5,6 +5,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "core/channel/choice.hpp"
 #include "core/mpi/collectives/choose.hpp"
@@ -24,6 +25,9 @@ class JobAborted : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+/// Why, of a rank whose waits end as `cancelled`.
+inline constexpr std::string_view rank_was_cancelled =
+    "it was stopped, or the VM that it ran in is lost";
 
 /// Where the ranks of a job are reached.
 class Directory {

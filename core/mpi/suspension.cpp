@@ -75,6 +75,8 @@ void Suspension::apply(const Numbered& numbered, Peer& peer) const {
     case Post::Kind::reactivate:
       if (--peer.hold.holders == 0) peer.hold.since = 0;
       return;
+    case Post::Kind::ask:
+    case Post::Kind::agree: return;
   }
 }
 
@@ -115,6 +117,7 @@ void Suspension::concern(Active& active) {
 // --- What the board says. ---
 
 bool Suspension::step() {
+  if (is_hopeless()) return false;
   bool changed = false;
   if (board_.posted() != seen_) {
     take_note();
@@ -133,9 +136,14 @@ bool Suspension::step() {
 void Suspension::take_note() {
   const std::vector<Post> posts = board_.posts_from(seen_);
   std::vector<std::uint64_t> ended;
+  std::vector<Post> places;
   const std::vector<Peer*> peers = engine_.peers_.in_order();
   for (const Post& post : posts) {
     const Numbered numbered{++seen_, post};
+    if (post.kind == Post::Kind::ask || post.kind == Post::Kind::agree) {
+      places.push_back(post);
+      continue;
+    }
     history_.push_back(numbered);
     if (post.kind != Post::Kind::close) {
       for (Peer* peer : peers) apply(numbered, *peer);
@@ -147,6 +155,8 @@ void Suspension::take_note() {
         end(post);
         ended.push_back(post.epoch);
         break;
+      case Post::Kind::ask:
+      case Post::Kind::agree: break;
     }
   }
   settle();
@@ -154,8 +164,22 @@ void Suspension::take_note() {
   restless_ = true;
   if (keeps_program()) program_waits();
   if (reopened_) resume();
+  // Collectives that begin here may meet ranks: after what the board says of holds.
+  for (const Post& post : places) take_place(post.kind, post.locality);
   for (const std::uint64_t epoch : ended) board_.took_note_of_end(engine_.rank(), epoch);
   if (stopped_ && !keeps_program() && !waits_for_held()) program_goes_on();
+}
+
+void Suspension::take_place(Post::Kind kind, const LocalityAgreement& said) {
+  if (kind == Post::Kind::agree) {
+    engine_.agree_locality(said);
+    return;
+  }
+  std::shared_ptr<const JobLocality> locality = board_.locality(said.generation);
+  if (locality == nullptr) return;  // a later question is already there
+  for (const LocalityReply& reply : engine_.ask_locality(said.generation, std::move(locality))) {
+    board_.reply(engine_.rank(), reply);
+  }
 }
 
 void Suspension::begin(const Post& request) {
@@ -362,6 +386,11 @@ void Suspension::program_goes_on() {
   board_.went_on(engine_.rank());
 }
 
+void Suspension::leave() {
+  if (is_hopeless()) board_.delist(engine_.rank());
+  board_.leave(engine_.rank());
+}
+
 // --- The helper. ---
 
 void Suspension::spawn_helper() {
@@ -373,19 +402,26 @@ void Suspension::help() {
   std::size_t seen = 0;
   try {
     while (board_.await_post(engine_.rank(), seen)) seen = help_once();
+    return;
   } catch (const JobAborted&) {
     // The job is over; its ranks know why.
   }
+  board_.delist(engine_.rank());  // nobody else may speak for a rank that has ended
 }
 
 /// Takes part until no epoch is open. Posts that were seen.
 std::size_t Suspension::help_once() {
   const Engine::Locked locked(engine_);
-  do {
+  for (;;) {
     do engine_.take_arrivals();
     while (step());
-  } while (!actives_.empty() && !ending_.load() && engine_.wait_for_something() != Wake::cancelled);
-  return seen_;
+    if (is_hopeless()) board_.delist(engine_.rank());
+    if (actives_.empty() || is_hopeless() || ending_.load()) return seen_;
+    if (engine_.wait_for_something() == Wake::cancelled && !ending_.load()) {
+      engine_.fail("rank " + std::to_string(engine_.rank().index) +
+                   " has ended: " + std::string(rank_was_cancelled));
+    }
+  }
 }
 
 }  // namespace ferry::mpi

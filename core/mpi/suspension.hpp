@@ -43,8 +43,8 @@ class Suspension {
   void program_waits();
   /// It does so no more.
   void program_goes_on();
-  /// Its program has ended.
-  void leave() { board_.leave(engine_.rank()); }
+  /// Its program has ended; if the job is aborted, its part in suspensions as well.
+  void leave();
 
   // --- What the engine tells. ---
   /// A first word with a rank is at hand.
@@ -75,6 +75,7 @@ class Suspension {
   [[nodiscard]] bool holds(const Post& post, const Peer& peer) const;
   void apply(const Numbered& numbered, Peer& peer) const;
   void take_note();
+  void take_place(Post::Kind kind, const LocalityAgreement& said);
   void begin(const Post& request);
   void close(const Post& post);
   void end(const Post& post);
@@ -93,6 +94,8 @@ class Suspension {
   [[nodiscard]] bool waits_for_held() const;
   void help();
   std::size_t help_once();
+  /// The job is aborted: what the others would wait for does not come.
+  [[nodiscard]] bool is_hopeless() const { return engine_.aborted_.load() != nullptr; }
 
   Engine& engine_;
   Board& board_;

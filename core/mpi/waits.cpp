@@ -24,10 +24,11 @@ std::string describe(const Operation& operation) {
     return fmt::format("{} to receive {} bytes, {}, communicator {}", peer, operation.from.size(),
                        tag_of(operation.tag), group.name);
   }
-  const std::size_t wanted =
-      operation.state == Operation::State::posted ? operation.into.size() : operation.wanted;
+  const bool is_posted = operation.state == Operation::State::posted;
+  const std::size_t wanted = is_posted ? operation.into.size() : operation.wanted;
+  const std::size_t moved = is_posted ? 0 : operation.moved;
   return fmt::format("a message from {}, {}, communicator {} ({} of {} bytes)", peer,
-                     tag_of(operation.tag), group.name, operation.moved, wanted);
+                     tag_of(operation.tag), group.name, moved, wanted);
 }
 
 }  // namespace
@@ -42,6 +43,13 @@ std::string Engine::describe_waits() const {
   const auto operation_line = [&](const Operation& operation) {
     line(*operation.group, describe(operation));
     if (operation.kind != Operation::Kind::collective) return;
+    const std::size_t index = operation.group->context / 2;
+    const auto& runs = communicators_[index]->runs;
+    for (const CollectiveRun* run = runs.front(); run != nullptr;
+         run = std::decay_t<decltype(runs)>::next(*run)) {
+      if (run->request != &operation || run->held == nullptr) continue;
+      text += "  not begun: a rank has not answered yet from when on it can go by new hosts\n";
+    }
     for (std::uint32_t i = 0; i < requests_.places(); ++i) {
       const Operation& step = requests_.at(i);
       if (step.run == nullptr || step.run->request != &operation || step.is_complete()) continue;

@@ -17,7 +17,8 @@ class Processor {
   virtual void set_ranks_running(VmId vm, bool running) = 0;
 
   /// Computes for `work` of an undisturbed processor, in the calling task. A rank of a VM (`vm`)
-  /// stands still while its guest is paused. Blocks; `timed_out` when it is done, `cancelled`.
+  /// stands still while its guest is paused. Blocks; `timed_out` when it is done, `cancelled`: also
+  /// when the guest is lost, with which its ranks end.
   virtual Wake compute(std::optional<VmId> vm, Duration work) = 0;
   /// A cost of the library itself (a call, a lock, a reduction), known beforehand: in simulation
   /// added to the calling task's time and spent at its next wait; on hardware nothing, since there

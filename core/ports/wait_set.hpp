@@ -10,7 +10,8 @@ class WaitSet {
  public:
   virtual ~WaitSet() = default;
   /// Blocks the calling task until an endpoint of this set has an arrival or room again, or
-  /// `notify` was called since the last `wait` returned; `timed_out` at the deadline, `cancelled`.
+  /// `notify` was called since the last `wait` returned; `timed_out` at the deadline, `cancelled`:
+  /// also when the VM of these endpoints runs nowhere any more, as a rank ends with its guest.
   /// May return `ready` for nothing: look again. On hardware it spins a little, then sleeps; in
   /// simulation it is an event.
   virtual Wake wait(TimePoint deadline) = 0;

@@ -106,7 +106,7 @@ struct Words {
 struct Mapping {};
 /// Of `Traffic`.
 struct TrafficWords {};
-/// Sockets x cores: `2x8`.
+/// Sockets x cores, `2x8`, or a synthetic description of hwloc.
 struct SocketsByCores {};
 /// The number of a socket, or `any`.
 struct SocketOrAny {};
@@ -206,6 +206,11 @@ struct EnumWords<IteratedCollective> {
   static constexpr std::array<std::string_view, 10> words = {
       "barrier", "bcast",     "reduce",   "allreduce",      "gather",
       "scatter", "allgather", "alltoall", "reduce_scatter", "scan"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
+struct EnumWords<RankMoment> {
+  static constexpr std::array<std::string_view, 3> words = {"any", "computing", "communicating"};
   static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>

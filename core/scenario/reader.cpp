@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/scenario/describe_platform.hpp"
+#include "core/scenario/host_layout.hpp"
 
 namespace ferry {
 namespace {
@@ -515,26 +516,14 @@ void Reader::read(const YamlNode& node, Traffic& out, TrafficWords /*rule*/) {
 void Reader::read(const YamlNode& node, Sockets& out, SocketsByCores /*rule*/) {
   const std::string* text = scalar(node, "sockets x cores, such as \"2x8\"");
   if (text == nullptr) return;
-  const auto number = [](std::string_view digits, std::uint32_t most) {
-    std::uint32_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    const bool good = error == std::errc() && end == digits.data() + digits.size() && value > 0 &&
-                      value <= most && digits.front() != '0';
-    return good ? value : 0;
-  };
-  const std::size_t x = text->find('x');
-  const std::uint32_t count =
-      x == std::string::npos ? 0 : number(std::string_view(*text).substr(0, x), limits::sockets);
-  const std::uint32_t cores =
-      count == 0 ? 0 : number(std::string_view(*text).substr(x + 1), limits::cores);
-  if (cores == 0) {
-    problem(Problem::bad_number, node,
-            fmt::format("{} is not sockets x cores; write for example \"2x8\" for two sockets of "
-                        "eight cores each",
-                        in_quotes(*text)));
+  if (const std::optional<Sockets> sockets = sockets_of(*text)) {
+    out = *sockets;
     return;
   }
-  out = Sockets{count, cores};
+  problem(Problem::bad_number, node,
+          fmt::format("{} is not sockets x cores; write for example \"2x8\" for two sockets of "
+                      "eight cores each, or hwloc's \"pack:2 core:8 pu:1\"",
+                      in_quotes(*text)));
 }
 
 void Reader::read(const YamlNode& node, SocketChoice& out, SocketOrAny /*rule*/) {

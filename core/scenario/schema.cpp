@@ -327,7 +327,7 @@ class StructSchema {
               {"uniqueItems", true},
               {"minItems", 1}};
     } else if constexpr (std::is_same_v<Rule, SocketsByCores>) {
-      return {{"type", "string"}, {"pattern", "^[1-9][0-9]*x[1-9][0-9]*$"}};
+      return {{"type", "string"}, {"pattern", "^([1-9][0-9]*x[1-9][0-9]*|.*:.*)$"}};
     } else if constexpr (std::is_same_v<Rule, SocketOrAny>) {
       return {{"anyOf",
                {{{"const", "any"}},

@@ -70,6 +70,8 @@ struct alignas(cache_line) Ring {
 inline constexpr std::uint32_t closed_by_sender = 1;
 inline constexpr std::uint32_t closed_by_receiver = 2;
 
+inline constexpr std::size_t longest_verdict = 1024;
+
 /// At the start of the region.
 struct alignas(cache_line) RegionHeader {
   std::uint64_t magic;
@@ -84,6 +86,10 @@ struct alignas(cache_line) RegionHeader {
   std::atomic<std::uint64_t> rings_free;
   std::atomic<std::uint32_t> open_endpoints;
   std::atomic<std::uint32_t> announcements;  ///< futex: changes with the directory
+  /// Why the job has ended, and since when it says so.
+  std::atomic<std::uint32_t> condemned;  ///< 0: not; 1: somebody writes `verdict`; 2: it is there
+  std::atomic<std::uint32_t> verdicts;   ///< futex: changes when listeners must look again
+  char verdict[longest_verdict];         ///< ends with a zero
 };
 
 }  // namespace ferry::shm

@@ -74,6 +74,13 @@ void end_others(std::vector<Child>& children) {
   }
 }
 
+RankFailure failure_of(const Child& child) {
+  return {.rank = child.rank,
+          .signal = WIFSIGNALED(child.status) ? WTERMSIG(child.status) : 0,
+          .exit_status = WIFEXITED(child.status) ? WEXITSTATUS(child.status) : 0,
+          .ended = child.ended_by_us};
+}
+
 /// Notes who has ended; false if nobody had.
 bool reap(std::vector<Child>& children, Region& region, const LaunchSettings& settings) {
   bool any = false;
@@ -83,6 +90,7 @@ bool reap(std::vector<Child>& children, Region& region, const LaunchSettings& se
     child.running = false;
     if (went_well(child.status)) continue;
     region.bury(child.process);
+    region.condemn(failure_of(child).to_text());
     if (!settings.others_survive && !child.ended_by_us) end_others(children);
   }
   return any;
@@ -133,11 +141,7 @@ std::vector<RankFailure> run_shm_processes(
   }
   std::vector<RankFailure> failures;
   for (const Child& child : children) {
-    if (went_well(child.status)) continue;
-    failures.push_back({.rank = child.rank,
-                        .signal = WIFSIGNALED(child.status) ? WTERMSIG(child.status) : 0,
-                        .exit_status = WIFEXITED(child.status) ? WEXITSTATUS(child.status) : 0,
-                        .ended = child.ended_by_us});
+    if (!went_well(child.status)) failures.push_back(failure_of(child));
   }
   return failures;
 }

@@ -23,7 +23,8 @@ struct RankFailure {
 struct LaunchSettings {
   RegionSizes sizes = {};
   Duration limit = Duration::seconds(60);  ///< then what still runs is ended
-  /// Others are told (what they send to the dead is lost) and go on; otherwise they are ended.
+  /// Others are told (what they send to the dead is lost; the region is condemned, which ends ranks
+  /// of `run_rank` with an error that names the dead one) and go on; otherwise they are ended.
   bool others_survive = false;
   /// Each rank stays on a processor of its own, if there are as many, as MPI launchers have it.
   bool bind = false;

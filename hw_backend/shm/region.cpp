@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <chrono>
@@ -21,7 +22,7 @@ namespace ferry::shm {
 namespace {
 
 /// "Ferry", and the version of what is in layout.hpp.
-constexpr std::uint64_t magic = 0x4665'7272'7900'0001;
+constexpr std::uint64_t magic = 0x4665'7272'7900'0002;
 constexpr const char* folder = "/dev/shm";
 /// Tries to join a region that others remove at the same moment.
 constexpr int most_tries = 100;
@@ -294,6 +295,35 @@ Result<EndpointAddress> Region::address_of(std::uint32_t rank, Duration patience
     }
     futex_sleep(header_->announcements, seen, patience - passed);
   }
+}
+
+void Region::condemn(std::string_view why) {
+  std::uint32_t none = 0;
+  if (!header_->condemned.compare_exchange_strong(none, 1)) return;
+  const std::size_t size = std::min(why.size(), longest_verdict - 1);
+  std::memcpy(header_->verdict, why.data(), size);
+  header_->verdict[size] = '\0';
+  header_->condemned.store(2, std::memory_order_seq_cst);
+  wake_listeners();
+}
+
+std::optional<std::string> Region::verdict() const {
+  if (header_->condemned.load(std::memory_order_seq_cst) != 2) return std::nullopt;
+  return std::string(header_->verdict);
+}
+
+bool Region::await_verdict(const std::atomic<bool>& stopped) const {
+  for (;;) {
+    const std::uint32_t seen = header_->verdicts.load(std::memory_order_seq_cst);
+    if (header_->condemned.load(std::memory_order_seq_cst) == 2) return true;
+    if (stopped.load(std::memory_order_seq_cst)) return false;
+    futex_sleep(header_->verdicts, seen, std::nullopt);
+  }
+}
+
+void Region::wake_listeners() {
+  header_->verdicts.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake_all(header_->verdicts);
 }
 
 void Region::bury(std::int32_t process) {

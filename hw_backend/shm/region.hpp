@@ -2,10 +2,13 @@
 // that are forked later) or with a name (processes that are started apart).
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "core/ports/fabric.hpp"
 #include "core/ports/result.hpp"
@@ -62,6 +65,15 @@ class Region {
   /// Closes the endpoints that `process` has left open, for it: it is dead. Whoever waits for room
   /// towards them is woken, and what is sent there is lost.
   void bury(std::int32_t process);
+
+  /// The job is over for all ranks, for a reason that somebody who reads it understands. The first
+  /// one counts. From any thread and process; never blocks.
+  void condemn(std::string_view why);
+  /// Why; none: it is not over. Of an overlong reason the beginning.
+  [[nodiscard]] std::optional<std::string> verdict() const;
+  /// Blocks until there is a verdict; false: `stopped`, after `wake_listeners`.
+  [[nodiscard]] bool await_verdict(const std::atomic<bool>& stopped) const;
+  void wake_listeners();
 
   /// Removes the name, if it has one, at once: nobody else will join.
   void remove_name();

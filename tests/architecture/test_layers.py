@@ -35,6 +35,7 @@ LIBRARIES = {
     r"infiniband/": ["hw_backend/verbs/"],
     r"boost/context": ["sim_backend/", "tests/bench/"],
     r"yaml-cpp/": ["core/scenario/yaml_tree", "tests/bench/"],
+    r"hwloc\.h": ["core/scenario/host_layout"],
     r"CLI/": ["controller/cli/"],
 }
 

@@ -7,7 +7,7 @@ namespace ferry::mpi {
 namespace {
 
 class CollectivesByHand : public MpiJob {};
-FERRY_FOR_EVERY_FABRIC(CollectivesByHand);
+FERRY_FOR_EVERY_FABRIC_AND_PROCESSES(CollectivesByHand);
 
 /// All to their right neighbours, `hops` times, and each adds what passes: a sum over a ring.
 std::shared_ptr<const Schedule> ring_sum(Rank rank, Rank ranks, std::size_t size) {

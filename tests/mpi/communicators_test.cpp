@@ -4,7 +4,7 @@ namespace ferry::mpi {
 namespace {
 
 class Communicators : public MpiJob {};
-FERRY_FOR_EVERY_WORLD(Communicators);
+FERRY_FOR_EVERY_FABRIC_AND_PROCESSES(Communicators);
 
 TEST_P(Communicators, a_dup_keeps_its_messages_apart) {
   run_job(2, [](Communicator& world) {

@@ -1,6 +1,8 @@
 #include "tests/mpi/migration_swarm.hpp"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <random>
 
 #include "tests/mpi/mpi_job.hpp"
@@ -57,8 +59,11 @@ SwarmStage draw_messages(Draw& draw, Rank ranks) {
 SwarmStage draw_stage(Draw& draw, Rank ranks, bool only_messages) {
   if (only_messages || draw.one_in(2)) return draw_messages(draw, ranks);
   SwarmStage stage;
-  stage.kind = draw.any_of({SwarmStage::Kind::barrier, SwarmStage::Kind::bcast,
-                            SwarmStage::Kind::allreduce, SwarmStage::Kind::alltoall});
+  stage.kind =
+      draw.any_of({SwarmStage::Kind::barrier, SwarmStage::Kind::bcast, SwarmStage::Kind::allreduce,
+                   SwarmStage::Kind::alltoall, SwarmStage::Kind::dup, SwarmStage::Kind::split});
+  stage.in_part = draw.one_in(2);
+  stage.parts = static_cast<Rank>(1 + draw.below(3));
   stage.size = 8 * draw.below(draw.any_of({2U, 100U, 20'000U}));
   stage.root = static_cast<Rank>(draw.below(static_cast<std::uint64_t>(ranks)));
   stage.overlaps = draw.one_in(2);
@@ -93,9 +98,10 @@ std::vector<SwarmMove> draw_moves(Draw& draw, const Instance& instance) {
 /// One rank's part of a stage.
 class StageOfRank {
  public:
-  StageOfRank(Communicator& world, const SwarmStage& stage, std::size_t number,
-              const std::function<void()>& work)
-      : world_(world), stage_(stage), number_(number), work_(work) {}
+  /// `world`: where it happens.
+  StageOfRank(Communicator world, const SwarmStage& stage, std::size_t number,
+              const std::function<void()>& work, std::optional<Communicator>& part)
+      : world_(world), stage_(stage), number_(number), work_(work), part_(part) {}
 
   void run() {
     switch (stage_.kind) {
@@ -107,6 +113,10 @@ class StageOfRank {
       case SwarmStage::Kind::bcast: return bcast();
       case SwarmStage::Kind::allreduce: return allreduce();
       case SwarmStage::Kind::alltoall: return alltoall();
+      case SwarmStage::Kind::dup: part_ = world_.dup(); return;
+      case SwarmStage::Kind::split:
+        part_ = world_.split(world_.rank() % stage_.parts, -world_.rank());
+        return;
     }
   }
 
@@ -180,12 +190,13 @@ class StageOfRank {
   void bcast() {
     const std::vector<std::byte> bytes = bytes_like(stage_.size, number_);
     std::vector<std::byte> data(stage_.size);
-    if (world_.rank() == stage_.root) data = bytes;
+    const Rank root = stage_.root % world_.size();
+    if (world_.rank() == root) data = bytes;
     const Buffer buffer(data.data(), data.size());
     if (stage_.overlaps) {
-      finish(world_.ibcast(buffer, stage_.root));
+      finish(world_.ibcast(buffer, root));
     } else {
-      world_.bcast(buffer, stage_.root);
+      world_.bcast(buffer, root);
     }
     ASSERT_TRUE(data == bytes);
   }
@@ -230,14 +241,42 @@ class StageOfRank {
     ASSERT_TRUE(into == expected);
   }
 
-  Communicator& world_;
+  Communicator world_;
   const SwarmStage& stage_;
   std::size_t number_;
   const std::function<void()>& work_;
+  std::optional<Communicator>& part_;
 };
 
-void run_rank(World& world, const SwarmPlan& plan, Process& process) {
+/// Which locality each rank's collectives went by: it has to be the same for all ranks of one.
+class Generations {
+ public:
+  explicit Generations(Executor& executor) : mutex_(executor.make_mutex()) {}
+
+  /// After a stage in `in`, with no collective under way there.
+  void note(const Communicator& in) {
+    const Communicator::State& state = in.state();
+    const CollectivePlanner& planner = *state.planner;
+    const Lock lock(*mutex_);
+    const Collective number{{state.group.context, state.group.in_job(0)}, planner.turns().next()};
+    const auto [entry, first] = of_.emplace(number, planner.generation());
+    EXPECT_EQ(entry->second, planner.generation())
+        << "collective " << number.second << " of " << state.group.name << " on rank "
+        << state.group.in_job(state.group.rank);
+    if (first && planner.generation() != first_generation) ++relocated_;
+  }
+  [[nodiscard]] std::uint64_t relocated() const { return relocated_; }
+
+ private:
+  using Collective = std::pair<CommunicatorName, CollectiveNumber>;
+  std::unique_ptr<Mutex> mutex_;
+  std::map<Collective, Generation> of_;
+  std::uint64_t relocated_ = 0;
+};
+
+void run_rank(World& world, const SwarmPlan& plan, Process& process, Generations& generations) {
   Communicator ranks = process.world();
+  std::optional<Communicator> part;
   const auto own = static_cast<std::size_t>(ranks.rank());
   const JobSpec& job = plan.cluster.instance.jobs.front();
   const VmId vm = job.vms[own / job.ranks_per_vm];
@@ -248,7 +287,9 @@ void run_rank(World& world, const SwarmPlan& plan, Process& process) {
       if (work != Duration::zero()) world.processor.compute(vm, work * 0.5);
     };
     half();
-    StageOfRank(ranks, plan.stages[i], i, half).run();
+    const Communicator in = plan.stages[i].in_part && part ? *part : ranks;
+    StageOfRank(in, plan.stages[i], i, half, part).run();
+    generations.note(in);
   }
 }
 
@@ -276,7 +317,8 @@ SwarmEnd run_swarm(World& world, const SwarmPlan& plan, bool looks_in) {
   SwarmEnd end;
   MovingJob moving(world, plan.cluster, plan.process);
   moving.looks_in = looks_in;
-  moving.job->start([&](Process& process) { run_rank(world, plan, process); });
+  Generations generations(world.executor);
+  moving.job->start([&](Process& process) { run_rank(world, plan, process, generations); });
   std::vector<bool> ready(plan.moves.size());
   std::vector<std::unique_ptr<Task>> tasks;
   std::unique_ptr<Mutex> mutex = world.executor.make_mutex();
@@ -302,6 +344,7 @@ SwarmEnd run_swarm(World& world, const SwarmPlan& plan, bool looks_in) {
         static_cast<std::uint64_t>((rank.ready - rank.requested).count_nanoseconds() +
                                    3 * (rank.blocked_to - rank.blocked_from).count_nanoseconds());
   }
+  end.relocated = generations.relocated();
   end.nanoseconds = (world.clock.now() - TimePoint()).count_nanoseconds();
   return end;
 }

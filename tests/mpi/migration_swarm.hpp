@@ -11,7 +11,16 @@ namespace ferry::mpi {
 
 /// What all ranks do together.
 struct SwarmStage {
-  enum class Kind : std::uint8_t { messages, wildcards, barrier, bcast, allreduce, alltoall };
+  enum class Kind : std::uint8_t {
+    messages,
+    wildcards,
+    barrier,
+    bcast,
+    allreduce,
+    alltoall,
+    dup,    ///< a new part, of all ranks
+    split,  ///< a new part: each rank in one of `parts`
+  };
   struct Message {
     Rank from = 0;
     Rank to = 0;
@@ -23,6 +32,8 @@ struct SwarmStage {
   std::size_t size = 0;           ///< of collectives, a multiple of 8
   Rank root = 0;
   bool overlaps = false;  ///< the collective goes on while its ranks compute
+  bool in_part = false;   ///< in the newest part that was made, not in the world
+  Rank parts = 1;
 };
 
 struct SwarmMove {
@@ -55,6 +66,7 @@ struct SwarmEnd {
   std::uint64_t suspended = 0;  ///< moves whose ranks were ready in time
   std::uint64_t refused = 0;    ///< others
   std::uint64_t records = 0;    ///< a sum over all that ranks did
+  std::uint64_t relocated = 0;  ///< collectives by a locality that came after a move
   bool operator==(const SwarmEnd&) const = default;
 };
 

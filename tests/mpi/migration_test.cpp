@@ -114,6 +114,51 @@ TEST_P(Migration, is_refused_for_epochs_that_were_seen_or_ended_before_they_came
   });
 }
 
+TEST_P(Migration, lets_collectives_of_every_communicator_go_by_the_new_hosts) {
+  for (const Strategy strategy : {Strategy::progress_engine, Strategy::migration_thread}) {
+    SCOPED_TRACE(to_name(strategy));
+    MovingCluster cluster = moving_cluster({0, 1, 2, 3}, 1);
+    cluster.instance.jobs[0].strategy = strategy;
+    run_in(cluster, [&](World& world) {
+      MovingJob moving(world, cluster);
+      std::atomic<bool> moved = false;
+      moving.job->start([&](Process& process) {
+        Communicator ranks = process.world();
+        Communicator dup = ranks.dup();
+        const auto algorithm = [](const Communicator& of) {
+          CollectiveShape shape;
+          shape.kind = Collective::allreduce;
+          shape.size = 8;
+          return of.state().planner->choose(shape).algorithm;
+        };
+        EXPECT_NE(algorithm(ranks), Algorithm::two_level) << "each is on a host of its own";
+        std::int64_t seen = 0;
+        while (seen == 0) {
+          const std::int64_t mine = moved ? 1 : 0;
+          ranks.allreduce({&mine, sizeof mine}, {&seen, sizeof seen}, ElementType::int64,
+                          Reduction::maximum);
+          world.processor.compute(VmId{process.rank().index}, ms(1));
+        }
+        // In the first at the latest all have answered; the second goes by what they agreed on.
+        for (int i = 0; i < 2; ++i) {
+          ranks.barrier();
+          dup.barrier();
+        }
+        const std::optional<Communicator> made_later = ranks.split(0, -ranks.rank());
+        for (const Communicator& each : {ranks, dup, *made_later}) {
+          EXPECT_EQ(algorithm(each), Algorithm::two_level);
+          EXPECT_EQ(each.state().planner->generation(), ranks.state().planner->generation());
+        }
+      });
+      EXPECT_TRUE(moving.move({VmId{1}, VmId{3}}, {HostId{0}, HostId{2}}));
+      moved = true;
+      const Result<void> ended = moving.job->join();
+      EXPECT_TRUE(ended) << ended.error().reason;
+      moving.expect_nothing_left();
+    });
+  }
+}
+
 TEST_P(Migration, of_random_jobs_at_random_moments_leaves_every_message_intact) {
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);

@@ -82,6 +82,7 @@ class MovingJob {
     JobOptions options;
     options.name = "job";
     options.process = std::move(process);
+    options.process.locality = hosts_of(spec(), locality_);
     options.process.costs = cluster.platform.mpi.runtime;
     for (const VmId vm : spec().vms) {
       const RankPlace place{.vm = vm, .host = {}, .container = 0, .socket = 0};

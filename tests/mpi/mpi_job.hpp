@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "core/mpi/job.hpp"
+#include "hw_backend/shm/processes.hpp"
+#include "hw_backend/shm/rank_process.hpp"
 #include "tests/contract/contract.hpp"
 
 namespace ferry::mpi {
@@ -37,8 +39,54 @@ inline std::vector<std::byte> bytes_like(std::size_t size, std::size_t seed) {
   return bytes;
 }
 
+/// Ranks as processes that share memory: `MpiJob::run_job` alone runs there.
+class ProcessesUnderTest final : public WorldUnderTest {
+ public:
+  static const ProcessesUnderTest& only() {
+    static const ProcessesUnderTest world;
+    return world;
+  }
+  [[nodiscard]] std::string name() const override { return "processes"; }
+  [[nodiscard]] std::optional<std::string> missing() const override { return std::nullopt; }
+  [[nodiscard]] bool has_devices() const override { return false; }
+  void run(const Instance& /*instance*/, const Platform& /*platform*/,
+           const std::function<void(World&)>& /*body*/) const override {
+    GTEST_SKIP() << "it looks at all ranks of a job from one process";
+  }
+};
+inline std::vector<const WorldUnderTest*> fabrics_and_processes() {
+  std::vector<const WorldUnderTest*> all = worlds_with_packets();
+  all.push_back(&ProcessesUnderTest::only());
+  return all;
+}
+#define FERRY_FOR_EVERY_FABRIC_AND_PROCESSES(suite) \
+  INSTANTIATE_TEST_SUITE_P(Worlds, suite, testing::ValuesIn(fabrics_and_processes()), world_name)
+
+/// Each rank in a process of its own; what it checks with GoogleTest fails here as well, after its
+/// messages were printed. A rank whose job ends with an error, or that complains, has failed.
+inline void run_in_processes(const JobOptions& with,
+                             const std::function<void(Communicator&)>& body) {
+  const auto ranks = static_cast<std::uint32_t>(with.places.size());
+  const UniformChooser chooser(every_protocol());
+  const auto be_rank = [&](std::uint32_t rank, const std::shared_ptr<shm::Region>& region) {
+    const shm::RankEnd end =
+        shm::run_rank(region, RankId{rank}, ranks, chooser, with.process, [&](Process& process) {
+          Communicator world = process.world();
+          body(world);
+        });
+    EXPECT_TRUE(end.ended) << end.ended.error().reason;
+    EXPECT_THAT(end.complaints, testing::IsEmpty());
+    if (testing::Test::HasFailure()) throw std::runtime_error("it failed");
+  };
+  for (const shm::RankFailure& failure :
+       shm::run_shm_processes(ranks, be_rank, {.limit = Duration::seconds(240)})) {
+    ADD_FAILURE() << failure.to_text();
+  }
+}
+
 class MpiJob : public Contract {
  protected:
+  [[nodiscard]] bool in_processes() const { return GetParam() == &ProcessesUnderTest::only(); }
   using Body = std::function<void(Communicator&)>;
 
   /// `ranks` ranks, on the hosts by turns.
@@ -64,8 +112,10 @@ class MpiJob : public Contract {
     });
   }
   /// Runs a job that ends well.
-  void run_job(std::uint32_t ranks, const Body& body) const {
-    run_job(options(ranks), body, [](Job& job, const Result<void>& ended) {
+  void run_job(std::uint32_t ranks, const Body& body) const { run_job(options(ranks), body); }
+  void run_job(const JobOptions& with, const Body& body) const {
+    if (in_processes()) return run_in_processes(with, body);
+    run_job(with, body, [](Job& job, const Result<void>& ended) {
       EXPECT_TRUE(ended) << ended.error().reason;
       EXPECT_THAT(job.complaints(), testing::IsEmpty());
     });

@@ -4,7 +4,7 @@ namespace ferry::mpi {
 namespace {
 
 class PointToPoint : public MpiJob {};
-FERRY_FOR_EVERY_FABRIC(PointToPoint);
+FERRY_FOR_EVERY_FABRIC_AND_PROCESSES(PointToPoint);
 
 TEST_P(PointToPoint, messages_of_every_protocol_go_there_and_back) {
   run_job(2, [](Communicator& world) {

@@ -10,7 +10,7 @@ namespace ferry::mpi {
 namespace {
 
 class RandomPrograms : public MpiJob {};
-FERRY_FOR_EVERY_FABRIC(RandomPrograms);
+FERRY_FOR_EVERY_FABRIC_AND_PROCESSES(RandomPrograms);
 
 struct Message {
   Rank from = 0;
@@ -137,28 +137,21 @@ class StageOfRank {
 };
 
 TEST_P(RandomPrograms, receive_what_a_sequential_reading_says) {
-  run([](World& world) {
-    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-      SCOPED_TRACE(testing::Message() << "seed " << seed);
-      const Program program = make_program(seed);
-      const UniformChooser chooser(every_protocol());
-      JobOptions with = options(static_cast<std::uint32_t>(program.ranks));
-      with.process.credits = seed % 2 == 0 ? 64 : 1024;
-      with.process.migration_thread = seed % 3 == 0;
-      Job job({world.executor, world.processor, world.fabric}, chooser, with);
-      job.start([&](Process& process) {
-        Communicator communicator = process.world();
-        for (std::size_t i = 0; i < program.stages.size(); ++i) {
-          StageOfRank(communicator, program.stages[i], seed * 100 + i).run();
-          // A stage's wildcards must not take what belongs to the next.
-          communicator.barrier();
-        }
-      });
-      const Result<void> ended = job.join();
-      ASSERT_TRUE(ended) << ended.error().reason;
-      if (testing::Test::HasFailure()) return;
-    }
-  });
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    const Program program = make_program(seed);
+    JobOptions with = options(static_cast<std::uint32_t>(program.ranks));
+    with.process.credits = seed % 2 == 0 ? 64 : 1024;
+    with.process.migration_thread = seed % 3 == 0;
+    run_job(with, [&](Communicator& communicator) {
+      for (std::size_t i = 0; i < program.stages.size(); ++i) {
+        StageOfRank(communicator, program.stages[i], seed * 100 + i).run();
+        // A stage's wildcards must not take what belongs to the next.
+        communicator.barrier();
+      }
+    });
+    if (testing::Test::HasFailure()) return;
+  }
 }
 
 }  // namespace

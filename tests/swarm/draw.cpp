@@ -64,6 +64,7 @@ void draw_platform(Dice& dice, Platform& platform) {
   Network fast = platform.networks[0];
   fast.name = "fast";
   fast.carries = {Transport::ipoib, Transport::rdma};
+  fast.carries_mpi = true;
   if (dice.one_in(2)) fast.topology = FatTree{2, 2};
   platform.networks.push_back(fast);
   for (Network& network : platform.networks) {
@@ -125,13 +126,68 @@ void draw_schedule(Dice& dice, Schedule& schedule) {
   schedule.stagger = ms(dice.of({0U, 0U, 20U}));
 }
 
+void draw_workload(Dice& dice, Workload& does) {
+  does.type = dice.of({WorkloadType::iterate, WorkloadType::iterate, WorkloadType::iterate,
+                       WorkloadType::osu_latency, WorkloadType::osu_bw, WorkloadType::osu_bcast,
+                       WorkloadType::osu_allreduce, WorkloadType::overlap});
+  does.iterations = static_cast<std::uint32_t>(dice.between(3, 40));
+  does.warm_up = static_cast<std::uint32_t>(dice.below(3));
+  does.message = Bytes(dice.of({8U, 600U, 20'000U, 300'000U, 2'000'000U}));
+  does.sizes = {Bytes(dice.of({0U, 8U, 1000U})), Bytes(dice.of({20'000U, 300'000U}))};
+  does.rounds = static_cast<std::uint32_t>(dice.between(1, 20));
+  does.exchanges = static_cast<std::uint32_t>(dice.between(1, 8));
+  does.share = Ratio(dice.of({0.1, 0.5, 0.9}));
+  does.collective = dice.of({IteratedCollective::barrier, IteratedCollective::bcast,
+                             IteratedCollective::reduce, IteratedCollective::allreduce,
+                             IteratedCollective::gather, IteratedCollective::scatter,
+                             IteratedCollective::allgather, IteratedCollective::alltoall,
+                             IteratedCollective::reduce_scatter, IteratedCollective::scan});
+  does.compute = ms(dice.of({1U, 20U, 100U}));
+  // Longer than what waits for answers.
+  if (dice.one_in(10)) does.compute = Duration::seconds(8);
+  does.jitter = Ratio(dice.of({0.0, 0.5}));
+}
+
+void draw_talking_jobs(Dice& dice, Scenario& scenario, std::uint32_t vms) {
+  for (std::uint64_t i = dice.of({1U, 1U, 2U, 3U}); i > 0; --i) {
+    Job job;
+    job.name = fmt::format("job{}", static_cast<char>('a' + i));
+    job.vms.text = vms > 2 && dice.one_in(3) ? fmt::format("vm[0-{}]", vms - 2) : "vm";
+    job.strategy = dice.of({Strategy::progress_engine, Strategy::migration_thread});
+    job.suspend = dice.of({Suspend::peers, Suspend::job});
+    job.reconnect = dice.of({Reconnect::lazy, Reconnect::eager});
+    job.channels.mode = dice.of({ChannelMode::hybrid, ChannelMode::two_layer});
+    job.ranks = vms == 1 ? 2 : static_cast<std::uint32_t>(dice.between(1, 2));
+    draw_workload(dice, job.workload);
+    const WorkloadType type = job.workload.type;
+    if (type == WorkloadType::osu_latency || type == WorkloadType::osu_bw) {
+      if (vms > 1) job.vms.text = "vm[0-1]";
+      job.ranks = vms > 1 ? 1 : 2;
+    }
+    if (type == WorkloadType::overlap) job.ranks = 2;
+    if (job.workload.type == WorkloadType::iterate && dice.one_in(12)) {
+      job.strategy = Strategy::none;
+    }
+    scenario.jobs.push_back(job);
+  }
+}
+
 /// A cluster in which, without faults, every move completes.
-Scenario draw_cluster(Dice& dice, std::uint64_t seed) {
+Scenario draw_cluster(Dice& dice, std::uint64_t seed, Ranks ranks) {
   Scenario scenario;
   scenario.name = fmt::format("swarm-{}", seed);
   scenario.seed = seed;
   draw_platform(dice, scenario.platform);
-  scenario.platform.channels = {};  // its jobs send no messages
+  const bool talks = ranks == Ranks::send_messages;
+  if (talks) {
+    RuntimeCosts& costs = scenario.platform.mpi.runtime;
+    costs.call = Duration::nanoseconds(50);
+    costs.lock = Duration::nanoseconds(30);
+    costs.poll = Duration::nanoseconds(200);
+    costs.reduce = Bandwidth::bytes_per_second(2e9);
+  } else {
+    scenario.platform.channels = {};
+  }
   const auto hosts = static_cast<std::uint32_t>(dice.between(4, 7));
   scenario.cluster.hosts.push_back(
       {.name = "host",
@@ -149,15 +205,16 @@ Scenario draw_cluster(Dice& dice, std::uint64_t seed) {
   group.on.text = fmt::format("host[0-{}]", hosts / 2 - 1);
   group.spread = dice.of({Spread::round_robin, Spread::pack});
   group.memory.law = Bytes::mebi(dice.between(32, 160));
-  group.virtual_functions = dice.one_in(8) ? 0 : 1;
+  group.virtual_functions = dice.one_in(8) && !talks ? 0 : 1;
   group.ivshmem = Bytes::mebi(dice.one_in(8) ? 0 : 8);
   group.pages.zero = Ratio(0.25);
   group.pages.working_set.law = Bytes::mebi(4);
-  const bool has_job = dice.one_in(2);
+  const bool has_job = dice.one_in(2) || talks;
   if (has_job) group.pages.dirty_rate.law = Bandwidth::bytes_per_second(20e6);
   group.pages.idle_dirty_rate.law = Bandwidth::bytes_per_second(1e6);
   scenario.vms.push_back(group);
-  if (has_job) {
+  if (talks) draw_talking_jobs(dice, scenario, vms);
+  if (has_job && !talks) {
     Job job;
     job.name = "job";
     job.vms.text = "vm";
@@ -238,6 +295,9 @@ std::optional<Drawn> read(const Scenario& scenario) {
   auto plan = make_plan(drawn.scenario, drawn.instance);
   if (!plan) return std::nullopt;
   drawn.plan = std::move(*plan);
+  auto programs = prepare_jobs(drawn.scenario, drawn.instance);
+  if (!programs) return std::nullopt;
+  drawn.programs = std::move(*programs);
   return drawn;
 }
 
@@ -360,10 +420,10 @@ const AllowedEnds& target_of(std::uint64_t seed) {
   return fault_table()[seed % fault_table().size()];
 }
 
-Drawn draw_calm(std::uint64_t seed) {
+Drawn draw_calm(std::uint64_t seed, Ranks ranks) {
   for (std::uint64_t attempt = 0; attempt < 1000; ++attempt) {
     Dice dice(seed, fmt::format("swarm {}", attempt));
-    Scenario scenario = draw_cluster(dice, seed);
+    Scenario scenario = draw_cluster(dice, seed, ranks);
     const std::optional<Drawn> cluster = read(scenario);
     if (!cluster || !waves_fit(*cluster)) continue;
     draw_phase_faults(dice, target_of(seed), cluster->instance, scenario);

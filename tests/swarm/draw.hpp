@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/communicating_jobs.hpp"
 #include "controller/plan.hpp"
 #include "core/migration/fault_table.hpp"
 #include "core/scenario/instance.hpp"
@@ -17,14 +18,18 @@ struct Drawn {
   std::string yaml;  ///< from which the scenario was read: `ferry run` repeats it
   Instance instance;
   Plan plan;
+  JobPrograms programs;  ///< of jobs that send messages
 };
+
+/// What the ranks of a seed's jobs do.
+enum class Ranks { timed, send_messages };
 
 /// The cell of the fault table that this seed is meant to hit; neighbouring seeds take all in turn.
 const AllowedEnds& target_of(std::uint64_t seed);
 
 /// The scenario of the seed with those of its faults that are of phases. Never fails: what could
 /// not be planned is drawn anew.
-Drawn draw_calm(std::uint64_t seed);
+Drawn draw_calm(std::uint64_t seed, Ranks ranks);
 /// Whether the seed has faults of the cluster or the controller besides.
 bool has_more(std::uint64_t seed);
 /// The same with them; `journal` is that of the calm run, which tells when each phase was.

@@ -22,6 +22,9 @@ bool may_use_post_copy(const TransferOptions& transfer) {
              transfer.on_stall.end();
 }
 
+/// Of ranks that need not answer in time, but may.
+constexpr Cell no_answer{Phase::set_pre_migration, Kind::times_out};
+
 class Oracle {
  public:
   explicit Oracle(const Aftermath& aftermath)
@@ -44,6 +47,7 @@ class Oracle {
     check_moves();
     check_vms();
     check_reservations();
+    check_jobs();
     return std::move(judgement_);
   }
 
@@ -97,11 +101,32 @@ class Oracle {
       if (const auto death = death_of(move.vm); death && *death < wave.opened) {
         hit(wave_index, i, {Phase::set_pre_migration, Kind::host_down}, false);
       }
+      if (may_not_answer(move.vm)) hit(wave_index, i, no_answer, true);
       for (const SpanRecord& span : spans_in(wave, move.vm)) {
         phase_faults(wave_index, i, span);
         cluster_faults(wave_index, i, span);
       }
     }
+  }
+
+  [[nodiscard]] bool link_lost_for_good() const {
+    return std::any_of(instance_.cluster_faults.begin(), instance_.cluster_faults.end(),
+                       [](const ClusterFaultSpec& fault) {
+                         return fault.kind == ClusterFaultSpec::Kind::link_down &&
+                                fault.until == TimePoint::never();
+                       });
+  }
+  /// Whether a rank of its jobs may compute, and not answer, for longer than anybody waits, or
+  /// waits itself for what will never come.
+  [[nodiscard]] bool may_not_answer(VmId vm) const {
+    const std::vector<JobId>& jobs = instance_.vms[vm.index].jobs;
+    return std::any_of(jobs.begin(), jobs.end(), [&](JobId id) {
+      const JobSpec& job = instance_.jobs[id.index];
+      if (!job.communicates() || job.strategy == Strategy::none) return false;
+      if (link_lost_for_good()) return true;
+      return job.strategy == Strategy::progress_engine &&
+             job.workload.compute * (1 + job.workload.jitter.value()) > Duration::seconds(2.5);
+    });
   }
 
   void phase_faults(std::size_t wave, std::size_t index, const SpanRecord& span) {
@@ -196,7 +221,13 @@ class Oracle {
       of_devices = of_devices || phase == Phase::attach_vf || phase == Phase::add_ivshmem ||
                    kind == Kind::late_libvirt;
     }
-    if (allowed.cells.empty() || allowed.waves > 1) allowed.outcomes.insert(Outcome::completed);
+    const bool may_answer =
+        allowed.cells == std::set<Cell>{no_answer} &&
+        std::none_of(instance_.faults.begin(), instance_.faults.end(), [](const FaultSpec& fault) {
+          return fault.phase == Phase::set_pre_migration;
+        });
+    const bool calm = allowed.cells.empty() || may_answer;
+    if (calm || allowed.waves > 1) allowed.outcomes.insert(Outcome::completed);
     // A device that comes back only at a second attempt, or on the way back, meets the next
     // trouble.
     if (of_devices && allowed.cells.size() > 1) {
@@ -304,6 +335,50 @@ class Oracle {
       wrong(fmt::format("{} of memory of {} are reserved for nobody",
                         to_text(instance_.hosts[i].memory - aftermath_.memory_free[i] - used[i]),
                         instance_.hosts[i].name));
+    }
+  }
+
+  /// Whether all that its ranks need was there all the time. What ranks send that do not cooperate
+  /// goes with the device.
+  [[nodiscard]] bool could_end(const JobSpec& job) const {
+    if (job.strategy == Strategy::none) return false;
+    const auto is_whole = [&](VmId vm) {
+      const VmInspection& found = aftermath_.vms[vm.index];
+      return found.running && found.virtual_function;
+    };
+    return std::all_of(job.vms.begin(), job.vms.end(), is_whole) && !link_lost_for_good();
+  }
+
+  void check_jobs() {
+    for (const auto& [id, program] : aftermath_.drawn->programs) {
+      const JobSpec& job = instance_.jobs[id.index];
+      const std::vector<JobRecord>& jobs = aftermath_.records->jobs();
+      const auto of_it = [job_id = id](const JobRecord& record) { return record.job == job_id; };
+      if (std::count_if(jobs.begin(), jobs.end(), of_it) != 1) {
+        wrong(job.name + " has no record, or more than one");
+        continue;
+      }
+      const JobRecord& record = *std::find_if(jobs.begin(), jobs.end(), of_it);
+      if (!record.reason.empty()) {
+        ++judgement_.jobs_stopped;
+        if (could_end(job)) wrong(job.name + " did not come to its end: " + record.reason);
+        continue;
+      }
+      ++judgement_.jobs_ended;
+      std::uint64_t messages = 0;
+      Bytes bytes;
+      for (std::uint32_t rank = 0; rank < program.ranks; ++rank) {
+        const mpi::Traffic sent = mpi::expected_traffic(program, rank);
+        messages += sent.messages;
+        bytes += Bytes(sent.bytes);
+        for (const mpi::CallCount& calls : sent.collectives) {
+          messages += calls.calls;
+          bytes += Bytes(calls.bytes);
+        }
+      }
+      if (record.messages == messages && record.bytes == bytes) continue;
+      wrong(fmt::format("{} sent {} messages of {}, not {} of {}", job.name, record.messages,
+                        to_text(record.bytes), messages, to_text(bytes)));
     }
   }
 

@@ -37,6 +37,8 @@ using Cell = std::pair<Phase, FaultKind>;
 struct Judgement {
   std::vector<std::string> wrong;  ///< sentences
   std::map<Cell, int> hits;        ///< faults that struck a VM in that phase
+  int jobs_ended = 0;              ///< of those that send messages: came to their end
+  int jobs_stopped = 0;            ///< could not, for a reason that the run gave
 };
 
 /// Pure: compares what happened with what may.

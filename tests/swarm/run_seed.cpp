@@ -59,7 +59,7 @@ Aftermath run_in_world(World& world, const Drawn& drawn, RunRecords& records) {
   const std::unique_ptr<Task> watcher =
       world.executor.spawn("watcher", [&] { watch(world, drawn.instance, aftermath.sightings); });
   const SurvivingRun run = run_through_downs(
-      world, drawn.scenario, drawn.instance, drawn.plan, downs, {}, {}, records, {},
+      world, drawn.scenario, drawn.instance, drawn.plan, downs, {}, {}, records, drawn.programs,
       [&](Session& session, Surroundings&, const std::function<void()>& go) {
         go();
         aftermath.held.clear();
@@ -96,6 +96,7 @@ Json run_and_judge(const Drawn& drawn) {
     told["bytes"] = all_tables(records, drawn.instance);
     told["controllers"] = aftermath.controllers;
     told["wrong"] = judgement.wrong;
+    told["jobs"] = {judgement.jobs_ended, judgement.jobs_stopped};
     told["hits"] = Json::array();
     for (const auto& [cell, count] : judgement.hits) {
       told["hits"].push_back({static_cast<int>(cell.first), static_cast<int>(cell.second), count});
@@ -167,6 +168,8 @@ SeedRun run_seed(const Drawn& drawn) {
   run.bytes = told.at("bytes").get<std::string>();
   for (const std::string& record : run.journal) run.bytes += record + "\n";
   run.controllers = told.at("controllers").get<std::size_t>();
+  run.judgement.jobs_ended = told.at("jobs").at(0).get<int>();
+  run.judgement.jobs_stopped = told.at("jobs").at(1).get<int>();
   for (const Json& hit : told.at("hits")) {
     const Cell cell{static_cast<Phase>(hit[0].get<int>()),
                     static_cast<FaultKind>(hit[1].get<int>())};

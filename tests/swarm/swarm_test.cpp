@@ -15,19 +15,22 @@
 namespace ferry {
 namespace {
 
-constexpr std::uint64_t usual_seeds = 1575;  // each cell is meant 25 times
-#ifdef FERRY_SANITIZED
-constexpr std::uint64_t default_seeds = 189;  // each run forks, which sanitizers make slow
+constexpr std::uint64_t usual_seeds = 1575;                // each cell is meant 25 times
+constexpr std::uint64_t usual_seeds_with_messages = 1008;  // 16 times
+#ifdef FERRY_SANITIZED  // each run forks, which sanitizers make slow
+constexpr std::uint64_t default_seeds = 189;
+constexpr std::uint64_t default_seeds_with_messages = 126;
 #else
 constexpr std::uint64_t default_seeds = usual_seeds;
+constexpr std::uint64_t default_seeds_with_messages = usual_seeds_with_messages;
 #endif
 constexpr int least_hits = 20;
 /// One run in so many is made twice.
 constexpr std::uint64_t repeated = 10;
 
-std::pair<std::uint64_t, std::uint64_t> asked_seeds() {
+std::pair<std::uint64_t, std::uint64_t> asked_seeds(std::uint64_t usual) {
   const char* const asked = std::getenv("FERRY_SWARM_SEEDS");
-  if (asked == nullptr) return {1, default_seeds};
+  if (asked == nullptr) return {1, usual};
   char* end = nullptr;
   const std::uint64_t first = std::strtoull(asked, &end, 10);
   const std::uint64_t last = *end == '-' ? std::strtoull(end + 1, nullptr, 10) : first;
@@ -44,8 +47,8 @@ std::string first_difference(const std::string& a, const std::string& b) {
 class Swarm : public testing::Test {
  protected:
   /// False: it failed.
-  bool run(std::uint64_t seed) {
-    Drawn drawn = draw_calm(seed);
+  bool run(std::uint64_t seed, Ranks ranks) {
+    Drawn drawn = draw_calm(seed, ranks);
     if (has_more(seed)) {
       const SeedRun calm = run_seed(drawn);
       if (!calm.judgement.wrong.empty()) {
@@ -57,6 +60,8 @@ class Swarm : public testing::Test {
     const SeedRun whole = run_seed(drawn);
     for (const auto& [cell, count] : whole.judgement.hits) hits_[cell] += count;
     controllers_ += whole.controllers;
+    jobs_ended_ += whole.judgement.jobs_ended;
+    jobs_stopped_ += whole.judgement.jobs_stopped;
     if (!whole.judgement.wrong.empty()) {
       report(seed, drawn, whole);
       return false;
@@ -93,7 +98,8 @@ class Swarm : public testing::Test {
       std::printf("\n%-20s", std::string(to_name(phase)).c_str());
       for (const FaultKind kind : all_fault_kinds) std::printf(" %16d", hits({phase, kind}));
     }
-    std::printf("\n%zu controllers\n", controllers_);
+    std::printf("\n%zu controllers; of jobs that send messages %d ended and %d were stopped\n",
+                controllers_, jobs_ended_, jobs_stopped_);
   }
   [[nodiscard]] int hits(Cell cell) const {
     const auto found = hits_.find(cell);
@@ -102,14 +108,16 @@ class Swarm : public testing::Test {
 
   std::map<Cell, int> hits_;
   std::size_t controllers_ = 0;
+  int jobs_ended_ = 0;
+  int jobs_stopped_ = 0;
 };
 
 TEST_F(Swarm, every_seed_ends_as_the_table_allows_and_every_cell_is_hit) {
-  const auto [first, last] = asked_seeds();
+  const auto [first, last] = asked_seeds(default_seeds);
   constexpr int enough_failures = 10;
   int failures = 0;
   for (std::uint64_t seed = first; seed <= last && failures < enough_failures; ++seed) {
-    if (!run(seed)) ++failures;
+    if (!run(seed, Ranks::timed)) ++failures;
   }
   print_hits();
   if (last - first + 1 < usual_seeds) return;
@@ -117,6 +125,19 @@ TEST_F(Swarm, every_seed_ends_as_the_table_allows_and_every_cell_is_hit) {
     EXPECT_GE(hits({cell.phase, cell.fault}), least_hits)
         << to_name(cell.phase) << ", " << to_name(cell.fault);
   }
+}
+
+TEST_F(Swarm, jobs_that_send_messages_lose_none_whatever_goes_wrong) {
+  const auto [first, last] = asked_seeds(default_seeds_with_messages);
+  constexpr int enough_failures = 10;
+  int failures = 0;
+  for (std::uint64_t seed = first; seed <= last && failures < enough_failures; ++seed) {
+    if (!run(seed, Ranks::send_messages)) ++failures;
+  }
+  print_hits();
+  if (last - first + 1 < usual_seeds_with_messages) return;
+  EXPECT_GT(jobs_ended_, static_cast<int>(last));
+  EXPECT_GT(jobs_stopped_, static_cast<int>(last) / 20);
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ class LocalityGroups {
   [[nodiscard]] std::span<const Rank> members(std::size_t group) const {
     return std::span(members_).subspan(first_[group], first_[group + 1] - first_[group]);
   }
+  bool operator==(const LocalityGroups&) const = default;
   /// Whether there is nothing to gain: all ranks in one group, or each in its own.
   [[nodiscard]] bool flat() const { return count() <= 1 || count() == group_.size(); }
 

@@ -9,9 +9,12 @@
 // too, and nothing waits in a circle. Questions, answers and agreements may be lost, come twice, or
 // late: both sides may repeat all they say, and a new coordinator may ask again about the
 // generation that the old one was busy with. A newer generation is asked about only when the one
-// before has been given up or every rank has acknowledged what was agreed.
+// before has been given up or every rank has acknowledged what was agreed; or where all ranks read
+// questions and agreements in one order, as on a `Board`, at any time: what was agreed then comes
+// before the newer question on all of them, or on none.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -33,9 +36,37 @@ struct LocalityAnswer {
   bool operator==(const LocalityAnswer&) const = default;
 };
 
+/// A communicator among all that are in use in a job: those whose ranks are disjoint may have one
+/// context.
+struct CommunicatorName {
+  std::uint32_t context = 0;
+  std::uint32_t first = 0;  ///< its rank 0, in the job
+  auto operator<=>(const CommunicatorName&) const = default;
+};
+
+/// What a rank says for one of its communicators.
+struct LocalityReply {
+  CommunicatorName of;
+  Rank rank = 0;   ///< in it
+  Rank ranks = 0;  ///< that it has
+  Generation generation = 0;
+  LocalityAnswer answer;
+};
+
+/// What the ranks of a communicator hear when all have answered.
+struct LocalityAgreement {
+  CommunicatorName of;
+  Generation generation = 0;
+  CollectiveNumber from = 0;
+};
+
 /// One rank's side, for one communicator.
 class LocalityTurns {
  public:
+  /// `begin`: what the communicator's first collective goes by.
+  explicit LocalityTurns(Generation begin = first_generation)
+      : current_(begin), newest_(begin), agreed_{0, begin} {}
+
   /// The coordinator asks about `generation`. None for one older than the newest that was heard of.
   /// Unless it was agreed, collectives from the number in the answer on have to wait.
   [[nodiscard]] std::optional<LocalityAnswer> ask(Generation generation);
@@ -64,12 +95,12 @@ class LocalityTurns {
   void turn();
 
   CollectiveNumber next_ = 0;
-  Generation current_ = first_generation;  ///< of collective `next_`
-  Generation newest_ = first_generation;   ///< that was heard of
-  bool asked_ = false;                     ///< about `newest_`, and nothing is agreed yet
-  CollectiveNumber held_from_ = 0;         ///< while asked
-  Turn agreed_;                            ///< last
-  std::vector<Turn> turns_;                ///< agreed and still ahead, ascending
+  Generation current_;              ///< of collective `next_`
+  Generation newest_;               ///< that was heard of
+  bool asked_ = false;              ///< about `newest_`, and nothing is agreed yet
+  CollectiveNumber held_from_ = 0;  ///< while asked
+  Turn agreed_;                     ///< last
+  std::vector<Turn> turns_;         ///< agreed and still ahead, ascending
 };
 
 /// The coordinator's side, for one communicator and one generation.

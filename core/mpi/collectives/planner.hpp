@@ -1,8 +1,10 @@
 // What one rank of a communicator does in each collective: choice, groups, kept schedules.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "core/mpi/collectives/choose.hpp"
 #include "core/mpi/collectives/locality_agreement.hpp"
@@ -13,13 +15,16 @@ namespace ferry::mpi {
 /// What all ranks of a communicator have in common.
 struct CollectivePolicy {
   std::shared_ptr<const CollectiveSettings> settings;  ///< null: by size alone
-  std::shared_ptr<const LocalityGroups> groups;        ///< null: none are known
+  /// What the first collective goes by; null: nothing is known of where ranks are.
+  std::shared_ptr<const JobLocality> locality;
+  Generation generation = first_generation;  ///< of `locality`
 };
 
 class CollectivePlanner {
  public:
-  CollectivePlanner(Rank rank, Rank ranks, CollectivePolicy policy)
-      : rank_(rank), ranks_(ranks), policy_(std::move(policy)) {}
+  /// `members`: their ranks in the job, which stay where they are; empty: the same.
+  CollectivePlanner(Rank rank, Rank ranks, CollectivePolicy policy,
+                    std::span<const std::uint32_t> members = {});
 
   /// Rank and number of ranks in the shapes that are planned.
   [[nodiscard]] Rank rank() const { return rank_; }
@@ -32,7 +37,12 @@ class CollectivePlanner {
   [[nodiscard]] AlgorithmChoice choose(const CollectiveShape& shape) const;
 
   /// Ranks in their new places; used from when all have agreed. Before `turns().ask`.
-  void know(Generation generation, std::shared_ptr<const LocalityGroups> groups);
+  void know(Generation generation, std::shared_ptr<const JobLocality> locality);
+  /// Of the collective that was started last; the same on all ranks that started it.
+  [[nodiscard]] Generation generation() const { return policy_.generation; }
+  [[nodiscard]] const std::shared_ptr<const JobLocality>& locality() const {
+    return policy_.locality;
+  }
   [[nodiscard]] LocalityTurns& turns() { return turns_; }
   [[nodiscard]] const LocalityTurns& turns() const { return turns_; }
   [[nodiscard]] const ScheduleCache& cache() const { return cache_; }
@@ -43,10 +53,11 @@ class CollectivePlanner {
   Rank rank_;
   Rank ranks_;
   CollectivePolicy policy_;
+  std::span<const std::uint32_t> members_;
+  std::shared_ptr<const LocalityGroups> groups_;  ///< by `policy_.locality`; null: none
   ScheduleCache cache_;
   LocalityTurns turns_;
-  Generation generation_ = first_generation;  ///< of `policy_.groups`
-  std::map<Generation, std::shared_ptr<const LocalityGroups>> known_;
+  std::map<Generation, std::shared_ptr<const JobLocality>> known_;  ///< that may get their turn
 };
 
 }  // namespace ferry::mpi

@@ -9,8 +9,8 @@ CollectiveShape allreduce_of(std::size_t size) {
   return {Collective::allreduce, 1, 8, 0, size, 8, {}, {}};
 }
 
-std::shared_ptr<const LocalityGroups> pairs_of_ranks() {
-  return std::make_shared<LocalityGroups>(std::vector<std::uint32_t>{0, 0, 1, 1, 2, 2, 3, 3});
+std::shared_ptr<const JobLocality> pairs_of_ranks() {
+  return std::make_shared<const JobLocality>(std::vector<std::uint32_t>{0, 0, 1, 1, 2, 2, 3, 3});
 }
 
 TEST(Planner, builds_a_schedule_once_for_each_call) {

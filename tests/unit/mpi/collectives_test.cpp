@@ -52,11 +52,12 @@ class Program {
     for (std::size_t rank = 0; rank < members_.size(); ++rank) {
       Engine& engine = wire.processes[members_[rank]]->engine();
       const bool is_world = context == 0;
-      Group group{"a part", static_cast<Rank>(rank), ranks, context, members_, {}};
-      ranks_.push_back(
-          {is_world ? engine.world() : Communicator(engine.add_communicator(std::move(group))),
-           0,
-           {}});
+      Group group{static_cast<Rank>(rank), ranks, context, members_, "a part", {}};
+      ranks_.push_back({is_world ? engine.world()
+                                 : Communicator(engine.add_communicator(std::move(group),
+                                                                        engine.world().state())),
+                        0,
+                        {}});
     }
     for (int i = 0; i < count; ++i) {
       const std::size_t largest = i % 8 == 0 ? 900 : 40;
@@ -212,7 +213,7 @@ TEST(Collectives, that_differ_between_ranks_end_the_job_with_ranks_and_sizes) {
 TEST(Collectives, go_by_new_places_of_ranks_from_the_agreed_number_on) {
   constexpr Rank ranks = 4;
   Wire wire(ranks, mixed_route(), few_credits());
-  const JobLocality pairs({0, 0, 1, 1});
+  const auto pairs = std::make_shared<const JobLocality>(std::vector<std::uint32_t>{0, 0, 1, 1});
   const CollectiveCase test = [] {
     CollectiveCase allreduce = case_of(Collective::allreduce, 8);
     allreduce.ranks = ranks;
@@ -231,8 +232,12 @@ TEST(Collectives, go_by_new_places_of_ranks_from_the_agreed_number_on) {
   LocalityVote vote(1, ranks);
   for (std::uint32_t rank = 0; rank < ranks; ++rank) {
     Engine& engine = wire.processes[rank]->engine();
-    EXPECT_EQ(engine.contexts(), std::vector<std::uint32_t>{0});
-    vote.answer(static_cast<Rank>(rank), 1, *engine.ask_locality(0, 1, pairs));
+    const std::vector<LocalityReply> replies = engine.ask_locality(1, pairs);
+    ASSERT_EQ(replies.size(), 1U);
+    EXPECT_EQ(replies[0].of, (CommunicatorName{0, 0}));
+    EXPECT_EQ(replies[0].ranks, ranks);
+    vote.answer(replies[0].rank, 1, replies[0].answer);
+    EXPECT_TRUE(engine.ask_locality(1, pairs).empty()) << "once";
   }
   ASSERT_EQ(vote.agreed(), 2U);
   // What is started now waits.
@@ -242,7 +247,7 @@ TEST(Collectives, go_by_new_places_of_ranks_from_the_agreed_number_on) {
   wire.settle();
   EXPECT_FALSE(wire.world(0).test(requests[0][0]));
   for (std::uint32_t rank = 0; rank < ranks; ++rank)
-    wire.processes[rank]->engine().agree_locality(0, 1, *vote.agreed());
+    wire.processes[rank]->engine().agree_locality({{0, 0}, 1, *vote.agreed()});
   wire.settle();
   for (std::uint32_t rank = 0; rank < ranks; ++rank) {
     for (std::size_t number = 0; number < 4; ++number) {
