@@ -26,6 +26,27 @@ RankPlace place_of(const JobSpec& job, const Instance& instance, const Locality&
           .socket = locality.socket(vm, site.vcpu)};
 }
 
+/// However a rank comes to its end, nobody waits for it to compute any more.
+struct Watched {
+  mpi::ComputeWatch* watch;
+  ~Watched() {
+    if (watch != nullptr) watch->ends();
+  }
+};
+
+/// The longest computation between two calls of a rank in one of these VMs; of any, if in none.
+Duration longest_slice(const JobSpec& job, const mpi::WorkloadLog& log,
+                       const std::vector<bool>& moved) {
+  Duration of_any;
+  Duration of_moved;
+  for (std::uint32_t rank = 0; rank < log.ranks().size(); ++rank) {
+    const Duration slice = log.ranks()[rank].longest_slice;
+    of_any = std::max(of_any, slice);
+    if (moved[job.vms[rank / job.ranks_per_vm].index]) of_moved = std::max(of_moved, slice);
+  }
+  return of_moved > Duration::zero() ? of_moved : of_any;
+}
+
 /// The first lines of a long text.
 std::string shortened(const std::string& text) {
   std::size_t end = 0;
@@ -73,7 +94,9 @@ tl::expected<JobPrograms, std::vector<std::string>> prepare_jobs(const Scenario&
 
 struct CommunicatingJobs::Shared {
   Shared(World& world, const Scenario& scenario, const Instance& instance, Recorder& recorder)
-      : locality(instance), runtime(world, instance, scenario.platform.mpi, recorder, locality) {}
+      : locality(instance),
+        runtime(world, instance, scenario.platform.mpi, recorder, locality,
+                scenario.platform.hypervisor.set_status) {}
   Locality locality;
   mpi::MpiJobs runtime;
 };
@@ -127,14 +150,21 @@ void CommunicatingJobs::start() {
   for (const std::unique_ptr<Running>& running : jobs_) {
     const JobSpec& spec = instance_.jobs[running->id.index];
     running->job->start([this, &spec, raw = running.get()](mpi::Process& process) {
-      const mpi::EnginePorts ports{world_.clock, world_.processor,
-                                   spec.vms[process.rank().index / spec.ranks_per_vm]};
+      const VmId vm = spec.vms[process.rank().index / spec.ranks_per_vm];
+      const bool first = process.rank().index % spec.ranks_per_vm == 0 &&
+                         mpi::first_communicating(instance_, vm) == raw->id;
+      const Watched watched{first ? shared_->runtime.watch(vm) : nullptr};
+      const mpi::EnginePorts ports{world_.clock, world_.processor, vm, watched.watch};
       mpi::run_workload(raw->program, process, ports, raw->log);
     });
   }
 }
 
 void CommunicatingJobs::finish(const std::vector<MoveRecord>& moves, Recorder& recorder) {
+  std::vector<bool> moved(instance_.vms.size(), false);
+  for (const MoveRecord& move : moves) {
+    if (move.outcome != Outcome::not_started) moved[move.vm.index] = true;
+  }
   for (const std::unique_ptr<Running>& running : jobs_) {
     const Result<> ended = running->job->join();
     JobRecord record;
@@ -152,6 +182,7 @@ void CommunicatingJobs::finish(const std::vector<MoveRecord>& moves, Recorder& r
       }
       if (record.reason.empty() && rank.wrong_messages > 0) record.reason = rank.first_wrong;
     }
+    record.longest_slice = longest_slice(instance_.jobs[running->id.index], running->log, moved);
     if (!ended) {
       record.end = world_.clock.now();
       record.reason = in_one_line(shortened(ended.error().reason));

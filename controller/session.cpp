@@ -487,6 +487,12 @@ void Session::Impl::open(std::size_t index) {
 
 void Session::Impl::run_wave(std::size_t index, std::uint64_t number, TimePoint opened,
                              const std::vector<WaveMove>& moves) {
+  for (const WaveMove& move : moves) {  // the first that says so
+    if (spec(move.move).when == RankMoment::any) continue;
+    context_.jobs.await_moment(spec(move.move).vm, spec(move.move).when);
+    opened = world_.clock.now();
+    break;
+  }
   Wave wave(context_, number, opened, moves);
   {
     Lock lock(*mutex_);

@@ -43,6 +43,9 @@ class Surroundings {
     Result<> reactivate(const SuspendRequest& request, TimePoint deadline) override {
       return of(request.job).reactivate(request, deadline);
     }
+    void await_moment(VmId vm, RankMoment moment) override {
+      communicating_.await_moment(vm, moment);
+    }
 
    private:
     [[nodiscard]] JobRuntime& of(JobId job) {

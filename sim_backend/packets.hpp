@@ -24,11 +24,11 @@ struct SimPacket {
   SimConnection* connection = nullptr;
   Duration cost;                       ///< to the receiver's processor
   std::uint32_t times_attached = 0;    ///< of the receiver's device, when it was posted
-  MemoryKey key;                       ///< of a read
-  std::size_t offset = 0;              ///< of a read
-  std::vector<Slice> into;             ///< of a read
   std::unique_ptr<std::byte[]> large;  ///< the body, where it does not fit below
   std::array<std::byte, 128> small = {};
+  MemoryKey key;            ///< of a read
+  std::size_t offset = 0;   ///< of a read
+  std::vector<Slice> into;  ///< of a read
 
   /// Copies the body, unless a part of it is phantom: then all of it is.
   void set_body(std::span<const ConstSlice> body, std::size_t size);

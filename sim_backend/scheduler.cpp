@@ -10,6 +10,21 @@
 
 namespace ferry {
 
+namespace {
+
+/// Of the processor's caches, in bytes.
+constexpr std::size_t line_size = 64;
+/// What a task touches of its stack when it goes on: the frames that it returns to, and calls anew.
+constexpr std::size_t stack_above = 12 * line_size;
+constexpr std::size_t stack_below = 8 * line_size;
+
+void fetch_memory(const Nearby& nearby) {
+  const auto* const from = static_cast<const std::byte*>(nearby.from);
+  for (std::size_t i = 0; i < nearby.size; i += line_size) __builtin_prefetch(from + i);
+}
+
+}  // namespace
+
 // --- SimTask ---
 
 SimTask::SimTask(Scheduler& scheduler, std::string name)
@@ -26,7 +41,15 @@ void SimTask::join() {
 
 void SimTask::cancel() { scheduler_.cancel(*this); }
 
+/// Its own lines were fetched when it was among those that come soon.
+void SimTask::Timer::fetch() const {
+  if (task.nearby_[0].from == nullptr) return;
+  fetch_memory({task.fiber_state_, 2 * line_size});
+  for (const Nearby& nearby : task.nearby_) fetch_memory(nearby);
+}
+
 void SimTask::Timer::fire() {
+  if (task.nearby_[0].from != nullptr) task.scheduler_.look_ahead();
   if (Scheduler::blocked(task)) {
     task.scheduler_.wake(task, Wake::timed_out);
   } else {
@@ -62,6 +85,7 @@ std::unique_ptr<SimTask> Scheduler::spawn(std::string name, std::function<void()
   }
   task->fiber_ = idle_fibers_.back();
   idle_fibers_.pop_back();
+  task->fiber_state_ = &task->fiber_->state();
   task->fiber_->assign([raw = task.get(), work = std::move(body)] {
     try {
       work();
@@ -99,7 +123,7 @@ void Scheduler::settle() {
   if (task.lag_ == Duration::zero()) return;
   schedule(task.timer_, now_ + task.lag_);
   task.lag_ = Duration::zero();
-  task.fiber_->state().leave();
+  task.fiber_state_->leave();
 }
 
 void Scheduler::make_ready_at(SimTask& task, TimePoint time) {
@@ -158,22 +182,58 @@ std::string Scheduler::blocked_tasks() const {
   return text;
 }
 
+void Scheduler::expect(const std::array<Nearby, 3>& nearby) {
+  SimTask& task = current();
+  task.nearby_ = nearby;
+  const auto* const frame = static_cast<const std::byte*>(__builtin_frame_address(0));
+  task.nearby_[2] = {frame - stack_below, stack_below + stack_above};
+}
+
 // --- Scheduler: time ---
+
+/// Tasks' memory is more than the processor's caches hold, and each lies elsewhere. So what the
+/// next event will touch is fetched while the present one is dealt with, and of some after it the
+/// task itself, which says where the rest is. Only after tasks that say what they will look at: for
+/// others, which do little at a time, it takes more than it saves.
+void Scheduler::look_ahead() const {
+  constexpr int soon = 4;
+  if (events_.empty()) return;
+  events_.front().event->fetch();
+  events_.look_beyond_front(soon, [](const Event& event) {
+    // A task's timer stands in the middle of it.
+    fetch_memory({reinterpret_cast<const std::byte*>(&event) - 2 * line_size, 5 * line_size});
+  });
+}
 
 bool Scheduler::something_due() const { return !ready_.empty() || next_event() <= now_; }
 
 bool Scheduler::end_standstill() {
   for (StandstillListener* const listener : listeners_) listener->stands_still();
-  return !ready_.empty() || !heap_.empty();
+  return !ready_.empty() || !events_.empty();
+}
+
+// With some hundreds of ranks what one needs is no longer in the nearest caches when its turn
+// comes. It is asked for one event ahead: who waits and for what, and the stack from where it
+// stopped upwards, which its returns read.
+inline void Scheduler::fetch_next() const {
+  constexpr std::ptrdiff_t line = 64;
+  const EventQueue::Entry& next = events_.front();
+  const auto* const event = reinterpret_cast<const std::byte*>(next.event);
+  __builtin_prefetch(event - line, 1);
+  __builtin_prefetch(event, 1);
+  const auto* const stack = static_cast<const std::byte*>(next.stack);
+  if (stack == nullptr) return;
+  for (std::ptrdiff_t i = -1; i < 4; ++i) __builtin_prefetch(stack + i * line, 1);
 }
 
 void Scheduler::run_due() {
   const std::int64_t now = now_.since_start().count_nanoseconds();
   for (;;) {
-    const bool event_due = !heap_.empty() && heap_[0].at <= now;
-    if (event_due && (ready_.empty() || heap_[0].sequence < ready_.front().sequence)) {
-      Event& event = *slots_[heap_[0].slot].event;
-      remove_at(0);
+    const bool event_due = !events_.empty() && events_.front().at <= now;
+    if (event_due && (ready_.empty() || events_.front().sequence < ready_.front().sequence)) {
+      Event& event = *events_.take_front().event;
+      event.place_ = EventQueue::none;
+      if (!events_.empty()) fetch_next();
       ++events_fired_;
       event.fire();
     } else if (!ready_.empty()) {
@@ -181,11 +241,12 @@ void Scheduler::run_due() {
       ready_.pop_front();
       ++task_switches_;
       current_ = &task;
-      Fiber& fiber = *task.fiber_;
-      fiber.state().enter();
+      Fiber::State& fiber = *task.fiber_state_;
+      fiber.enter();
       current_ = nullptr;
-      // A task that is not done blocks in a list of its own, so it still exists.
-      if (fiber.state().work == nullptr) finished(task);
+      // A task that is not done blocks in a list of its own, so it still exists. One that is may
+      // still wait for what its work owned.
+      if (task.done_ && fiber.work == nullptr) finished(task);
     } else {
       return;
     }
@@ -197,23 +258,16 @@ void Scheduler::advance_to(TimePoint time) {
   now_ = time;
 }
 
-void Scheduler::schedule(Event& event, TimePoint at) {
+void Scheduler::schedule(Event& event, TimePoint at, const void* stack) {
   check(!event.scheduled(), "an event was scheduled twice");
   if (at < now_) at = now_;
-  if (free_slots_.empty()) {
-    free_slots_.push_back(static_cast<std::uint32_t>(slots_.size()));
-    slots_.emplace_back();
-  }
-  event.slot_ = free_slots_.back();
-  free_slots_.pop_back();
-  slots_[event.slot_].event = &event;
-  heap_.push_back({});
-  sift_up(heap_.size() - 1, {at.since_start().count_nanoseconds(), next_sequence_++, event.slot_});
+  event.place_ =
+      events_.push({at.since_start().count_nanoseconds(), next_sequence_++, &event, stack});
 }
 
 void Scheduler::unschedule(Event& event) {
   check(event.scheduled(), "an event was taken back that is not scheduled");
-  remove_at(slots_[event.slot_].position);
+  events_.remove(std::exchange(event.place_, EventQueue::none));
 }
 
 void Scheduler::ReadyQueue::grow() {
@@ -224,48 +278,6 @@ void Scheduler::ReadyQueue::grow() {
   end_ -= first_;
   first_ = 0;
   ring_ = std::move(larger);
-}
-
-// A heap in which each entry has four children: as many comparisons as a binary one, half the
-// levels.
-
-void Scheduler::remove_at(std::size_t position) {
-  const std::uint32_t slot = heap_[position].slot;
-  slots_[slot].event->slot_ = Event::none;
-  free_slots_.push_back(slot);
-  const HeapEntry last = heap_.back();
-  heap_.pop_back();
-  if (position == heap_.size()) return;
-  if (position > 0 && last < heap_[(position - 1) / 4]) {
-    sift_up(position, last);
-  } else {
-    sift_down(position, last);
-  }
-}
-
-void Scheduler::sift_up(std::size_t position, HeapEntry entry) {
-  while (position > 0) {
-    const std::size_t parent = (position - 1) / 4;
-    if (!(entry < heap_[parent])) break;
-    place(position, heap_[parent]);
-    position = parent;
-  }
-  place(position, entry);
-}
-
-void Scheduler::sift_down(std::size_t position, HeapEntry entry) {
-  for (;;) {
-    const std::size_t first = 4 * position + 1;
-    if (first >= heap_.size()) break;
-    std::size_t least = first;
-    for (std::size_t child = first + 1; child < first + 4 && child < heap_.size(); ++child) {
-      if (heap_[child] < heap_[least]) least = child;
-    }
-    if (!(heap_[least] < entry)) break;
-    place(position, heap_[least]);
-    position = least;
-  }
-  place(position, entry);
 }
 
 }  // namespace ferry

@@ -2,6 +2,9 @@
 // at the same instant happens in the order in which it was asked for, so that runs repeat exactly.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -11,6 +14,7 @@
 
 #include "core/ports/executor.hpp"
 #include "core/units/check.hpp"
+#include "sim_backend/event_queue.hpp"
 #include "sim_backend/fiber.hpp"
 #include "sim_backend/stacks.hpp"
 
@@ -27,12 +31,13 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
-  [[nodiscard]] bool scheduled() const { return slot_ != none; }
+  /// It is the next to fire: begins to fetch what that will touch. Changes nothing.
+  virtual void fetch() const {}
+  [[nodiscard]] bool scheduled() const { return place_ != EventQueue::none; }
 
  private:
   friend class Scheduler;
-  static constexpr std::uint32_t none = static_cast<std::uint32_t>(-1);
-  std::uint32_t slot_ = none;  // of the scheduler, while scheduled
+  EventQueue::Place place_ = EventQueue::none;  // in the scheduler's queue, while scheduled
 };
 
 /// An event that calls a function.
@@ -47,8 +52,14 @@ class CallbackEvent final : public Event {
 
 enum class Cancellable : bool { no, yes };
 
+/// Memory that a task will look at when it goes on.
+struct Nearby {
+  const void* from = nullptr;
+  std::size_t size = 0;  ///< in bytes
+};
+
 /// A task of the simulated world. Destruction joins.
-class SimTask final : public Task {
+class alignas(64) SimTask final : public Task {
  public:
   ~SimTask() override;
   void join() override;
@@ -61,6 +72,7 @@ class SimTask final : public Task {
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;
+    void fetch() const override;
     SimTask& task;
   };
 
@@ -68,22 +80,25 @@ class SimTask final : public Task {
 
   // What every switch touches stands together.
   Scheduler& scheduler_;
-  Fiber* fiber_ = nullptr;
+  Fiber::State* fiber_state_ = nullptr;
   Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
   bool done_ = false;
   bool cancelled_ = false;
+  bool cancellable_ = false;  // while blocked
+  Wake wake_ = Wake::ready;   // likewise
   int deferrals_ = 0;
 
   // While blocked:
   const char* waits_for_ = nullptr;  // null once it was woken
-  bool cancellable_ = false;
-  Wake wake_ = Wake::ready;
+  const void* stack_ = nullptr;
   TimePoint not_before_;  // it goes on
   Timer timer_{*this};
   WaitList* list_ = nullptr;
   SimTask* previous_ = nullptr;
   SimTask* next_ = nullptr;
 
+  std::array<Nearby, 3> nearby_;
+  Fiber* fiber_ = nullptr;
   std::string name_;
   std::exception_ptr thrown_;
   SimTask* joiner_ = nullptr;  // who waits for this task to end
@@ -144,12 +159,20 @@ class Scheduler {
   void spend(Duration cost) { current().lag_ += cost; }
   /// Blocks the running task until the others have come to its own time. Not cancellable.
   void settle();
+  /// What the running task will look at, beside its own stack, when it goes on from this wait and
+  /// the next ones. For tasks that seldom go on and then do much: it is fetched a little before.
+  template <class First, class Second>
+  void will_look_at(const First& first, const Second& second) {
+    expect({{{&first, sizeof first}, {&second, sizeof second}, {}}});
+  }
   [[nodiscard]] static bool blocked(const SimTask& task) { return task.waits_for_ != nullptr; }
   [[nodiscard]] SimTask& current() const {
     check(current_ != nullptr, "only a task can wait; this was called from outside any task");
     return *current_;
   }
   /// Of a blocked task: when it goes on at the earliest.
+  /// Of a blocked task: where it stopped.
+  [[nodiscard]] static const void* stack_of(const SimTask& task) { return task.stack_; }
   [[nodiscard]] static TimePoint not_before(const SimTask& task) { return task.not_before_; }
   /// Whether the caller runs in a task at all.
   [[nodiscard]] bool in_task() const { return current_ != nullptr; }
@@ -160,16 +183,16 @@ class Scheduler {
   }
   void defer_cancellation(int change);
 
-  /// `event` must not be scheduled; a time in the past counts as now.
-  void schedule(Event& event, TimePoint at);
+  /// `event` must not be scheduled; a time in the past counts as now. `stack`: of the task that
+  /// will go on then (`stack_of`), if that is known; it is fetched shortly before.
+  void schedule(Event& event, TimePoint at, const void* stack = nullptr);
   void unschedule(Event& event);
   /// Schedules it, or brings it forward to `at`.
-  void schedule_no_later(Event& event, TimePoint at) {
-    if (event.scheduled()) {
-      if (heap_[slots_[event.slot_].position].at <= at.since_start().count_nanoseconds()) return;
-      unschedule(event);
-    }
-    schedule(event, at);
+  void schedule_no_later(Event& event, TimePoint at, const void* stack) {
+    if (!event.scheduled()) return schedule(event, at, stack);
+    if (events_.at(event.place_).at <= at.since_start().count_nanoseconds()) return;
+    const std::int64_t time = std::max(at, now_).since_start().count_nanoseconds();
+    events_.bring_forward(event.place_, time, next_sequence_++);
   }
 
   // --- For whoever drives the world ---
@@ -178,7 +201,8 @@ class Scheduler {
   void run_due();
   /// When the next event is due; `never()` if there is none.
   [[nodiscard]] TimePoint next_event() const {
-    return heap_.empty() ? TimePoint::never() : TimePoint::at(Duration::nanoseconds(heap_[0].at));
+    return events_.empty() ? TimePoint::never()
+                           : TimePoint::at(Duration::nanoseconds(events_.front().at));
   }
   /// Moves the clock forward, never beyond the next event.
   void advance_to(TimePoint time);
@@ -198,14 +222,6 @@ class Scheduler {
 
  private:
   friend class SimTask;
-  struct HeapEntry {
-    std::int64_t at;
-    std::uint64_t sequence;
-    std::uint32_t slot;
-    bool operator<(const HeapEntry& other) const {
-      return at < other.at || (at == other.at && sequence < other.sequence);
-    }
-  };
   struct Ready {
     std::uint64_t sequence;
     SimTask* task;
@@ -227,32 +243,20 @@ class Scheduler {
     std::size_t first_ = 0;
     std::size_t end_ = 0;
   };
-  /// Where a scheduled event is. Apart from the events, so that moving entries of the heap touches
-  /// little memory.
-  struct Slot {
-    Event* event;
-    std::uint32_t position;  // in the heap
-  };
-
+  /// Of what happens after this.
+  void fetch_next() const;
+  void expect(const std::array<Nearby, 3>& nearby);
+  void look_ahead() const;
   void join(SimTask& task);
   void cancel(SimTask& task);
   void make_ready(SimTask& task);
   /// At `time`, if that is to come. Its timer must be free.
   void make_ready_at(SimTask& task, TimePoint time);
   void finished(SimTask& task);
-  void remove_at(std::size_t position);
-  void sift_up(std::size_t position, HeapEntry entry);
-  void sift_down(std::size_t position, HeapEntry entry);
-  void place(std::size_t position, const HeapEntry& entry) {
-    heap_[position] = entry;
-    slots_[entry.slot].position = static_cast<std::uint32_t>(position);
-  }
 
   TimePoint now_;
   std::uint64_t next_sequence_ = 0;
-  std::vector<HeapEntry> heap_;
-  std::vector<Slot> slots_;
-  std::vector<std::uint32_t> free_slots_;
+  EventQueue events_;
   ReadyQueue ready_;
   SimTask* current_ = nullptr;
   SimTask* all_ = nullptr;  // tasks that have not ended, the newest first

@@ -65,7 +65,7 @@ void copy(std::span<const ConstSlice> from, std::size_t offset, std::span<const 
 }  // namespace
 
 /// What one endpoint has sent to another over one channel.
-struct SimConnection {
+struct alignas(64) SimConnection {
   EndpointAddress to;
   Channel channel = Channel::shm;
   SimFabric::Port* from = nullptr;
@@ -85,25 +85,25 @@ class SimFabric::Connections {
     if (slots_.empty()) return nullptr;
     const std::uint64_t key = key_of(to, channel);
     for (std::size_t i = start(key);; i = (i + 1) & (slots_.size() - 1)) {
-      if (slots_[i].connection == nullptr || slots_[i].key == key) return slots_[i].connection;
+      SimConnection* const found = slots_[i];
+      if (found == nullptr || (found->to == to && found->channel == channel)) return found;
     }
   }
   SimConnection& get(Port& from, EndpointAddress to, Channel channel) {
-    if (SimConnection* const found = find(to, channel)) return *found;
-    if (4 * (all_.size() + 1) > 3 * slots_.size()) grow();
-    SimConnection& made = all_.emplace_back();
+    SimConnection* const found = find(to, channel);
+    return found != nullptr ? *found : add(from, to, channel);
+  }
+
+ private:
+  [[gnu::noinline]] SimConnection& add(Port& from, EndpointAddress to, Channel channel) {
+    if (4 * (count_ + 1) > 3 * slots_.size()) grow();
+    SimConnection& made = make();
     made.to = to;
     made.channel = channel;
     made.from = &from;
     insert(made);
     return made;
   }
-
- private:
-  struct Slot {
-    std::uint64_t key = 0;
-    SimConnection* connection = nullptr;
-  };
   static std::uint64_t key_of(EndpointAddress to, Channel channel) {
     return (static_cast<std::uint64_t>(to.value) << 3U) | static_cast<std::uint64_t>(channel);
   }
@@ -113,19 +113,39 @@ class SimFabric::Connections {
   void insert(SimConnection& connection) {
     const std::uint64_t key = key_of(connection.to, connection.channel);
     std::size_t i = start(key);
-    while (slots_[i].connection != nullptr) i = (i + 1) & (slots_.size() - 1);
-    slots_[i] = {key, &connection};
+    while (slots_[i] != nullptr) i = (i + 1) & (slots_.size() - 1);
+    slots_[i] = &connection;
   }
   void grow() {
-    slots_.assign(std::max<std::size_t>(4, 2 * slots_.size()), {});
-    for (SimConnection& connection : all_) insert(connection);
+    std::vector<SimConnection*> old(std::max<std::size_t>(4, 2 * slots_.size()));
+    old.swap(slots_);
+    for (SimConnection* const connection : old) {
+      if (connection != nullptr) insert(*connection);
+    }
   }
-  std::vector<Slot> slots_;  // a power of two of them
-  std::deque<SimConnection> all_;
+  SimConnection& make() {
+    constexpr std::size_t chunk = 4;
+    if (count_ % chunk == 0) chunks_.push_back(std::make_unique<SimConnection[]>(chunk));
+    return chunks_.back()[count_++ % chunk];
+  }
+  std::vector<SimConnection*> slots_;  // a power of two of them
+  std::size_t count_ = 0;
+  std::vector<std::unique_ptr<SimConnection[]>> chunks_;
+};
+
+/// A packet on its way through a lane.
+struct SimFabric::LaneItem {
+  SimPacket* packet;
+  Bytes size;
+  TimePoint start;  ///< not before
+  HostId from;
+  HostId to;
+  const Costs::Segment* segment;
+  bool is_flow;
 };
 
 /// What an endpoint is to the fabric.
-class SimFabric::Port {
+class alignas(64) SimFabric::Port {
  public:
   Port(SimFabric& fabric, EndpointAddress address, const RankPlace& place, SimWaitSet& wait_set)
       : fabric_(fabric), address_(address), place_(place), wait_set_(&wait_set) {
@@ -163,6 +183,8 @@ class SimFabric::Port {
   /// A packet leaves by the wire no sooner than `leave`.
   void use_wire(SimConnection& connection, Port& receiver, SimPacket* packet, TimePoint leave,
                 const Costs::Segment& segment);
+  /// One that is a flow, or has to wait behind one.
+  void use_lane(SimConnection& connection, const LaneItem& item);
 
  private:
   [[nodiscard]] const Costs& costs_to(const Port& other, Channel channel, bool same_host) const {
@@ -212,8 +234,8 @@ class SimFabric::Port {
   SimWaitSet* wait_set_;  // null once closed
   PacketQueue inbox_;
   SimPacket* polled_ = nullptr;  // until the next poll
-  std::array<TimePoint, channel_count> wire_free_ = {};
   Connections connections_;
+  std::array<TimePoint, channel_count> wire_free_ = {};
 };
 
 /// Flows of one connection, one after the other, and the packets that wait behind them.
@@ -226,15 +248,7 @@ class SimFabric::Lane final : public Event {
   /// One that is not used up to now keeps nothing in order.
   [[nodiscard]] bool busy() const { return !items_.empty(); }
 
-  struct Item {
-    SimPacket* packet;
-    Bytes size;
-    TimePoint start;  ///< not before
-    HostId from;
-    HostId to;
-    const Costs::Segment* segment;
-    bool is_flow;
-  };
+  using Item = LaneItem;
   void add(const Item& item) {
     items_.push_back(item);
     if (items_.size() == 1) fabric_.scheduler_.schedule(*this, item.start);
@@ -363,14 +377,18 @@ bool SimFabric::Port::post(EndpointAddress to, Channel channel, const PacketHead
 
   const bool is_flow = size >= large.count() && here != there;
   if (is_flow || (connection.packets && connection.packets->busy())) {
-    if (!connection.packets) {
-      connection.packets = std::make_unique<Lane>(fabric_, connection, to);
-    }
-    connection.packets->add({packet, Bytes(size), leave, here, there, &segment, is_flow});
+    use_lane(connection, {packet, Bytes(size), leave, here, there, &segment, is_flow});
   } else {
     use_wire(connection, *receiver, packet, leave, segment);
   }
   return true;
+}
+
+[[gnu::noinline]] void SimFabric::Port::use_lane(SimConnection& connection, const LaneItem& item) {
+  if (!connection.packets) {
+    connection.packets = std::make_unique<Lane>(fabric_, connection, connection.to);
+  }
+  connection.packets->add(item);
 }
 
 void SimFabric::Port::use_wire(SimConnection& connection, Port& receiver, SimPacket* packet,

@@ -56,6 +56,7 @@ class SimFabric final : public Fabric {
   class Port;
   class OpenPort;
   class Lane;
+  struct LaneItem;
   class Connections;
   friend struct SimConnection;
 

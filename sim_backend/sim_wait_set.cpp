@@ -12,19 +12,28 @@ SimWaitSet::~SimWaitSet() {
 }
 
 void SimWaitSet::add(const PacketQueue& inbox, std::optional<VmId> vm) {
-  inboxes_.push_back(&inbox);
+  if (inbox_ == nullptr) {
+    inbox_ = &inbox;
+  } else {
+    more_inboxes_.push_back(&inbox);
+  }
   if (!vm || vm_) return;
   vm_ = vm;
   hypervisor_.add_wait_set(*vm, *this);
 }
 
-void SimWaitSet::remove(const PacketQueue& inbox) { std::erase(inboxes_, &inbox); }
+void SimWaitSet::remove(const PacketQueue& inbox) {
+  if (inbox_ == &inbox) inbox_ = nullptr;
+  std::erase(more_inboxes_, &inbox);
+}
 
 TimePoint SimWaitSet::next() const {
   TimePoint first = notified_;
-  for (const PacketQueue* const inbox : inboxes_) {
-    if (inbox->first() != nullptr) first = std::min(first, inbox->first()->at);
-  }
+  const auto look = [&](const PacketQueue& inbox) {
+    if (inbox.first() != nullptr) first = std::min(first, inbox.first()->at);
+  };
+  if (inbox_ != nullptr) look(*inbox_);
+  for (const PacketQueue* const inbox : more_inboxes_) look(*inbox);
   return first;
 }
 
@@ -59,11 +68,13 @@ void SimWaitSet::pause() {
 }
 
 void SimWaitSet::wake_at(TimePoint at) {
+  const SimTask* const first = waiting_.first();
   // One that waits alone and is ahead: no event before its own time.
-  if (!waiting_.empty() && !waiting_.more_than_one()) {
-    at = std::max(at, Scheduler::not_before(*waiting_.first()));
+  if (first != nullptr && !waiting_.more_than_one()) {
+    at = std::max(at, Scheduler::not_before(*first));
   }
-  scheduler_.schedule_no_later(arrivals_, at);
+  scheduler_.schedule_no_later(arrivals_, at,
+                               first == nullptr ? nullptr : Scheduler::stack_of(*first));
 }
 
 void SimWaitSet::wake_all() {

@@ -13,7 +13,7 @@ namespace ferry {
 
 /// An event at the first arrival, while somebody waits. Whose guest is paused does not go on before
 /// it runs again.
-class SimWaitSet final : public WaitSet {
+class alignas(64) SimWaitSet final : public WaitSet {
  public:
   /// What a look that finds nothing costs: some cache lines and a branch.
   static constexpr Duration cost_of_pause = Duration::nanoseconds(100);
@@ -48,11 +48,12 @@ class SimWaitSet final : public WaitSet {
 
   Scheduler& scheduler_;
   SimHypervisor& hypervisor_;
-  std::vector<const PacketQueue*> inboxes_;
+  const PacketQueue* inbox_ = nullptr;  // most ranks have one
   std::optional<VmId> vm_;
   TimePoint notified_ = TimePoint::never();  // since the last wait returned; never: not
   WaitList waiting_;
   Arrivals arrivals_{*this};
+  std::vector<const PacketQueue*> more_inboxes_;
 };
 
 }  // namespace ferry

@@ -12,7 +12,8 @@ from .load import InputError, open_folder
 
 DONE, DIFFERS, BAD_INPUT = 0, 1, 2
 _KINDS = (
-    "breakdown, curve, downtime_cdf, links, multi_vm, sensitivity, timeline, or report (one HTML page)"
+    "application, breakdown, curve, downtime_cdf, latency, links, multi_vm, overlap, sensitivity, "
+    "timeline, or report (one HTML page)"
 )
 
 

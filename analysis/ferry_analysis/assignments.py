@@ -9,8 +9,11 @@ import pandas as pd
 
 from .quantities import Quantity, gibibytes_text, number_text, parse_quantity
 
-_DISPLAY_NAMES = {"tcp": "TCP", "ipoib": "IPoIB", "rdma": "RDMA"}
-_TRANSPORTS = tuple(_DISPLAY_NAMES)
+_TRANSPORTS = ("tcp", "ipoib", "rdma")
+_DISPLAY_NAMES = {
+    "tcp": "TCP", "ipoib": "IPoIB", "rdma": "RDMA",
+    "progress_engine": "progress engine", "migration_thread": "migration thread",
+}
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,11 @@ _TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("total_seconds", "downtime_seconds", "outage_seconds", *PHASE_COLUMNS),
     ),
     "rounds.csv": (("vm",), ("round", "bytes", "seconds", "dirty_bytes")),
-    "jobs.csv": (("job", "strategy", "workload", "reason"), ("exposed_seconds",)),
+    "jobs.csv": (
+        ("job", "strategy", "workload", "reason"),
+        ("elapsed_seconds", "unmigrated_seconds", "exposed_seconds", "overlap"),
+    ),
+    "measurements.csv": (("job", "metric", "unit"), ("message_bytes", "repetition", "value")),
     "summary.csv": (("metric", "unit", "reason"), ("value",)),
     "links.csv": (
         ("network", "link"),
@@ -61,6 +65,9 @@ _TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("factor", "low", "high", "least", "greatest"),
     ),
 }
+
+# Number columns that folders of older versions do not have.
+_NEWER_NUMBERS: dict[str, tuple[str, ...]] = {"jobs.csv": ("slice_seconds", "overlap_bound")}
 
 
 class InputError(Exception):
@@ -95,6 +102,11 @@ class Run:
     def jobs(self) -> pd.DataFrame:
         """jobs.csv: one row a job; without rows if there is no such file."""
         return _known_table_or_none(self.path / "jobs.csv")
+
+    @cached_property
+    def measurements(self) -> pd.DataFrame:
+        """measurements.csv: what benchmarks measured; without rows if there is no such file."""
+        return _known_table_or_none(self.path / "measurements.csv")
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -318,7 +330,8 @@ def convert_numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> 
 def _known_table(path: Path) -> pd.DataFrame:
     text, numbers = _TABLES[path.name]
     table = read_text_table(path, required=(*text, *numbers))
-    return convert_numbers(path, table, numbers)
+    newer = [column for column in _NEWER_NUMBERS.get(path.name, ()) if column in table]
+    return convert_numbers(path, table, [*numbers, *newer])
 
 
 def _known_table_or_none(path: Path) -> pd.DataFrame:

@@ -23,6 +23,11 @@ INK = "#222222"
 FAINT_INK = "#666666"
 
 SERIES_COLOURS: tuple[str, ...] = ("#8C8C8C", "#332288", "#882255", "#999933", "#44AA99", "#CC6677")
+# What a job's ranks do when a migration is asked for; a job without one is grey.
+STRATEGY_COLOURS: dict[str, str] = {
+    "progress_engine": "#332288", "migration_thread": "#44AA99", "none": "#CC6677",
+}
+UNMIGRATED_COLOUR = "#8C8C8C"
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
     "solid",
     (0, (6, 2)),

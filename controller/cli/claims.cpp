@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
+#include "controller/cli/mean_interval.hpp"
 #include "core/units/check.hpp"
 #include "core/units/units.hpp"
 
@@ -392,6 +394,70 @@ Finding find_linear(const Claim& claim, const std::vector<Point>& points) {
   return finding;
 }
 
+/// One for each group of cells that differ in the claim's path alone: pairs of one repetition.
+Finding find_difference(const Claim& claim,
+                        const std::vector<std::pair<const CellResult*, double>>& values) {
+  check(claim.values.size() == 2, "the reader accepts a difference of two values only");
+  const std::string_view metric = unit_metric(claim);
+  Finding finding{"interval " + bounds_text(claim), "", {}, {}};
+  const std::vector<std::string> paths = moving_with(claim, claim.path);
+  std::map<Where, std::map<std::uint32_t, std::array<std::optional<double>, 2>>> groups;
+  std::vector<Where> order;
+  for (const auto& [cell, value] : values) {
+    Where common;
+    std::optional<std::size_t> side;
+    for (const Setting& setting : cell->cell.settings) {
+      if (setting.path == claim.path) {
+        const auto found = std::find(claim.values.begin(), claim.values.end(), setting.value);
+        if (found != claim.values.end()) side = found - claim.values.begin();
+      } else if (std::find(paths.begin(), paths.end(), setting.path) == paths.end()) {
+        common.push_back(setting);
+      }
+    }
+    if (!side) continue;
+    if (groups.count(common) == 0) order.push_back(common);
+    groups[common][cell->cell.repetition].at(*side) = value;
+  }
+  ClaimMeasure measure{
+      fmt::format("{} at {} - at {}", quantity_text(claim), claim.values[0], claim.values[1]), 0, 0,
+      claim.above, claim.below};
+  bool some = false;
+  for (const Where& common : order) {
+    std::vector<double> differences;
+    for (const auto& [repetition, pair] : groups[common]) {
+      if (pair[0] && pair[1]) differences.push_back(*pair[0] - *pair[1]);
+    }
+    const std::string where = settings_text(common);
+    if (differences.size() < 2) {
+      finding.broken.push_back(fmt::format("{} pair{}{}: an interval needs two or more",
+                                           differences.size(), differences.size() == 1 ? "" : "s",
+                                           where.empty() ? "" : " at " + where));
+      continue;
+    }
+    const MeanInterval found = mean_interval(differences);
+    const std::string text =
+        fmt::format("{} ({} to {})", value_text(found.mean, metric), value_text(found.low, metric),
+                    value_text(found.high, metric));
+    finding.got += (finding.got.empty() ? "" : "; ") + text;
+    measure.low = some ? std::min(measure.low, found.low) : found.low;
+    measure.high = some ? std::max(measure.high, found.high) : found.high;
+    some = true;
+    const bool within =
+        (!claim.below || found.high < *claim.below) && (!claim.above || found.low > *claim.above);
+    if (!within) {
+      finding.broken.push_back(where.empty() ? "got " + text
+                                             : fmt::format("{} at {}", text, where));
+    }
+  }
+  if (some) {
+    finding.measure = measure;
+  } else if (finding.broken.empty()) {
+    finding.broken.push_back(
+        fmt::format("no cell pairs {} with {}", claim.values[0], claim.values[1]));
+  }
+  return finding;
+}
+
 /// At most a few, so that a line can be read.
 std::string join_reasons(const std::vector<std::string>& reasons) {
   constexpr std::size_t shown = 3;
@@ -475,6 +541,7 @@ ClaimVerdict evaluate(const Claim& claim, const std::vector<CellResult>& cells) 
       case Claim::Form::ratio: finding = find_ratio(claim, points); break;
       case Claim::Form::ascending: finding = find_ascending(claim, points); break;
       case Claim::Form::similar: finding = find_similar(claim, points); break;
+      case Claim::Form::difference: finding = find_difference(claim, values); break;
       case Claim::Form::linear: finding = find_linear(claim, points); break;
     }
   }

@@ -60,8 +60,9 @@ struct Robustness {
 /// Whether a cell is among those that a claim speaks of.
 bool selects(const Claim& claim, const StudyCell& cell);
 
-/// `every_cell` looks at each cell; all other forms at medians over the repetitions of an
-/// assignment. A selected cell without a value breaks the claim.
+/// `every_cell` looks at each cell, `difference` at pairs of cells of one repetition; all other
+/// forms at medians over the repetitions of an assignment. A selected cell without a value breaks
+/// the claim.
 ClaimVerdict evaluate(const Claim& claim, const std::vector<CellResult>& cells);
 
 /// `fitted` if a constant was fitted to the claim, `by construction` if its author says so, else

@@ -167,6 +167,13 @@ class MortalController::MortalJobs final : public JobRuntime {
                                     return inner_.reactivate(request, TimePoint::never());
                                   });
   }
+  void await_moment(VmId vm, RankMoment moment) override {
+    (void)controller_.call<void>("a moment of the ranks", TimePoint::never(), Orphan::ends,
+                                 [this, vm, moment](const std::shared_ptr<Call>&) -> Result<> {
+                                   inner_.await_moment(vm, moment);
+                                   return {};
+                                 });
+  }
 
  private:
   MortalController& controller_;

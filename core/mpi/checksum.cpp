@@ -13,9 +13,6 @@ std::uint64_t word_at(const std::byte* bytes) {
 
 template <class Pieces>
 std::uint64_t checksum_of_pieces(const Pieces& pieces) {
-  if (pieces.size() == 1 && pieces.front().size <= Checksum::block_size) {
-    return Checksum::of_block(pieces.front().data, pieces.front().size);
-  }
   Checksum sum;
   for (const auto& piece : pieces) {
     if (piece.data == nullptr) continue;
@@ -26,22 +23,8 @@ std::uint64_t checksum_of_pieces(const Pieces& pieces) {
 
 }  // namespace
 
-std::uint64_t Checksum::of_block(const std::byte* bytes, std::size_t size) {
-  if (bytes == nullptr || size == 0) return 0;
-  std::byte block[block_size] = {};
-  std::memcpy(block, bytes, size);
-  Lanes lanes;
-  lanes.add(block);
-  return lanes.value(size);
-}
-
 void Checksum::Lanes::add(const std::byte* block) {
-  first = fold(word_at(block) ^ 0xa076'1d64'78bd'642f, word_at(block + 8) ^ first);
-  second = fold(word_at(block + 16) ^ 0xe703'7ed1'a0b4'28db, word_at(block + 24) ^ second);
-}
-
-std::uint64_t Checksum::Lanes::value(std::uint64_t size) const {
-  return fold(first ^ size, second ^ 0x8ebc'6af0'9c88'c6e3);
+  add(word_at(block), word_at(block + 8), word_at(block + 16), word_at(block + 24));
 }
 
 void Checksum::add(std::span<const std::byte> bytes) {
@@ -73,8 +56,10 @@ std::uint64_t Checksum::value() const {
   return lanes.value(size_);
 }
 
-std::uint64_t checksum_of(std::span<const ConstSlice> pieces) { return checksum_of_pieces(pieces); }
+std::uint64_t checksum_of_many(std::span<const ConstSlice> pieces) {
+  return checksum_of_pieces(pieces);
+}
 
-std::uint64_t checksum_of(std::span<const Slice> pieces) { return checksum_of_pieces(pieces); }
+std::uint64_t checksum_of_many(std::span<const Slice> pieces) { return checksum_of_pieces(pieces); }
 
 }  // namespace ferry::mpi

@@ -26,23 +26,49 @@ class Checksum {
 
   static constexpr std::size_t block_size = 32;
   /// Of at most a block, at once; zero if it is phantom.
-  [[nodiscard]] static std::uint64_t of_block(const std::byte* bytes, std::size_t size);
+  [[nodiscard]] static std::uint64_t of_block(const std::byte* bytes, std::size_t size) {
+    if (bytes == nullptr || size == 0) return 0;
+    std::uint64_t words[block_size / 8] = {};
+    if (size == 8) {
+      std::memcpy(words, bytes, 8);
+    } else {
+      std::memcpy(words, bytes, size);
+    }
+    Lanes lanes;
+    lanes.add(words[0], words[1], words[2], words[3]);
+    return lanes.value(size);
+  }
 
  private:
   struct Lanes {
     std::uint64_t first = 0x9ae1'6a3b'2f90'404f;
     std::uint64_t second = 0xc3a5'c85c'97cb'3127;
+    void add(std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d) {
+      first = fold(a ^ 0xa076'1d64'78bd'642f, b ^ first);
+      second = fold(c ^ 0xe703'7ed1'a0b4'28db, d ^ second);
+    }
     void add(const std::byte* block);
-    [[nodiscard]] std::uint64_t value(std::uint64_t size) const;
+    [[nodiscard]] std::uint64_t value(std::uint64_t size) const {
+      return fold(first ^ size, second ^ 0x8ebc'6af0'9c88'c6e3);
+    }
   };
   Lanes lanes_;
   std::uint64_t size_ = 0;
   std::byte pending_[block_size] = {};
 };
 
+/// Of any pieces.
+[[nodiscard]] std::uint64_t checksum_of_many(std::span<const ConstSlice> pieces);
+[[nodiscard]] std::uint64_t checksum_of_many(std::span<const Slice> pieces);
+
 /// Zero if the pieces are phantom.
-[[nodiscard]] std::uint64_t checksum_of(std::span<const ConstSlice> pieces);
-[[nodiscard]] std::uint64_t checksum_of(std::span<const Slice> pieces);
+template <class Pieces>
+[[nodiscard]] std::uint64_t checksum_of(const Pieces& pieces) {
+  if (pieces.size() == 1 && pieces.front().size <= Checksum::block_size) {
+    return Checksum::of_block(pieces.front().data, pieces.front().size);
+  }
+  return checksum_of_many(pieces);
+}
 
 /// Of what a packet says: the pair of ranks, its sequence, size, tag and the rest of its header
 /// apart from `checksum`, `credits` and `acknowledged`.

@@ -53,11 +53,11 @@ struct CollectiveMark {
   CollectiveCall call;
 };
 
-struct Communicator::State {
+struct alignas(64) Communicator::State {
   Engine* engine = nullptr;
+  Tag next_collective = 0;
   Group group;
   std::optional<CollectivePlanner> planner;
-  Tag next_collective = 0;
   List<CollectiveRun, &CollectiveRun::links> runs;
   std::array<CollectiveMark, 8> recent;  ///< by number modulo their count
 };

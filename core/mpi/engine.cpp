@@ -32,16 +32,12 @@ Engine::~Engine() {
   for_each_matching([this](const Matching& queues) {
     for (Unexpected* message = queues.first_unexpected(); message != nullptr;
          message = Matching::next_unexpected(*message)) {
-      if (message->body != nullptr) blocks_.give_back(message->body, message->header.size);
+      message->body.drop(blocks_);
     }
   });
   for (Peer* peer : peers_.in_order()) {
-    while (Early* early = peer->early.pop_front()) {
-      if (early->body != nullptr) blocks_.give_back(early->body, early->body_size);
-    }
-    while (Retained* kept = peer->retained.pop_front()) {
-      if (kept->body != nullptr) blocks_.give_back(kept->body, kept->body_size);
-    }
+    while (Early* early = peer->early.pop_front()) early->body.drop(blocks_);
+    while (Retained* kept = peer->retained.pop_front()) kept->body.drop(blocks_);
   }
   for (const auto& communicator : communicators_) {  // collectives of a job that was aborted
     if (communicator == nullptr) continue;
@@ -85,11 +81,6 @@ Matching& Engine::matching_of_part(std::uint32_t context) {
   std::unique_ptr<Matching>& queues = matching_[context];
   if (queues == nullptr) queues = std::make_unique<Matching>();
   return *queues;
-}
-
-void Engine::complete(Operation& operation) {
-  operation.state = Operation::State::complete;
-  if (operation.run != nullptr) step_ended(operation);
 }
 
 void Engine::abort(const std::string& why) {

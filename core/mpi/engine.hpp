@@ -29,7 +29,7 @@ struct Packet {
   Channel channel;
 };
 
-class Engine {
+class alignas(64) Engine {
  public:
   Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
          const ProcessOptions& options);
@@ -162,8 +162,12 @@ class Engine {
   /// Posts a numbered packet. False: no room now, and nothing has happened.
   bool transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
                 std::uint64_t body_checksum, Channel channel);
+  bool transmit_here(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                     std::uint64_t body_checksum, Channel channel);
   bool post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
             std::uint64_t body_checksum, Channel channel);
+  bool post_here(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                 std::uint64_t body_checksum, Channel channel);
   void retain(Peer& peer, const PacketHeader& header, std::span<const ConstSlice> body);
   void answer(Peer& peer, PacketHeader header);
   /// Posts fragments; whether all have left.
@@ -186,8 +190,13 @@ class Engine {
   void take_returns(Peer& peer, const PacketHeader& header);
   void verify(const Packet& packet) const;
   void keep_early(Peer& peer, const Packet& packet);
-  void dispatch(Peer& peer, const Packet& packet);
-  void take_message(Peer& peer, const Packet& packet);
+  void take_next(Peer& peer, const Packet& packet);
+  void take_early(Peer& peer, Channel channel);
+  /// Those that return an operation leave it to the caller to `complete` it: a receive that has got
+  /// all of its message.
+  Operation* dispatch(Peer& peer, const Packet& packet);
+  Operation* take_message(Peer& peer, const Packet& packet);
+  void dispatch_control(Peer& peer, const PacketHeader& header);
   void keep_unexpected(const Packet& packet);
 
   // Receiving (receiving.cpp).
@@ -196,10 +205,13 @@ class Engine {
   /// Matches what has come, or posts.
   void start_receive(Operation& receive);
   void meet(Operation& receive, Unexpected& message);
+  /// The caller completes the receive.
   void receive_eager(Peer& peer, Operation& receive, const PacketHeader& header,
                      const std::byte* body);
+  void answer_matched(Peer& peer, std::uint64_t request);
   void receive_from_self(Operation& receive, Unexpected& message);
-  void note_envelope(Operation& receive, const PacketHeader& header);
+  /// Bytes of the message that fit.
+  std::size_t note_envelope(Operation& receive, const PacketHeader& header);
   void complain_of_truncation(const Operation& receive, const PacketHeader& header);
 
   // Rendezvous (rendezvous.cpp).
@@ -220,7 +232,10 @@ class Engine {
   void unexpose(Operation& send);
 
   // Ends.
-  void complete(Operation& operation);
+  void complete(Operation& operation) {
+    operation.state = Operation::State::complete;
+    if (operation.run != nullptr) step_ended(operation);
+  }
 
   // Communicators.
   Communicator::State& make_communicator(Group group, CollectivePolicy policy);
@@ -240,7 +255,8 @@ class Engine {
   void step_ended(Operation& step);
   void end_run(CollectiveRun& run);
   void place_regions(CollectiveRun& run, const ConstBuffer& input, const Buffer& output);
-  void check_collective(const PacketHeader& header);
+  /// `receive`: that it has met, or null.
+  void check_collective(const PacketHeader& header, const Operation* receive);
   void check_collective(const Communicator::State& in, const CollectiveMark& ours,
                         const PacketHeader& theirs);
   void check_waiting(const Communicator::State& in, const CollectiveMark& ours);
@@ -260,35 +276,33 @@ class Engine {
   }
   void fail(const std::string& why);
 
+  // In the order of use: a message touches as few cache lines as may be.
   ProcessPorts ports_;
   RankId rank_;
   std::uint32_t job_size_;
-  ProcessOptions options_;
-  std::unique_ptr<Mutex> mutex_;  ///< with a migration thread
-
-  PeerTable peers_;
-  List<Peer, &Peer::backlog_links> backlog_;
-  Requests requests_;
-  std::array<Matching, 2> of_world_;
-  std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
-  std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
-  Generation newest_ = first_generation;  ///< that this rank has heard of
-  std::shared_ptr<const JobLocality> newest_locality_;
-  Pool<Unexpected> unexpected_;
-  Pool<Answer> answers_;
-  Pool<Early> early_;
-  Pool<Retained> retained_;
-  Pool<CollectiveRun> runs_;
-  BlockPool blocks_;
-  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
-  std::vector<ConstSlice> cut_;    ///< of the fragment that is being posted
-
+  std::unique_ptr<Mutex> mutex_;            ///< with a migration thread
+  std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
   std::atomic<const std::string*> aborted_ = nullptr;  ///< why
   Block* blocked_ = nullptr;                           ///< calls that block now
-
-  bool waiting_ = false;                    ///< a task of the rank, on the wait set
-  std::unique_ptr<Condition> turn_;         ///< for the others; with a migration thread
-  std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
+  List<Peer, &Peer::backlog_links> backlog_;
+  bool waiting_ = false;           ///< a task of the rank, on the wait set
+  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
+  PeerTable peers_;
+  Requests requests_;
+  ProcessOptions options_;
+  std::array<Matching, 2> of_world_;
+  Pool<Retained> retained_;
+  Pool<Unexpected> unexpected_;
+  Pool<CollectiveRun> runs_;
+  std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2
+  BlockPool blocks_;
+  Pool<Answer> answers_;
+  Pool<Early> early_;
+  std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
+  std::vector<ConstSlice> cut_;                      ///< of the fragment that is being posted
+  std::unique_ptr<Condition> turn_;                  ///< for the others; with a migration thread
+  Generation newest_ = first_generation;             ///< that this rank has heard of
+  std::shared_ptr<const JobLocality> newest_locality_;
 };
 
 }  // namespace ferry::mpi

@@ -12,12 +12,12 @@ namespace ferry::mpi {
 
 /// As one of its ranks sees it.
 struct Group {
-  std::string name;  ///< for people: `world`, `dup of world` ...
-  Rank rank = 0;     ///< of this process
+  Rank rank = 0;  ///< of this process
   Rank size = 0;
   std::uint32_t context = 0;  ///< of point-to-point messages; collectives have the next one
   /// Ranks in the job by rank in the communicator; empty: they are the same.
   std::vector<std::uint32_t> members;
+  std::string name;  ///< for people: `world`, `dup of world` ...
   /// Ranks in the communicator in the order of `members`' values. Made when it is first needed.
   mutable std::vector<Rank> by_job_rank;
 

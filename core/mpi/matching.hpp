@@ -10,6 +10,7 @@
 
 #include "core/mpi/list.hpp"
 #include "core/mpi/operation.hpp"
+#include "core/mpi/pool.hpp"
 
 namespace ferry::mpi {
 
@@ -19,9 +20,9 @@ struct Unexpected {
   Links<Unexpected> order_links;  ///< of all of its context
   std::uint32_t source = 0;       ///< in the job
   Tag tag = 0;
+  Operation* own = nullptr;  ///< a send to oneself, whose memory is still in place
   PacketHeader header;
-  std::byte* body = nullptr;  ///< of a real eager one
-  Operation* own = nullptr;   ///< a send to oneself, whose memory is still in place
+  KeptBody<48> body;  ///< of a real eager one
 };
 
 /// What a receive asks for, or what a message is.
@@ -49,7 +50,7 @@ class EnvelopeTable {
   EnvelopeTable& operator=(const EnvelopeTable&) = delete;
 
   void insert(T& element) {
-    if (count_ >= 2 * buckets_.size()) grow();
+    if (count_ >= 2 * (last_ + 1)) grow();
     ++count_;
     bucket(envelope_of(element)).push_back(element);
   }
@@ -71,7 +72,7 @@ class EnvelopeTable {
   /// In no order that means anything.
   template <class Visit>
   void for_each(Visit&& visit) const {
-    for (const Bucket& each : buckets_) {
+    for (const Bucket& each : std::span<const Bucket>(buckets_, last_ + 1)) {
       for (T* element = each.front(); element != nullptr; element = Bucket::next(*element)) {
         visit(*element);
       }
@@ -84,26 +85,28 @@ class EnvelopeTable {
   Bucket& bucket(Envelope envelope) {
     std::uint32_t hash = envelope.source * 0x9e37'79b1U;
     hash ^= static_cast<std::uint32_t>(envelope.tag) * 0x85eb'ca77U;
-    return buckets_[(hash ^ hash >> 15U) & (buckets_.size() - 1)];
+    return buckets_[(hash ^ hash >> 15U) & last_];
   }
   void grow() {
-    std::vector<Bucket> more(4 * buckets_.size());
-    const std::span<Bucket> old = buckets_;
-    buckets_ = more;
+    const std::span<Bucket> old(buckets_, last_ + 1);
+    auto more = std::make_unique<Bucket[]>(4 * old.size());
+    buckets_ = more.get();
+    last_ = static_cast<std::uint32_t>(4 * old.size() - 1);
     for (Bucket& each : old) {
       while (T* element = each.pop_front()) bucket(envelope_of(*element)).push_back(*element);
     }
     many_.swap(more);
   }
 
+  Bucket* buckets_ = few_.data();  ///< a power of two of them
+  std::uint32_t last_ = 1;         ///< of them
+  std::uint32_t count_ = 0;
   std::array<Bucket, 2> few_;  ///< until they are too few
-  std::vector<Bucket> many_;
-  std::span<Bucket> buckets_ = few_;  ///< a power of two of them
-  std::size_t count_ = 0;
+  std::unique_ptr<Bucket[]> many_;
 };
 
 /// The two queues of one context.
-class Matching {
+class alignas(64) Matching {
  public:
   /// The receive waits for a message.
   void post(Operation& receive) {
@@ -168,9 +171,10 @@ class Matching {
     return exact;
   }
 
-  EnvelopeTable<Operation> exact_;
+  // In the order of use.
   Wildcards wildcards_;
   std::uint64_t stamps_ = 0;
+  EnvelopeTable<Operation> exact_;
   EnvelopeTable<Unexpected> unexpected_;
   Order order_;
 };

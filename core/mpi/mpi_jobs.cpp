@@ -18,6 +18,13 @@ BoardOptions options_of(const JobSpec& job, const MpiCosts& costs) {
 
 }  // namespace
 
+std::optional<JobId> first_communicating(const Instance& instance, VmId vm) {
+  for (const JobId job : instance.vms[vm.index].jobs) {
+    if (instance.jobs[job.index].communicates()) return job;
+  }
+  return std::nullopt;
+}
+
 std::shared_ptr<const JobLocality> hosts_of(const JobSpec& job, const Locality& locality) {
   std::vector<std::uint32_t> hosts;
   hosts.reserve(job.vms.size() * job.ranks_per_vm);
@@ -28,12 +35,13 @@ std::shared_ptr<const JobLocality> hosts_of(const JobSpec& job, const Locality& 
 }
 
 MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, Recorder& recorder,
-                 Locality& locality)
+                 Locality& locality, Duration preparation)
     : world_(world),
       instance_(instance),
       costs_(costs),
       recorder_(recorder),
       locality_(locality),
+      preparation_(preparation),
       mutex_(world.executor.make_mutex()),
       ranks_(instance.vms.size(), 0),
       stopped_(instance.vms.size(), 0) {
@@ -46,9 +54,30 @@ MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, 
                                                     options_of(job, costs), activity));
     hosts_.push_back(hosts_of(job, locality));
   }
+  for (const MoveSpec& move : instance.moves) {
+    if (move.when == RankMoment::any || watches_.count(move.vm) != 0) continue;
+    // A rank that never computes is always about to enter MPI.
+    const std::optional<JobId> job = first_communicating(instance, move.vm);
+    if (!job || !computes(instance.jobs[job->index].workload.type)) continue;
+    watches_.emplace(move.vm, std::make_unique<ComputeWatch>(world.executor));
+  }
 }
 
 MpiJobs::~MpiJobs() = default;
+
+ComputeWatch* MpiJobs::watch(VmId vm) {
+  const auto found = watches_.find(vm);
+  return found == watches_.end() ? nullptr : found->second.get();
+}
+
+void MpiJobs::await_moment(VmId vm, RankMoment moment) {
+  ComputeWatch* const rank = watch(vm);
+  if (moment == RankMoment::any || rank == nullptr) return;
+  const std::optional<TimePoint> until = rank->next();
+  if (!until || moment == RankMoment::computing) return;
+  const TimePoint ask = *until - costs_.notice - preparation_;
+  if (ask > world_.clock.now()) world_.clock.sleep_until(ask);
+}
 
 Board* MpiJobs::board(JobId job) { return boards_.at(job.index).get(); }
 

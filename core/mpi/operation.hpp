@@ -17,7 +17,7 @@ struct Group;
 inline constexpr std::uint32_t any_rank = ~std::uint32_t{0};
 
 /// A send, a receive or a collective of this rank, from its call until it has been waited for.
-struct Operation {
+struct alignas(64) Operation {
   enum class Kind : std::uint8_t { send, receive, collective };
   enum class State : std::uint8_t {
     queued,     ///< send: a descriptor at its peer; nothing has left
@@ -30,7 +30,7 @@ struct Operation {
     complete,
   };
 
-  // In the order of use: an eager message touches the first cache lines only.
+  // In the order of use: an eager message that is received touches two cache lines.
   Kind kind = Kind::send;
   State state = State::queued;
   bool synchronous = false;
@@ -47,19 +47,18 @@ struct Operation {
   std::uint32_t source = any_rank;  ///< of a receive, in the job; of a send the receiver
   Tag tag = 0;
   std::uint32_t context = 0;
-  std::uint32_t ordinal = 0;     ///< of a collective's send, in its schedule
-  const Group* group = nullptr;  ///< of the communicator
   Links<Operation> match_links;  ///< of receives that are posted
   std::uint64_t stamp = 0;       ///< likewise
+  CollectiveRun* run = nullptr;  ///< that it is a step of
 
   Buffer into;
   Status status;
+  const Group* group = nullptr;  ///< of the communicator
 
-  CollectiveRun* run = nullptr;  ///< that it is a step of
-  std::size_t wanted = 0;        ///< bytes that will travel
-  std::size_t moved = 0;         ///< of these, by fragments
   ConstBuffer from;
-
+  std::uint32_t ordinal = 0;      ///< of a collective's send, in its schedule
+  std::size_t wanted = 0;         ///< bytes that will travel; of rendezvous
+  std::size_t moved = 0;          ///< of these, by fragments
   Links<Operation> run_links;     ///< of a collective's sends
   Links<Operation> stream_links;  ///< of sends that have packets to be posted, at their peer
 
@@ -70,7 +69,8 @@ struct Operation {
   std::uint64_t checksum = 0;
   std::vector<Slice> trimmed;
 
-  /// A new one in this place, which has its number already. What only rendezvous uses is set there.
+  /// A new one in this place, which has its number already. What only sends or rendezvous use is
+  /// set there.
   void begin(Kind as, State first) {
     kind = as;
     state = first;
@@ -83,9 +83,6 @@ struct Operation {
     collective = 0;
     run = nullptr;
     status = {};
-    wanted = 0;
-    moved = 0;
-    remote = 0;
   }
   [[nodiscard]] bool is_complete() const { return state == State::complete; }
   [[nodiscard]] RequestName name() const { return {index, generation}; }

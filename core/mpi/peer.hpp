@@ -8,6 +8,7 @@
 #include "core/channel/choice.hpp"
 #include "core/mpi/list.hpp"
 #include "core/mpi/operation.hpp"
+#include "core/mpi/pool.hpp"
 
 namespace ferry::mpi {
 
@@ -20,17 +21,16 @@ struct Answer {
 /// A packet that came before one with a lower number.
 struct Early {
   Links<Early> links;
+  std::size_t body_size = 0;  ///< phantom or not
+  KeptBody<32> body;
   PacketHeader header;
-  std::byte* body = nullptr;
-  std::size_t body_size = 0;
 };
 
 /// A packet that may have been lost, until its receiver has acknowledged it.
 struct Retained {
   Links<Retained> links;
+  KeptBody<32> body;
   PacketHeader header;
-  std::byte* body = nullptr;
-  std::size_t body_size = 0;
 };
 
 /// One direction of state for each way of an ordered pair of ranks. Made by the first message.

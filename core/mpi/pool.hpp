@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
+#include <new>
 #include <vector>
 
 namespace ferry::mpi {
@@ -19,14 +19,27 @@ class Pool {
  public:
   /// With its initial values.
   [[nodiscard]] T& take() {
-    if (free_.empty()) grow();
-    T* object = free_.back();
-    free_.pop_back();
-    *object = T{};
-    return *object;
+    T* object = last_;
+    if (object != nullptr) {
+      last_ = nullptr;
+    } else {
+      if (free_.empty()) grow();
+      object = free_.back();
+      free_.pop_back();
+    }
+    std::destroy_at(object);
+    return *::new (static_cast<void*>(object)) T;  // what has no initial value stays untouched
   }
-  void give_back(T& object) { free_.push_back(&object); }
-  [[nodiscard]] std::size_t in_use() const { return made_ - free_.size(); }
+  void give_back(T& object) {
+    if (last_ == nullptr) {
+      last_ = &object;
+    } else {
+      free_.push_back(&object);
+    }
+  }
+  [[nodiscard]] std::size_t in_use() const {
+    return made_ - free_.size() - (last_ == nullptr ? 0 : 1);
+  }
 
  private:
   void grow() {
@@ -36,8 +49,9 @@ class Pool {
     made_ += count;
   }
 
+  T* last_ = nullptr;  ///< the one that was given back last, if it is free
   std::vector<std::unique_ptr<T[]>> chunks_;
-  std::vector<T*> free_;
+  std::vector<T*> free_;  ///< the others
   std::size_t made_ = 0;
 };
 
@@ -67,6 +81,34 @@ class BlockPool {
     return size <= smallest ? 0 : static_cast<std::size_t>(std::bit_width((size - 1) / smallest));
   }
   std::array<std::vector<std::unique_ptr<std::byte[]>>, kept> free_;
+};
+
+/// Bytes that are kept for later: small ones in place, where the rest of what keeps them is.
+template <std::size_t size_in_place>
+class KeptBody {
+ public:
+  KeptBody() {}  // NOLINT(modernize-use-equals-default): leaves the bytes as they are
+  KeptBody(const KeptBody&) = delete;
+  KeptBody& operator=(const KeptBody&) = delete;
+
+  /// Null if there are none.
+  [[nodiscard]] const std::byte* data() const { return data_; }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  /// Room for them. There were none, and `size` is not zero.
+  [[nodiscard]] std::byte* make(BlockPool& blocks, std::size_t size) {
+    size_ = size;
+    data_ = size <= size_in_place ? in_place_ : blocks.take(size);
+    return data_;
+  }
+  void drop(BlockPool& blocks) {
+    if (data_ != nullptr && data_ != in_place_) blocks.give_back(data_, size_);
+    data_ = nullptr;
+  }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::byte in_place_[size_in_place];
 };
 
 }  // namespace ferry::mpi

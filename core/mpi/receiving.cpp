@@ -34,49 +34,52 @@ void Engine::meet(Operation& receive, Unexpected& message) {
   if (static_cast<PacketKind>(message.header.kind) == PacketKind::announce) {
     receive_announced(peer, receive, message.header);
   } else {
-    receive_eager(peer, receive, message.header, message.body);
-    if (message.body != nullptr) blocks_.give_back(message.body, message.header.size);
+    receive_eager(peer, receive, message.header, message.body.data());
+    complete(receive);
+    message.body.drop(blocks_);
     return_credits_if_due(peer);
   }
   unexpected_.give_back(message);
 }
 
-void Engine::note_envelope(Operation& receive, const PacketHeader& header) {
+std::size_t Engine::note_envelope(Operation& receive, const PacketHeader& header) {
   receive.status.source = receive.group->rank_of(header.source);
   receive.status.tag = header.tag;
   receive.status.size = header.size;
   receive.source = header.source;
-  receive.wanted = std::min<std::size_t>(header.size, receive.into.size());
   if (receive.run != nullptr && header.size != receive.into.size()) fail_step(receive, header);
   if (header.size > receive.into.size()) {
     receive.status.error = Error::truncated;
     if (receive.run == nullptr) complain_of_truncation(receive, header);
+    return receive.into.size();
   }
+  return header.size;
 }
 
 void Engine::receive_eager(Peer& peer, Operation& receive, const PacketHeader& header,
                            const std::byte* body) {
-  note_envelope(receive, header);
-  copy_into(receive.into.pieces(), 0, body, receive.wanted);
+  copy_into(receive.into.pieces(), 0, body, note_envelope(receive, header));
   peer.consumed_credits += credits_for(header.size);
-  if ((header.flags & flag_synchronous) != 0) {
-    PacketHeader matched;
-    matched.kind = static_cast<std::uint8_t>(PacketKind::matched);
-    matched.more = header.key;
-    answer(peer, matched);
-  }
-  complete(receive);
+  if ((header.flags & flag_synchronous) != 0) answer_matched(peer, header.key);
+}
+
+// Apart: what is on the stack of each message is in the caches of each rank.
+[[gnu::noinline]] void Engine::answer_matched(Peer& peer, std::uint64_t request) {
+  PacketHeader matched;
+  matched.kind = static_cast<std::uint8_t>(PacketKind::matched);
+  matched.more = request;
+  answer(peer, matched);
 }
 
 void Engine::receive_from_self(Operation& receive, Unexpected& message) {
-  note_envelope(receive, message.header);
+  const std::size_t wanted = note_envelope(receive, message.header);
   if (message.own != nullptr) {
-    copy_between(message.own->from.pieces(), receive.into.pieces(), receive.wanted);
+    copy_between(message.own->from.pieces(), receive.into.pieces(), wanted);
     complete(*message.own);
   } else {
-    copy_into(receive.into.pieces(), 0, message.body, receive.wanted);
+    copy_into(receive.into.pieces(), 0, message.body.data(), wanted);
     own_credits_ -= credits_for(message.header.size);
-    if (message.body != nullptr) blocks_.give_back(message.body, message.header.size);
+    message.body.drop(blocks_);
   }
   unexpected_.give_back(message);
   complete(receive);

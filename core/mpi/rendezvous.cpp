@@ -22,7 +22,8 @@ PacketHeader answer_of(PacketKind kind, std::uint64_t request) {
 // --- The receiver. ---
 
 void Engine::receive_announced(Peer& peer, Operation& receive, const PacketHeader& header) {
-  note_envelope(receive, header);
+  receive.wanted = note_envelope(receive, header);
+  receive.moved = 0;
   receive.remote = header.more & below_collective;
   if (receive.wanted == 0) {
     answer_done(peer, receive);

@@ -43,11 +43,11 @@ class Requests {
   }
 
  private:
-  static constexpr std::uint32_t chunk = 16;
+  static constexpr std::uint32_t chunk = 8;
   void grow();
 
-  std::vector<std::unique_ptr<Operation[]>> chunks_;
   Operation* free_ = nullptr;  ///< the one that was given back last, and so on by `match_links`
+  std::vector<std::unique_ptr<Operation[]>> chunks_;
   std::uint32_t made_ = 0;
   std::size_t in_use_ = 0;
 };

@@ -64,8 +64,44 @@ Operation* Engine::start_send(const SendCall& call, const ConstBuffer& from) {
   send->group = &call.in.group;
   send->from = from;
   send->remote = call.collective;
+  send->moved = 0;
   if (!peer.may_send() || !leave(peer, *send)) queue_send(peer, *send);
   return send;
+}
+
+// Where messages pass, what posts them is not called: it would take more of each rank's stack.
+[[gnu::always_inline]] inline bool Engine::post_here(Peer& peer, PacketHeader& header,
+                                                     std::span<const ConstSlice> body,
+                                                     std::uint64_t body_checksum, Channel channel) {
+  header.source = rank_.index;
+  header.credits = static_cast<std::uint16_t>(peer.consumed_credits);
+  header.acknowledged = static_cast<std::uint32_t>(peer.expected_sequence - 1);
+  if (options_.check_packets) header.checksum = body_checksum ^ checksum_of(header, peer.rank);
+  if (!ports_.endpoint.post(peer.address, channel, header, body)) return false;
+  peer.told_credits = peer.consumed_credits;
+  peer.told_sequence = peer.expected_sequence - 1;
+  return true;
+}
+
+[[gnu::always_inline]] inline bool Engine::transmit_here(Peer& peer, PacketHeader& header,
+                                                         std::span<const ConstSlice> body,
+                                                         std::uint64_t body_checksum,
+                                                         Channel channel) {
+  header.sequence = peer.next_sequence;
+  if (!post_here(peer, header, body, body_checksum, channel)) return false;
+  ++peer.next_sequence;
+  if (can_lose(channel)) retain(peer, header, body);
+  return true;
+}
+
+bool Engine::transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                      std::uint64_t body_checksum, Channel channel) {
+  return transmit_here(peer, header, body, body_checksum, channel);
+}
+
+bool Engine::post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
+                  std::uint64_t body_checksum, Channel channel) {
+  return post_here(peer, header, body, body_checksum, channel);
 }
 
 bool Engine::try_eager(Peer& peer, const SendCall& call, const ConstBuffer& from,
@@ -85,7 +121,7 @@ bool Engine::try_eager(Peer& peer, const SendCall& call, const ConstBuffer& from
   header.more = call.collective;
   const std::uint64_t sum =
       options_.check_bodies && from.size() != 0 ? checksum_of(from.pieces()) : 0;
-  if (!transmit(peer, header, body_of(from), sum, choice.channel)) return false;
+  if (!transmit_here(peer, header, body_of(from), sum, choice.channel)) return false;
   peer.used_credits += credits;
   return true;
 }
@@ -136,34 +172,12 @@ void Engine::queue_send(Peer& peer, Operation& send) {
   backlog(peer);
 }
 
-bool Engine::transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
-                      std::uint64_t body_checksum, Channel channel) {
-  header.sequence = peer.next_sequence;
-  if (!post(peer, header, body, body_checksum, channel)) return false;
-  ++peer.next_sequence;
-  if (can_lose(channel)) retain(peer, header, body);
-  return true;
-}
-
-bool Engine::post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
-                  std::uint64_t body_checksum, Channel channel) {
-  header.source = rank_.index;
-  header.credits = static_cast<std::uint16_t>(peer.consumed_credits);
-  header.acknowledged = static_cast<std::uint32_t>(peer.expected_sequence - 1);
-  if (options_.check_packets) header.checksum = body_checksum ^ checksum_of(header, peer.rank);
-  if (!ports_.endpoint.post(peer.address, channel, header, body)) return false;
-  peer.told_credits = peer.consumed_credits;
-  peer.told_sequence = peer.expected_sequence - 1;
-  return true;
-}
-
 void Engine::retain(Peer& peer, const PacketHeader& header, std::span<const ConstSlice> body) {
   Retained& kept = retained_.take();
   kept.header = header;
   if (!body.empty() && (header.flags & flag_phantom) == 0) {
-    kept.body_size = header.size;
-    kept.body = blocks_.take(kept.body_size);
-    copy_from(body, 0, kept.body, kept.body_size);
+    const std::size_t size = header.size;
+    copy_from(body, 0, kept.body.make(blocks_, size), size);
   }
   peer.retained.push_back(kept);
 }
@@ -262,8 +276,7 @@ void Engine::send_to_self(const SendCall& call, const ConstBuffer& from, Operati
   if (call.synchronous || own_credits_ + credits > options_.credits) return;
   own_credits_ += credits;
   if (from.size() != 0 && !from.is_phantom()) {
-    message.body = blocks_.take(from.size());
-    copy_from(from.pieces(), 0, message.body, from.size());
+    copy_from(from.pieces(), 0, message.body.make(blocks_, from.size()), from.size());
   }
   message.own = nullptr;
   complete(held);

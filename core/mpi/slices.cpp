@@ -33,17 +33,16 @@ void cut_pieces(std::span<const Piece> whole, std::size_t offset, std::size_t si
 
 }  // namespace
 
-void copy_into(std::span<const Slice> into, std::size_t offset, const std::byte* from,
-               std::size_t size) {
-  if (from == nullptr) return;
+void copy_into_many(std::span<const Slice> into, std::size_t offset, const std::byte* from,
+                    std::size_t size) {
   for_range(into, offset, size, [&](const Slice& piece, std::size_t at, std::size_t bytes) {
     if (piece.data != nullptr) std::memcpy(piece.data + at, from, bytes);
     from += bytes;
   });
 }
 
-void copy_from(std::span<const ConstSlice> from, std::size_t offset, std::byte* into,
-               std::size_t size) {
+void copy_from_many(std::span<const ConstSlice> from, std::size_t offset, std::byte* into,
+                    std::size_t size) {
   for_range(from, offset, size, [&](const ConstSlice& piece, std::size_t at, std::size_t bytes) {
     if (piece.data != nullptr) std::memcpy(into, piece.data + at, bytes);
     into += bytes;

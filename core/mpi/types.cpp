@@ -20,12 +20,9 @@ std::size_t total_size(const Pieces& pieces) {
 }  // namespace
 
 ConstBuffer::ConstBuffer(std::span<const ConstSlice> pieces)
-    : many_(pieces), size_(total_size(pieces)) {}
+    : one_{pieces.empty() ? nullptr : pieces.front().data, total_size(pieces)}, many_(pieces) {}
 
-Buffer::Buffer(std::span<const Slice> pieces) : many_(pieces), size_(total_size(pieces)) {}
-
-bool ConstBuffer::is_phantom() const { return size_ != 0 && pieces().front().data == nullptr; }
-
-bool Buffer::is_phantom() const { return size_ != 0 && pieces().front().data == nullptr; }
+Buffer::Buffer(std::span<const Slice> pieces)
+    : one_{pieces.empty() ? nullptr : pieces.front().data, total_size(pieces)}, many_(pieces) {}
 
 }  // namespace ferry::mpi

@@ -25,41 +25,39 @@ class ConstBuffer {
  public:
   ConstBuffer() = default;
   ConstBuffer(const void* data, std::size_t size)
-      : one_{static_cast<const std::byte*>(data), size}, size_(size) {}
+      : one_{static_cast<const std::byte*>(data), size} {}
   /// The pieces themselves also stay.
   explicit ConstBuffer(std::span<const ConstSlice> pieces);
   static ConstBuffer phantom(std::size_t size) { return {nullptr, size}; }
 
-  [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] bool is_phantom() const;
+  [[nodiscard]] std::size_t size() const { return one_.size; }
+  [[nodiscard]] bool is_phantom() const { return one_.size != 0 && one_.data == nullptr; }
   [[nodiscard]] std::span<const ConstSlice> pieces() const {
     return many_.empty() ? std::span<const ConstSlice>(&one_, 1) : many_;
   }
 
  private:
-  ConstSlice one_;
+  ConstSlice one_;  // of several: where the first one begins, and the size of all
   std::span<const ConstSlice> many_;
-  std::size_t size_ = 0;
 };
 
 /// Memory that a message is received into; likewise.
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(void* data, std::size_t size) : one_{static_cast<std::byte*>(data), size}, size_(size) {}
+  Buffer(void* data, std::size_t size) : one_{static_cast<std::byte*>(data), size} {}
   explicit Buffer(std::span<const Slice> pieces);
   static Buffer phantom(std::size_t size) { return {nullptr, size}; }
 
-  [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] bool is_phantom() const;
+  [[nodiscard]] std::size_t size() const { return one_.size; }
+  [[nodiscard]] bool is_phantom() const { return one_.size != 0 && one_.data == nullptr; }
   [[nodiscard]] std::span<const Slice> pieces() const {
     return many_.empty() ? std::span<const Slice>(&one_, 1) : many_;
   }
 
  private:
-  Slice one_;
+  Slice one_;  // likewise
   std::span<const Slice> many_;
-  std::size_t size_ = 0;
 };
 
 enum class Error : std::uint8_t {

@@ -24,10 +24,11 @@ std::string describe(const Operation& operation) {
     return fmt::format("{} to receive {} bytes, {}, communicator {}", peer, operation.from.size(),
                        tag_of(operation.tag), group.name);
   }
-  const std::size_t wanted =
-      operation.state == Operation::State::posted ? operation.into.size() : operation.wanted;
+  const bool is_posted = operation.state == Operation::State::posted;
+  const std::size_t wanted = is_posted ? operation.into.size() : operation.wanted;
+  const std::size_t moved = is_posted ? 0 : operation.moved;
   return fmt::format("a message from {}, {}, communicator {} ({} of {} bytes)", peer,
-                     tag_of(operation.tag), group.name, operation.moved, wanted);
+                     tag_of(operation.tag), group.name, moved, wanted);
 }
 
 }  // namespace

@@ -72,10 +72,10 @@ struct Arrival {
     read_done,    ///< all bytes of a `read` are there
     read_failed,  ///< the key is not known any more, or the way there is gone: nothing is promised
   };
+  PacketHeader header;  ///< of a packet
   Kind kind = Kind::packet;
   Channel channel = Channel::shm;   ///< it came by
   EndpointAddress from;             ///< of a packet
-  PacketHeader header;              ///< of a packet
   std::span<const std::byte> body;  ///< of a packet; empty if it is phantom
   std::size_t body_size = 0;        ///< of a packet, phantom or not
   std::uint64_t cookie = 0;         ///< of a read

@@ -26,9 +26,13 @@ class JobRuntime {
   /// job has seen this epoch or a later one.
   virtual Result<> suspend(const SuspendRequest& request, TimePoint deadline) = 0;
   /// Blocks until addresses are exchanged and held messages may flow again. Also undoes a `suspend`
-  /// that failed. Not ended by cancellation: a job is never left suspended. A second request for the
-  /// same epoch (by a controller that took over) ends when the first has ended.
+  /// that failed. Not ended by cancellation: a job is never left suspended. A second request for
+  /// the same epoch (by a controller that took over) ends when the first has ended.
   virtual Result<> reactivate(const SuspendRequest& request, TimePoint deadline) = 0;
+  /// Blocks until a request made at once would reach the VM's first rank at this moment. At once
+  /// with `any`, where the runtime does not see its ranks compute, or when they have ended; ended
+  /// by cancellation.
+  virtual void await_moment(VmId /*vm*/, RankMoment /*moment*/) {}
 };
 
 }  // namespace ferry

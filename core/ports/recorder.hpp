@@ -72,6 +72,9 @@ struct JobRecord {
   std::string reason;  ///< why it did not come to its end, or came to a wrong one; empty: it did
   std::uint64_t messages = 0;  ///< that its ranks sent, in all
   Bytes bytes;
+  /// The longest that a rank in a VM that was moved (or any rank, if none was) computed between two
+  /// MPI calls.
+  Duration longest_slice;
   std::vector<MeasurementRecord> measurements;
 };
 

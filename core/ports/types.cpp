@@ -24,6 +24,15 @@ std::string_view to_name(Transport transport) {
   return "?";
 }
 
+std::string_view to_name(RankMoment moment) {
+  switch (moment) {
+    case RankMoment::any: return "any";
+    case RankMoment::computing: return "computing";
+    case RankMoment::communicating: return "communicating";
+  }
+  return "?";
+}
+
 std::string_view to_name(Strategy strategy) {
   switch (strategy) {
     case Strategy::progress_engine: return "progress_engine";

@@ -32,7 +32,7 @@ enum class Phase : std::uint8_t {
 };
 inline constexpr std::size_t phase_count = 7;
 inline constexpr std::array<Phase, phase_count> all_phases = {
-    Phase::set_pre_migration, Phase::detach_vf, Phase::remove_ivshmem,    Phase::migration,
+    Phase::set_pre_migration, Phase::detach_vf,   Phase::remove_ivshmem,    Phase::migration,
     Phase::attach_vf,         Phase::add_ivshmem, Phase::set_post_migration};
 std::string_view to_name(Phase phase);
 
@@ -40,6 +40,10 @@ std::string_view to_name(Phase phase);
 enum class Transport : std::uint8_t { tcp, ipoib, rdma };
 inline constexpr std::size_t transport_count = 3;
 std::string_view to_name(Transport transport);
+
+/// What a rank does when a migration request reaches it.
+enum class RankMoment : std::uint8_t { any, computing, communicating };
+std::string_view to_name(RankMoment moment);
 
 /// What the MPI runtime does about a migration request.
 enum class Strategy : std::uint8_t { progress_engine, migration_thread, none };

@@ -21,6 +21,14 @@ struct JobAccount {
   std::optional<Duration> exposed;
   /// 1 - exposed / the time in which any of its VMs was on the move.
   std::optional<double> overlap;
+  /// The longest computation between two calls of a rank that was moved.
+  std::optional<Duration> slice;
+  /// The largest overlap that messages leave room for: each suspension hides at most one slice of
+  /// computation and what passes before ranks hear of it, and none a guest's pause. It counts every
+  /// call as one over a held channel, and no time in which a rank would have waited for another
+  /// anyway.
+  std::optional<double> overlap_bound;
+  std::uint32_t ranks = 0;
   std::string reason;  ///< why something is not known, or what went wrong with the job
 };
 

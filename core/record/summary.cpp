@@ -49,13 +49,21 @@ Metric throughput(const Sample& totals, const Sample& lost, std::string_view why
   return {"throughput", fmt::format("{:.6f}", std::clamp(share, 0.0, 1.0)), "", ""};
 }
 
+Metric mean_share(std::string name, double sum, std::size_t count, const std::string& why_not) {
+  if (count == 0) return {std::move(name), "", "", why_not};
+  return {std::move(name), fmt::format("{:.6f}", sum / static_cast<double>(count)), "", ""};
+}
+
 /// Of jobs whose ranks sent messages; no line where there are none.
 void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs) {
   Sample elapsed;
   Sample unmigrated;
   Sample exposed;
   double overlaps = 0;
+  double bounds = 0;
   std::size_t overlapping = 0;
+  std::size_t bounded = 0;
+  double rank_seconds = 0;
   std::uint64_t messages = 0;
   std::string why_not;
   bool some = false;
@@ -66,7 +74,14 @@ void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs)
     if (why_not.empty()) why_not = job.reason;
     if (job.elapsed) elapsed.add(*job.elapsed);
     if (job.unmigrated) unmigrated.add(*job.unmigrated);
-    if (job.exposed) exposed.add(*job.exposed);
+    if (job.exposed) {
+      exposed.add(*job.exposed);
+      rank_seconds += job.exposed->to_seconds() * job.ranks;
+    }
+    if (job.overlap_bound) {
+      bounds += *job.overlap_bound;
+      ++bounded;
+    }
     if (job.overlap) {
       overlaps += *job.overlap;
       ++overlapping;
@@ -77,12 +92,12 @@ void add_jobs(std::vector<Metric>& metrics, const std::vector<JobAccount>& jobs)
   metrics.push_back(seconds("unmigrated_seconds", unmigrated.mean(), why_not));
   metrics.push_back(seconds("exposed_seconds", exposed.mean(), why_not));
   metrics.push_back(seconds("exposed_max_seconds", exposed.largest(), why_not));
+  metrics.push_back(exposed.mean()
+                        ? Metric{"lost_rank_seconds", fmt::format("{:.6f}", rank_seconds), "s", ""}
+                        : Metric{"lost_rank_seconds", "", "s", why_not});
   if (why_not.empty()) why_not = "no VM of a job was moved";
-  metrics.push_back(overlapping > 0
-                        ? Metric{"overlap",
-                                 fmt::format("{:.6f}", overlaps / static_cast<double>(overlapping)),
-                                 "", ""}
-                        : Metric{"overlap", "", "", why_not});
+  metrics.push_back(mean_share("overlap", overlaps, overlapping, why_not));
+  metrics.push_back(mean_share("overlap_bound", bounds, bounded, why_not));
   metrics.push_back({"messages", fmt::to_string(messages), "", ""});
 }
 

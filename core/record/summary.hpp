@@ -53,7 +53,8 @@ std::vector<MoveAccount> account_moves(const RunRecords& records);
 /// A mean or largest over no move has an empty value.
 /// With jobs whose ranks send messages also, as in `JobAccount`:
 /// - `elapsed_seconds`, `unmigrated_seconds`, `exposed_seconds` (and `exposed_max_seconds`),
-/// `overlap`: means over those jobs for which they are known
+/// `overlap`, `overlap_bound`: means over those jobs for which they are known
+/// - `lost_rank_seconds`: sum over the jobs of exposed x ranks
 /// - `messages`: sum over the jobs
 std::vector<Metric> summarise(const RunRecords& records, const std::vector<MoveAccount>& accounts,
                               const std::vector<JobAccount>& jobs);

@@ -173,7 +173,8 @@ std::string migrations_csv(const std::vector<MoveAccount>& accounts, const Insta
 std::string jobs_csv(const RunRecords& records, const Instance& instance) {
   const std::vector<JobAccount> accounts = account_jobs(records, instance);
   CsvText csv({"job", "strategy", "workload", "elapsed_seconds", "unmigrated_seconds",
-               "exposed_seconds", "overlap", "messages", "bytes", "reason"});
+               "exposed_seconds", "overlap", "messages", "bytes", "reason", "slice_seconds",
+               "overlap_bound"});
   for (const JobId id : jobs_in_order(instance)) {
     const JobSpec& job = instance.jobs[id.index];
     const JobAccount& account = accounts[id.index];
@@ -187,6 +188,8 @@ std::string jobs_csv(const RunRecords& records, const Instance& instance) {
         .count_if(account.record != nullptr, account.record ? account.record->messages : 0)
         .count_if(account.record != nullptr, account.record ? account.record->bytes.count() : 0)
         .field(account.reason)
+        .seconds_if(account.slice.has_value(), account.slice.value_or(Duration()))
+        .field(account.overlap_bound ? fmt::format("{:.6f}", *account.overlap_bound) : "")
         .end_row();
   }
   return csv.take();

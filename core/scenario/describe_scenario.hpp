@@ -30,10 +30,10 @@ void describe(Visitor& v, HostGroup& host) {
                     "Sockets x cores of each: \"2x8\".") &&
       host.numa.cores > 0 && host.cores > 0 &&
       std::uint64_t{host.numa.count} * host.numa.cores != host.cores) {
-    v.complain("numa", Problem::contradiction,
-               fmt::format("{}x{} are {} cores, and cores says {}; write them alike",
-                           host.numa.count, host.numa.cores,
-                           std::uint64_t{host.numa.count} * host.numa.cores, host.cores));
+    v.complain(
+        "numa", Problem::contradiction,
+        fmt::format("{}x{} are {} cores, and cores says {}; write them alike", host.numa.count,
+                    host.numa.cores, std::uint64_t{host.numa.count} * host.numa.cores, host.cores));
   }
 }
 
@@ -72,8 +72,9 @@ void describe(Visitor& v, VmGroup& vm) {
   v.optional("virtual_functions", vm.virtual_functions, Between{0U, 1U},
              "Virtual functions that the VM holds.");
   v.optional("ivshmem", vm.ivshmem, any_size, "Size of the VM's IVShmem device; 0B: none.");
-  v.optional("numa", vm.numa, SocketOrAny{},
-             "The socket that its vCPUs are kept on, on every host; any: where most cores are free.");
+  v.optional(
+      "numa", vm.numa, SocketOrAny{},
+      "The socket that its vCPUs are kept on, on every host; any: where most cores are free.");
   v.optional("containers", vm.containers, Between{0U, limits::containers},
              "Containers in each VM, which its ranks run in.");
   v.required("pages", vm.pages, Mapping{}, "The behaviour of its memory.");
@@ -90,8 +91,7 @@ void describe(Visitor& v, ChannelChoices& channels) {
   v.optional("device", channels.device, Word{},
              "What joins the others: virtual functions, whole adapters, or adapters without "
              "virtualisation.");
-  v.optional("eager_threshold", channels.eager_threshold,
-             SizeOrAuto{{Bytes(0), limits::packet}},
+  v.optional("eager_threshold", channels.eager_threshold, SizeOrAuto{{Bytes(0), limits::packet}},
              "The largest message that is sent without asking; auto: what the profiles of the "
              "channels say.");
 }
@@ -212,16 +212,25 @@ void describe(Visitor& v, Migration& migration) {
   }
   v.optional("place", migration.place, Word{},
              "Which of the hosts: the emptiest, the fullest that fits, or one after the other.");
-  v.required("at", migration.at, TimeOrNever{}, "When the migration is asked for.");
+  if (v.optional(
+          "when", migration.when, Word{},
+          "What the first rank of the first VM does when the request reaches it: it has just "
+          "begun to compute, or it enters MPI. A wave waits for that before it begins, with "
+          "its places held.")) {
+    v.optional("at", migration.at, TimeOrNever{},
+               "When the migration is asked for, at the earliest; required without when.");
+  } else {
+    v.required("at", migration.at, TimeOrNever{}, "When the migration is asked for.");
+  }
   v.optional("transport", migration.transport, Word{}, "What carries the guest's memory.");
-  v.optional("device", migration.device, Word{},
-             "What is done about the virtual function: it is unplugged and plugged again while jobs "
-             "are suspended (detach), or while their traffic goes over a paravirtual NIC "
-             "(failover), or its state moves with the VM (vfio).");
+  v.optional(
+      "device", migration.device, Word{},
+      "What is done about the virtual function: it is unplugged and plugged again while jobs "
+      "are suspended (detach), or while their traffic goes over a paravirtual NIC "
+      "(failover), or its state moves with the VM (vfio).");
   v.optional("memory", migration.memory, Mapping{}, "How guest memory is moved.");
   v.optional("timeouts", migration.timeouts, Mapping{}, "When a step has failed.");
   v.optional("retry", migration.retry, Mapping{}, "Whether it is tried again.");
-  v.unsupported({"when"});
 }
 
 template <class Visitor>

@@ -14,7 +14,7 @@
 namespace ferry {
 
 /// The metrics of summary.csv that claims may use.
-inline constexpr std::array<std::string_view, 26> metric_words = {"makespan_seconds",
+inline constexpr std::array<std::string_view, 28> metric_words = {"makespan_seconds",
                                                                   "total_seconds",
                                                                   "total_max_seconds",
                                                                   "downtime_seconds",
@@ -38,7 +38,9 @@ inline constexpr std::array<std::string_view, 26> metric_words = {"makespan_seco
                                                                   "unmigrated_seconds",
                                                                   "exposed_seconds",
                                                                   "exposed_max_seconds",
+                                                                  "lost_rank_seconds",
                                                                   "overlap",
+                                                                  "overlap_bound",
                                                                   "messages"};
 
 enum class PlotKind : std::uint8_t {
@@ -46,16 +48,19 @@ enum class PlotKind : std::uint8_t {
   multi_vm,
   timeline,
   downtime_cdf,
+  latency,
+  overlap,
+  application,
   curve,
   sensitivity,
   report
 };
 template <>
 struct EnumWords<PlotKind> {
-  static constexpr std::array<std::string_view, 7> words = {
-      "breakdown", "multi_vm", "timeline", "downtime_cdf", "curve", "sensitivity", "report"};
-  static constexpr std::array<std::string_view, 4> unsupported = {"latency", "overlap",
-                                                                  "application", "compare"};
+  static constexpr std::array<std::string_view, 10> words = {
+      "breakdown", "multi_vm",    "timeline", "downtime_cdf", "latency",
+      "overlap",   "application", "curve",    "sensitivity",  "report"};
+  static constexpr std::array<std::string_view, 1> unsupported = {"compare"};
 };
 
 /// A claim's comparison along one path.
@@ -86,6 +91,8 @@ struct ClaimText {
   const YamlNode* tolerance = nullptr;
   const YamlNode* ratio = nullptr;
   const YamlNode* ascending = nullptr;
+  const YamlNode* difference = nullptr;
+  bool interval = false;
   std::string best_over;
   Along similar;
   Along linear;
@@ -120,6 +127,18 @@ void describe(Visitor& v, ClaimText& claim) {
                           "Of expect: absolute with `ratio`, else a share of it (6%).");
   claim.ascending = v.raw("ascending", Need::optional, RawShape::order,
                           "Medians do not decrease along these values.");
+  claim.difference =
+      v.raw("difference", Need::optional, RawShape::pair,
+            "Metric at the first value less metric at the second, all else and the repetition "
+            "equal; in a study that is paired.");
+  v.group("interval", Need::optional,
+          "With difference: the 95 % confidence interval of its mean lies between these.",
+          [&](auto& bounds) {
+            bounds.about("Bounds; at least one.");
+            claim.interval = true;
+            claim.below = bounds.raw("below", Need::optional, RawShape::number, "It ends below.");
+            claim.above = bounds.raw("above", Need::optional, RawShape::number, "It begins above.");
+          });
   v.optional("similar", claim.similar, Mapping{},
              "Largest over smallest median along the path is at most 1 + within.");
   v.optional("linear", claim.linear, Mapping{},
@@ -159,6 +178,7 @@ struct StudyText {
   const YamlNode* together = nullptr;
   const YamlNode* except = nullptr;
   std::uint32_t repeat = 1;
+  bool paired = false;
   std::vector<ClaimText> claims;
   std::vector<PlotKind> plots;
   std::vector<CurveText> curves;
@@ -180,6 +200,9 @@ void describe(Visitor& v, StudyText& study) {
       v.raw("except", Need::optional, RawShape::assignment_list, "Combinations that are left out.");
   v.optional("repeat", study.repeat, Between{1U, 10'000U},
              "How often each cell runs, each time with another seed.");
+  v.optional("paired", study.paired, YesOrNo{},
+             "Repetition n has the same seed in every cell, so that cells differ in what is varied "
+             "alone, and not in what is drawn.");
   v.list("claims", study.claims, Need::optional, 0, "What the results are held against.");
   v.optional("plots", study.plots, Words{0}, "The pictures that are made.");
   v.list("curves", study.curves, Need::optional, 0,

@@ -209,6 +209,11 @@ struct EnumWords<IteratedCollective> {
   static constexpr std::array<std::string_view, 0> unsupported = {};
 };
 template <>
+struct EnumWords<RankMoment> {
+  static constexpr std::array<std::string_view, 3> words = {"any", "computing", "communicating"};
+  static constexpr std::array<std::string_view, 0> unsupported = {};
+};
+template <>
 struct EnumWords<Strategy> {
   static constexpr std::array<std::string_view, 3> words = {"progress_engine", "migration_thread",
                                                             "none"};

@@ -215,11 +215,12 @@ class Expander {
       where.push_back({{}, i});
       where.push_back({"topology"});
       if (fly->groups > fly->routers) {
-        problems_.add(Problem::small_topology, where,
-                      fmt::format("this dragonfly has {} groups and {} routers in each chassis, and "
-                                  "the routers of a group's first chassis lead to the other groups, "
-                                  "one each; write at most as many groups as routers",
-                                  fly->groups, fly->routers));
+        problems_.add(
+            Problem::small_topology, where,
+            fmt::format("this dragonfly has {} groups and {} routers in each chassis, and "
+                        "the routers of a group's first chassis lead to the other groups, "
+                        "one each; write at most as many groups as routers",
+                        fly->groups, fly->routers));
       }
       if (places >= hosts) continue;
       problems_.add(Problem::small_topology, where,
@@ -256,8 +257,9 @@ class Expander {
     }
   }
 
-  /// What QEMU (about 9.0) refuses to combine: `migrate_caps_check` and `migrate_rdma_caps_check` of
-  /// migration/options.c; what would have no effect; and constants that only these settings need.
+  /// What QEMU (about 9.0) refuses to combine: `migrate_caps_check` and `migrate_rdma_caps_check`
+  /// of migration/options.c; what would have no effect; and constants that only these settings
+  /// need.
   void memory_settings() {
     if (problems_.has_errors_in("migrations")) return;
     for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
@@ -276,14 +278,14 @@ class Expander {
       const bool many = memory.streams > 1;
       const bool switches_by_mode =
           memory.mode == MemoryMode::postcopy || memory.mode == MemoryMode::hybrid;
-      const bool switches_on_stall =
-          std::find(memory.on_stall.begin(), memory.on_stall.end(), OnStall::postcopy) !=
-          memory.on_stall.end();
+      const bool switches_on_stall = std::find(memory.on_stall.begin(), memory.on_stall.end(),
+                                               OnStall::postcopy) != memory.on_stall.end();
       const std::string_view switch_key = switches_by_mode ? "mode" : "on_stall";
 
       if (rdma && many) {
-        refuse("streams",
-               "QEMU does not use RDMA and multifd together; write streams: 1, or another transport");
+        refuse(
+            "streams",
+            "QEMU does not use RDMA and multifd together; write streams: 1, or another transport");
       }
       if (rdma && memory.compression == Compression::xbzrle) {
         refuse("compression",
@@ -292,8 +294,9 @@ class Expander {
       }
       if (rdma && (switches_by_mode || switches_on_stall)) {
         refuse(switch_key,
-               fmt::format("QEMU does not use RDMA and post-copy together; {}, or choose another transport",
-                           switches_by_mode ? "write mode: precopy" : "leave out postcopy"));
+               fmt::format(
+                   "QEMU does not use RDMA and post-copy together; {}, or choose another transport",
+                   switches_by_mode ? "write mode: precopy" : "leave out postcopy"));
       }
       if (many && (switches_by_mode || switches_on_stall)) {
         refuse(switch_key,
@@ -307,18 +310,20 @@ class Expander {
       }
       if (!many && memory.compression == Compression::zstd) {
         refuse("compression",
-               rdma ? "QEMU compresses with zstd in multifd streams only, and does not use RDMA and "
-                      "multifd together; write compression: none, or another transport"
-                    : "QEMU compresses with zstd in multifd streams only; write streams: 2 or more, "
-                      "or compression: none");
+               rdma
+                   ? "QEMU compresses with zstd in multifd streams only, and does not use RDMA and "
+                     "multifd together; write compression: none, or another transport"
+                   : "QEMU compresses with zstd in multifd streams only; write streams: 2 or more, "
+                     "or compression: none");
       }
       if (memory.mode != MemoryMode::precopy) {
         const std::string_view mode = to_name(memory.mode);
         if (memory.auto_converge) {
-          pointless("auto_converge",
-                    fmt::format("only rounds of pre-copy throttle a guest, and mode {} has too few; "
-                                "leave it out, or write mode: precopy",
-                                mode));
+          pointless(
+              "auto_converge",
+              fmt::format("only rounds of pre-copy throttle a guest, and mode {} has too few; "
+                          "leave it out, or write mode: precopy",
+                          mode));
         }
         if (memory.compression == Compression::xbzrle) {
           pointless("compression",
@@ -335,10 +340,11 @@ class Expander {
         if (!never) continue;
         Where entry = where("on_stall");
         entry.push_back({{}, k});
-        problems_.add(Problem::contradiction, entry,
-                      fmt::format("{} would never happen: nothing stalls after {}; write it before, "
-                                  "or leave it out",
-                                  to_name(action), to_name(before)));
+        problems_.add(
+            Problem::contradiction, entry,
+            fmt::format("{} would never happen: nothing stalls after {}; write it before, "
+                        "or leave it out",
+                        to_name(action), to_name(before)));
         break;
       }
       memory_costs(i, switches_by_mode || (switches_on_stall && memory.mode == MemoryMode::precopy),
@@ -351,12 +357,12 @@ class Expander {
     const Platform& platform = scenario_.platform;
     const MemoryOptions& memory = scenario_.migrations[migration].memory;
     if (switches && platform.hypervisor.postcopy_switch == Duration::zero()) {
-      problems_.add(Problem::no_cost,
-                    {{"migrations"}, {{}, migration}, {"memory"}, {switch_key}},
-                    fmt::format("the platform '{}' does not say how long the guest pauses when "
-                                "post-copy takes it to its new host; add hypervisor.postcopy_switch "
-                                "to it, or do without post-copy",
-                                platform.name));
+      problems_.add(
+          Problem::no_cost, {{"migrations"}, {{}, migration}, {"memory"}, {switch_key}},
+          fmt::format("the platform '{}' does not say how long the guest pauses when "
+                      "post-copy takes it to its new host; add hypervisor.postcopy_switch "
+                      "to it, or do without post-copy",
+                      platform.name));
     }
     if (memory.compression != Compression::none &&
         compression_costs(platform, memory.compression).speed == Bandwidth()) {
@@ -370,22 +376,23 @@ class Expander {
     }
   }
 
-  /// What QEMU refuses with a virtual function that stays: post-copy (docs/devel/migration/vfio.rst:
-  /// "currently not supported for VFIO devices"); and the constants that each way needs.
+  /// What QEMU refuses with a virtual function that stays: post-copy
+  /// (docs/devel/migration/vfio.rst: "currently not supported for VFIO devices"); and the constants
+  /// that each way needs.
   void device_settings() {
     if (problems_.has_errors_in("migrations")) return;
     for (std::size_t i = 0; i < scenario_.migrations.size(); ++i) {
       const Migration& migration = scenario_.migrations[i];
       const MemoryOptions& memory = migration.memory;
-      const bool by_mode =
-          memory.mode == MemoryMode::postcopy || memory.mode == MemoryMode::hybrid;
+      const bool by_mode = memory.mode == MemoryMode::postcopy || memory.mode == MemoryMode::hybrid;
       const bool on_stall = std::find(memory.on_stall.begin(), memory.on_stall.end(),
                                       OnStall::postcopy) != memory.on_stall.end();
       if (migration.device == DeviceStrategy::vfio && (by_mode || on_stall)) {
-        problems_.add(Problem::refused_by_qemu, at("migrations", i, "device"),
-                      fmt::format("QEMU does no post-copy while a VFIO device is attached; {}, or "
-                                  "device: detach",
-                                  by_mode ? "write mode: precopy" : "leave postcopy out of on_stall"));
+        problems_.add(
+            Problem::refused_by_qemu, at("migrations", i, "device"),
+            fmt::format("QEMU does no post-copy while a VFIO device is attached; {}, or "
+                        "device: detach",
+                        by_mode ? "write mode: precopy" : "leave postcopy out of on_stall"));
       }
       device_costs(i);
     }
@@ -406,11 +413,11 @@ class Expander {
         key = "vfio: {state: ..., save: ..., load: ...}";
         break;
     }
-    problems_.add(Problem::no_cost, at("migrations", migration, "device"),
-                  fmt::format("the platform '{}' does not say what {} costs; add hypervisor.{} to "
-                              "it, or write device: detach",
-                              scenario_.platform.name,
-                              to_name(scenario_.migrations[migration].device), key));
+    problems_.add(
+        Problem::no_cost, at("migrations", migration, "device"),
+        fmt::format("the platform '{}' does not say what {} costs; add hypervisor.{} to "
+                    "it, or write device: detach",
+                    scenario_.platform.name, to_name(scenario_.migrations[migration].device), key));
   }
 
   /// Only `detach` takes IVShmem away, and QEMU moves no guest that has it in its default role.
@@ -418,13 +425,41 @@ class Expander {
     if (scenario_.migrations[migration].device == DeviceStrategy::detach) return;
     for (const std::uint32_t vm : vms) {
       if (out_.vms[vm].ivshmem == Bytes()) continue;
-      problems_.add(Problem::refused_by_qemu, at("migrations", migration, "device"),
-                    fmt::format("{} has an IVShmem device, which {} leaves where it is, and QEMU "
-                                "disables migration with one in peer mode; write ivshmem: 0B for "
-                                "the VM, or device: detach",
-                                out_.vms[vm].name,
-                                to_name(scenario_.migrations[migration].device)));
+      problems_.add(
+          Problem::refused_by_qemu, at("migrations", migration, "device"),
+          fmt::format("{} has an IVShmem device, which {} leaves where it is, and QEMU "
+                      "disables migration with one in peer mode; write ivshmem: 0B for "
+                      "the VM, or device: detach",
+                      out_.vms[vm].name, to_name(scenario_.migrations[migration].device)));
       return;
+    }
+  }
+
+  /// `when` needs ranks that are seen to compute.
+  void has_moments(std::size_t migration, const std::vector<std::uint32_t>& vms) {
+    const RankMoment when = scenario_.migrations[migration].when;
+    if (when == RankMoment::any) return;
+    for (const std::uint32_t vm : vms) {
+      const JobSpec* first = nullptr;
+      for (const JobId job : out_.vms[vm].jobs) {
+        if (first == nullptr && out_.jobs[job.index].communicates()) first = &out_.jobs[job.index];
+      }
+      if (first == nullptr) {
+        problems_.add(
+            Problem::no_job, at("migrations", migration, "when"),
+            fmt::format("{} has no ranks that send messages, and nobody knows when it "
+                        "computes; leave out when, or give it a job whose workload is not "
+                        "timed",
+                        out_.vms[vm].name));
+        return;
+      }
+      if (when == RankMoment::computing && !computes(first->workload.type)) {
+        problems_.add(Problem::contradiction, at("migrations", migration, "when"),
+                      fmt::format("{} in {} never computes; write when: communicating, or leave it "
+                                  "out",
+                                  to_name(first->workload.type), out_.vms[vm].name));
+        return;
+      }
     }
   }
 
@@ -506,9 +541,9 @@ class Expander {
     }
     if (problems_.has_errors_in("platform")) return;
     if (const auto missing = missing_time(workload, scenario_.platform.compute)) {
-      problems_.add(Problem::no_cost, {{"jobs"}, {{}, job}, {"workload"}},
-                    fmt::format("the platform '{}' does not say {}", scenario_.platform.name,
-                                *missing));
+      problems_.add(
+          Problem::no_cost, {{"jobs"}, {{}, job}, {"workload"}},
+          fmt::format("the platform '{}' does not say {}", scenario_.platform.name, *missing));
     }
   }
 
@@ -983,6 +1018,7 @@ class Expander {
         }
         has_destination(i, leg.vms, leg.to);
         keeps_no_ivshmem(i, leg.vms);
+        has_moments(i, leg.vms);
         const auto only = leg.to.size() == 1 ? std::optional(leg.to[0]) : std::nullopt;
         for (const std::uint32_t vm : leg.vms) {
           moved_[vm] = true;
@@ -1036,6 +1072,7 @@ class Expander {
     move.candidates = candidates;
     move.place = migration.place;
     move.at = migration.at;
+    move.when = migration.when;
     move.transfer.transport = migration.transport;
     move.transfer.device = migration.device;
     move.transfer.mode = migration.memory.mode;
@@ -1127,7 +1164,7 @@ class Expander {
                              (!needs_ivshmem || vm.ivshmem.count() > 0);
         if (!happens && !reported) {
           reported = true;
-          const std::string why = !moved_[item] ? "no migration moves it"
+          const std::string why = !moved_[item]   ? "no migration moves it"
                                   : needs_ivshmem ? "it has no IVShmem device"
                                   : vm.virtual_function
                                       ? "its virtual function moves with it (device: vfio)"

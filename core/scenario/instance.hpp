@@ -92,6 +92,7 @@ struct MoveSpec {
   HostList candidates;  ///< hosts it may go to, in order; its present host may be among them
   Place place = Place::spread;
   StartTime at;
+  RankMoment when = RankMoment::any;
   TransferOptions transfer;
   Timeouts timeouts;
   Retry retry;

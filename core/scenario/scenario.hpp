@@ -160,6 +160,8 @@ struct Migration {
   std::optional<Reference> swap_with;
   std::optional<Reference> to;  ///< none: `any`
   Place place = Place::spread;
+  /// With another moment than any the migration is asked for when it comes, from `at` on.
+  RankMoment when = RankMoment::any;
   StartTime at;
   Transport transport = Transport::tcp;
   DeviceStrategy device = DeviceStrategy::detach;

@@ -193,6 +193,7 @@ class StudyReader {
     study_.name = text_.name;
     study_.description = text_.description;
     study_.repeat = text_.repeat;
+    study_.paired = text_.paired;
     for (const PlotKind kind : text_.plots) {
       study_.plots.emplace_back(EnumWords<PlotKind>::words[static_cast<std::size_t>(kind)]);
     }
@@ -543,13 +544,14 @@ class StudyReader {
     if (text.every_cell) forms.emplace_back("every_cell");
     if (text.ratio != nullptr) forms.emplace_back("ratio");
     if (text.ascending != nullptr) forms.emplace_back("ascending");
+    if (text.difference != nullptr) forms.emplace_back("difference");
     if (!text.similar.over.empty()) forms.emplace_back("similar");
     if (!text.linear.over.empty()) forms.emplace_back("linear");
     if (forms.empty() && text.expect != nullptr) forms.emplace_back("expect");
     if (forms.size() != 1) {
       report(Problem::bad_claim, place, where,
              forms.empty() ? "the claim says nothing that can be checked; write one of every_cell, "
-                             "expect, ratio, ascending, similar, linear"
+                             "expect, ratio, ascending, difference, similar, linear"
                            : fmt::format("the claim has {} forms ({}); write one claim for each",
                                          forms.size(), listed(forms)));
       study_.claims.push_back(std::move(claim));
@@ -567,15 +569,22 @@ class StudyReader {
       report(Problem::bad_claim, place, where,
              fmt::format("best_over means nothing with {}; leave it out", form));
     }
+    if (form != "difference" && text.interval) {
+      report(Problem::bad_claim, place, where,
+             fmt::format("interval means nothing with {}; leave it out", form));
+    }
     if (form == "every_cell") {
       claim.form = Claim::Form::every_cell;
-      claim.below = number(text.below, unit, where + ".every_cell.below");
-      claim.above = number(text.above, unit, where + ".every_cell.above");
-      if (text.below == nullptr && text.above == nullptr) {
-        report(Problem::bad_claim, place, where + ".every_cell", "write below, above or both");
-      } else if (claim.below && claim.above && *claim.below <= *claim.above) {
-        report(Problem::reversed_range, *text.below, where + ".every_cell.below",
-               "nothing is below this and above the other; write a below larger than above");
+      read_bounds(text, unit, place, where + ".every_cell", claim);
+    } else if (form == "difference") {
+      claim.form = Claim::Form::difference;
+      read_path_values(*text.difference, 2, 2, where + ".difference", claim);
+      read_bounds(text, unit, place, where + ".interval", claim);
+      if (!text_.paired || text_.repeat < 2) {
+        report(
+            Problem::bad_claim, place, where + ".difference",
+            "a difference is one of pairs of repetitions; write paired: true and a repeat of two "
+            "or more in the study");
       }
     } else if (form == "expect") {
       claim.form = Claim::Form::value;
@@ -609,6 +618,18 @@ class StudyReader {
       claim.within = along.within.value();
     }
     study_.claims.push_back(std::move(claim));
+  }
+
+  void read_bounds(const ClaimText& text, MetricUnit unit, SourcePlace place,
+                   const std::string& where, Claim& claim) {
+    claim.below = number(text.below, unit, where + ".below");
+    claim.above = number(text.above, unit, where + ".above");
+    if (text.below == nullptr && text.above == nullptr) {
+      report(Problem::bad_claim, place, where, "write below, above or both");
+    } else if (claim.below && claim.above && *claim.below <= *claim.above) {
+      report(Problem::reversed_range, *text.below, where + ".below",
+             "nothing is below this and above the other; write a below larger than above");
+    }
   }
 
   /// Its picture is drawn from the study's folder; here only what would be in its way.
@@ -820,7 +841,7 @@ std::vector<StudyCell> LoadedStudy::cells() const {
       cell.name = fmt::format("cell-{:04}", cells.size());
       cell.settings = settings;
       cell.repetition = n;
-      cell.seed = cell_seed(base_->seed, settings, n);
+      cell.seed = cell_seed(base_->seed, study_.paired ? std::vector<Setting>{} : settings, n);
       cells.push_back(std::move(cell));
     }
     // The last path counts fastest.

@@ -32,14 +32,16 @@ struct Claim {
     every_cell,  ///< each cell's value lies below / above
     value,       ///< `expect` and `tolerance`: the median over the selected cells
     ratio,  ///< median at path=first over median at path=second, others equal; every pair must hold
-    ascending,  ///< medians do not decrease along the listed values of the path
-    similar,    ///< largest over smallest median along the path is at most 1 + within
+    ascending,   ///< medians do not decrease along the listed values of the path
+    similar,     ///< largest over smallest median along the path is at most 1 + within
+    difference,  ///< metric at path=first less metric at path=second, others equal, repetition by
+                 ///< repetition: the 95 % confidence interval of its mean lies below / above
     linear,  ///< against the path's numeric value: residuals of a least-squares line at most within
              ///< x mean
   } form = Form::every_cell;
   std::optional<double> below, above;    ///< in the metric's unit (seconds, bytes)
-  std::string path;                      ///< of ratio, ascending, similar, linear
-  std::vector<std::string> values;       ///< ratio: two; ascending: the order
+  std::string path;                      ///< of ratio, ascending, similar, linear, difference
+  std::vector<std::string> values;       ///< ratio, difference: two; ascending: the order
   std::optional<std::string> best_over;  ///< ratio: the smallest over this path's values counts
   std::optional<double> expect;
   double tolerance = 0;          ///< absolute for ratio; a share of `expect` for value
@@ -58,6 +60,7 @@ struct Study {
   std::vector<std::vector<std::string>> together;  ///< paths that move in lock-step
   std::vector<Where> except;
   std::uint32_t repeat = 1;
+  bool paired = false;  ///< repetition n draws alike in every cell
   std::vector<Claim> claims;
   std::vector<std::string> plots;
 };
@@ -67,7 +70,7 @@ struct StudyCell {
   std::string name;               ///< `cell-0007` by position in the full list
   std::vector<Setting> settings;  ///< one per varied path, in the order of `vary`
   std::uint32_t repetition = 0;
-  std::uint64_t seed = 0;  ///< hash(study seed, assignment, repetition)
+  std::uint64_t seed = 0;  ///< hash(study seed, assignment, repetition); paired: without assignment
 };
 
 /// Keeps the parsed base scenario, so that a cell costs no parsing.

@@ -92,6 +92,8 @@ struct Workload {
 [[nodiscard]] constexpr bool is_osu(WorkloadType type) {
   return type >= WorkloadType::osu_latency && type <= WorkloadType::osu_allreduce;
 }
+/// Whether its ranks do anything but communicate (of traces: may do).
+[[nodiscard]] constexpr bool computes(WorkloadType type) { return !is_osu(type); }
 
 /// Whether anything in it is drawn.
 [[nodiscard]] inline bool is_random(const Workload& workload) {

@@ -303,6 +303,7 @@ class Judge {
       of.domain = facts;
       of.domain.host_devices.clear();
       of.domain.shared_memories.clear();
+      const std::string no_limit = judge_limit(move, of, told);
       for (const HostId to : move.candidates) {
         of.destination = instance_.hosts[to.index].name;
         of.migrate_uri = cluster_.host(of.destination)->migrate.by(move.transfer.transport);
@@ -313,9 +314,25 @@ class Judge {
         if (!refusal || !told.insert(*refusal).second) continue;
         const std::size_t semicolon = std::min(refusal->find("; "), refusal->size());
         add(Level::failed, of.vm + ": migration " + move.migration, refusal->substr(0, semicolon),
-            semicolon < refusal->size() ? refusal->substr(semicolon + 2) : "");
+            (semicolon < refusal->size() ? refusal->substr(semicolon + 2) : "") + no_limit);
       }
     }
+  }
+
+  /// Over RDMA a domain without `hard_limit` gets one from Ferry when it moves, if libvirt can; if
+  /// not, returns what to add to the refusal.
+  std::string judge_limit(const MoveSpec& move, MoveFacts& of, std::set<std::string>& told) {
+    if (move.transfer.transport != Transport::rdma || of.domain.hard_limit) return {};
+    const auto& host = hosts_[instance_.vms[move.vm.index].host.index];
+    const std::string& domain = cluster_.vm(of.vm)->domain;
+    if (host && host->unlimited.contains(domain)) {
+      return "; libvirt cannot set it for a running domain there: " + host->unlimited.at(domain);
+    }
+    of.domain.hard_limit = limit_for_rdma(of.domain.memory);
+    const std::string text =
+        "none: libvirt wants one for RDMA, and Ferry sets it to " + to_text(*of.domain.hard_limit);
+    if (told.insert(text).second) add(Level::ok, of.vm + ": hard_limit", text);
+    return {};
   }
 
   [[nodiscard]] unsigned long version_of(std::size_t host) const {

@@ -3,6 +3,7 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include <array>
 #include <memory>
 
 #include "core/units/check.hpp"
@@ -217,6 +218,17 @@ Result<> set_downtime(HostConnections& host, const std::string& name, std::uint6
   if (!domain) return tl::unexpected(domain.error());
   return done_or_error(virDomainMigrateSetMaxDowntime(domain->get(), milliseconds, 0),
                        "downtime limit of " + name);
+}
+
+Result<> can_limit_memory(HostConnections& host, const std::string& name) {
+  const auto domain = open_domain(host, name);
+  if (!domain) return tl::unexpected(domain.error());
+  // To ask for the limits needs what setting them does.
+  std::array<virTypedParameter, 8> limits{};
+  int count = static_cast<int>(limits.size());
+  return done_or_error(
+      virDomainGetMemoryParameters(domain->get(), limits.data(), &count, VIR_DOMAIN_AFFECT_LIVE),
+      "limits of " + name);
 }
 
 Result<> set_hard_limit(HostConnections& host, const std::string& name, Bytes limit) {

@@ -52,6 +52,8 @@ Result<FunctionsInUse> functions_in_use(HostConnections& host);
 
 // Migration, asked of the source.
 Result<> set_downtime(HostConnections& host, const std::string& domain, std::uint64_t milliseconds);
+/// Whether `set_hard_limit` could work: the host's libvirt needs the cgroups' memory controller.
+Result<> can_limit_memory(HostConnections& host, const std::string& domain);
 /// The most memory that QEMU may lock, as RDMA wants it.
 Result<> set_hard_limit(HostConnections& host, const std::string& domain, Bytes limit);
 /// Blocks until the migration has ended.

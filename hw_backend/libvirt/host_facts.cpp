@@ -78,7 +78,11 @@ Result<HostFacts> look_at_host(HostConnections& host, const ClusterHost& descrip
   for (const std::string& name : domains) {
     Result<DomainState> state = look_at(host, name);
     if (!state) return tl::unexpected(state.error());
-    if (state->active) facts.domains[name] = std::move(*state);
+    if (!state->active) continue;
+    facts.domains[name] = std::move(*state);
+    if (const auto can = can_limit_memory(host, name); !can) {
+      facts.unlimited[name] = can.error().reason;
+    }
   }
   return facts;
 }

@@ -19,9 +19,10 @@ struct HostFacts {
   bool kvm = false;              ///< else guests are emulated
   std::optional<bool> iommu;
   Bytes free_memory;
-  bool lists_devices = false;                  ///< its libvirt has a node device driver
-  std::map<std::string, bool> functions;       ///< by PCI address: whether the host has it
-  std::map<std::string, DomainState> domains;  ///< by name: those that are active
+  bool lists_devices = false;                    ///< its libvirt has a node device driver
+  std::map<std::string, bool> functions;         ///< by PCI address: whether the host has it
+  std::map<std::string, DomainState> domains;    ///< by name: those that are active
+  std::map<std::string, std::string> unlimited;  ///< by domain: why it can be given no `hard_limit`
 };
 
 /// Blocks, as what stands in `domain_calls.hpp`.

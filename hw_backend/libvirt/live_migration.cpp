@@ -22,8 +22,6 @@ constexpr Duration resume_patience = Duration::milliseconds(3'000);
 constexpr Duration search_again = Duration::milliseconds(500);
 /// For the event with the statistics, which may come after the end of the call.
 constexpr Duration statistics_patience = Duration::milliseconds(3'000);
-/// What QEMU itself locks besides guest memory, as room under `hard_limit`.
-constexpr Bytes qemu_overhead = Bytes::gibi(1);
 
 }  // namespace
 
@@ -124,7 +122,7 @@ Result<> LiveMigration::check_refusals(const DomainState& state) {
   }
   std::string limit_failure;
   if (options_.transport == Transport::rdma && !facts.domain.hard_limit) {
-    const Bytes limit = facts.domain.memory + qemu_overhead;
+    const Bytes limit = limit_for_rdma(facts.domain.memory);
     const auto set =
         ask<void>(from_, what_, [domain = link_.domain(vm_), limit](HostConnections& host) {
           return set_hard_limit(host, domain, limit);

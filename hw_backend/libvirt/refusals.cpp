@@ -12,6 +12,8 @@ namespace {
 
 using Refusal = std::optional<std::string>;
 
+/// What QEMU itself locks besides guest memory, generously.
+constexpr Bytes qemu_overhead = Bytes::gibi(1);
 constexpr LibvirtVersion first_with_zstd = 9'004'000;
 
 Refusal refused_by_devices(const MoveFacts& facts) {
@@ -114,7 +116,7 @@ struct Known {
   std::string_view advice;
 };
 
-constexpr std::array<Known, 18> known_messages = {{
+constexpr std::array<Known, 22> known_messages = {{
     {"domain has assigned non-USB host devices", FailureKind::refused,
      "detach the host's devices before the migration"},
     {"peer mode", FailureKind::refused,
@@ -148,6 +150,17 @@ constexpr std::array<Known, 18> known_messages = {{
      "the libvirtd that was asked has ended; its guests go on without it"},
     {"Lost connection to destination host", FailureKind::failed,
      "the destination's libvirtd has ended or cannot be reached any more"},
+    {"could not create rdma event channel", FailureKind::refused,
+     "QEMU finds no RDMA device on the destination; see that ibv_devices lists one there, and let "
+     "QEMU open /dev/infiniband (cgroup_device_acl in libvirt's qemu.conf)"},
+    {"could not create CM channel", FailureKind::refused,
+     "QEMU finds no RDMA device on the source; see that ibv_devices lists one there, and let QEMU "
+     "open /dev/infiniband (cgroup_device_acl in libvirt's qemu.conf)"},
+    {"could not rdma_bind_addr", FailureKind::refused,
+     "the address of migrate.rdma in the cluster file is of no RDMA device of the destination "
+     "(rdma link, ip address)"},
+    {"mlock() limits may be too low", FailureKind::failed,
+     "raise <memtune><hard_limit> of the domain: QEMU may lock no more"},
     {"canceled by client", FailureKind::failed, "somebody else has cancelled it"},
 }};
 
@@ -181,6 +194,8 @@ std::optional<std::string> why_refused(const TransferOptions& options, const Mov
   }
   return std::nullopt;
 }
+
+Bytes limit_for_rdma(Bytes memory) { return memory + qemu_overhead; }
 
 Failure explained_error(int code, const std::string& what, std::string_view message) {
   FailureKind kind = FailureKind::failed;

@@ -40,6 +40,10 @@ std::optional<std::string> refused_strategy(DeviceStrategy strategy);
 /// Why this move would be refused, and what would help; nothing if no reason is known.
 std::optional<std::string> why_refused(const TransferOptions& options, const MoveFacts& facts);
 
+/// The `hard_limit` that Ferry gives to a domain that has none before it moves over RDMA: its
+/// memory, and room for what QEMU itself locks.
+Bytes limit_for_rdma(Bytes memory);
+
 /// An error of libvirt. `code` is a virErrorNumber.
 Failure explained_error(int code, const std::string& what, std::string_view message);
 

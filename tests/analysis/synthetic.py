@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -228,3 +228,50 @@ def add_sensitivity(folder: Path, rows: Sequence[tuple[object, ...]]) -> None:
     columns = ("claim", "quantity", "constant", "factor", "low", "high", "least", "greatest",
                "holds", "reason")
     write_csv(folder / "sensitivity.csv", columns, [dict(zip(columns, row)) for row in rows])
+
+
+JOB_COLUMNS = (
+    "job", "strategy", "workload", "elapsed_seconds", "unmigrated_seconds", "exposed_seconds",
+    "overlap", "messages", "bytes", "reason", "slice_seconds", "overlap_bound",
+)
+
+
+def job(
+    name: str, strategy: str = "migration_thread", workload: str = "nas_lu", *,
+    unmigrated: float = 10.0, exposed: float = 2.0, total: float = 2.5, bound: float = 0.25,
+) -> dict[str, object]:
+    """A row of jobs.csv: a job whose VMs were on the move for `total` seconds."""
+    return {
+        "job": name, "strategy": strategy, "workload": workload,
+        "elapsed_seconds": unmigrated + exposed, "unmigrated_seconds": unmigrated,
+        "exposed_seconds": exposed, "overlap": round(1 - exposed / total, 6), "messages": 100,
+        "bytes": 800, "reason": "", "slice_seconds": bound * total, "overlap_bound": bound,
+    }
+
+
+def add_jobs(folder: Path, jobs: Sequence[dict[str, object]], columns: Sequence[str] = JOB_COLUMNS) -> None:
+    """jobs.csv of a run, with these columns."""
+    write_csv(folder / "jobs.csv", columns, [{key: row[key] for key in columns} for row in jobs])
+
+
+def add_measurements(folder: Path, rows: Sequence[tuple[str, str, int, float]]) -> None:
+    """measurements.csv of a run: (job, metric, message bytes, value)."""
+    write_csv(
+        folder / "measurements.csv", ("job", "metric", "message_bytes", "repetition", "value", "unit"),
+        [
+            {"job": job, "metric": metric, "message_bytes": size, "repetition": 0, "value": value,
+             "unit": "s"}
+            for job, metric, size, value in rows
+        ],
+    )
+
+
+def add_overlap(folder: Path, of: Callable[[dict[str, str]], tuple[float, float, float]]) -> None:
+    """Columns of cells.csv, from a cell's assignment: overlap, its bound and the exposed time."""
+    path = folder / "cells.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["overlap"], row["overlap_bound"], row["exposed_seconds"] = map(str, of(row))
+    columns = [key for key in rows[0] if key not in ("outcome", "reason")]
+    write_csv(path, [*columns, "outcome", "reason"], rows)

@@ -46,15 +46,15 @@ def test_a_study_is_drawn_as_its_file_says(multi_vm, tmp_path, command):
 
 def test_a_plot_that_is_not_possible_does_not_stop_the_others(tmp_path, command):
     study = synthetic.write_study(
-        tmp_path / "study", {TRANSPORT: ["tcp", "rdma"]}, plots=["latency", "breakdown"]
+        tmp_path / "study", {TRANSPORT: ["tcp", "rdma"]}, plots=["pie", "breakdown"]
     )
     command("plot", study, "--format", "png")
     assert command.status == 2
     assert command.output == f"{study}/plots/breakdown.png\n"
     assert command.errors == (
-        "--kind latency: no such plot; "
-        "the kinds are breakdown, compare, curve, downtime_cdf, links, multi_vm, report, "
-        "sensitivity, timeline\n"
+        "--kind pie: no such plot; "
+        "the kinds are application, breakdown, compare, curve, downtime_cdf, latency, links, multi_vm, "
+        "overlap, report, sensitivity, timeline\n"
     )
 
 
@@ -285,8 +285,8 @@ def test_a_misspelt_kind_names_the_nearest(run, command):
     assert command.status == 2
     assert command.errors == (
         "--kind brakdown: no such plot; the nearest is breakdown; "
-        "the kinds are breakdown, compare, curve, downtime_cdf, links, multi_vm, report, "
-        "sensitivity, timeline\n"
+        "the kinds are application, breakdown, compare, curve, downtime_cdf, latency, links, multi_vm, "
+        "overlap, report, sensitivity, timeline\n"
     )
     assert not (run / "plots").exists()
 

@@ -8,16 +8,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..load import Folder, InputError, Run
-from . import breakdown, curve, downtime_cdf, links, multi_vm, sensitivity, timeline
+from . import (
+    application, breakdown, curve, downtime_cdf, latency, links, multi_vm, overlap, sensitivity,
+    timeline,
+)
 from .curve import Choice
 from .picture import Picture
 
 KINDS: dict[str, Callable[[Folder], Picture]] = {
+    "application": application.picture,
     "breakdown": breakdown.picture,
     "curve": curve.picture,
     "downtime_cdf": downtime_cdf.picture,
+    "latency": latency.picture,
     "links": links.picture,
     "multi_vm": multi_vm.picture,
+    "overlap": overlap.picture,
     "sensitivity": sensitivity.picture,
     "timeline": timeline.picture,
 }
@@ -44,11 +50,14 @@ def check_kind(kind: str) -> None:
 
 def default_kinds(folder: Folder) -> list[str]:
     """What is drawn when no kind is given: what study.yaml asks for, or what fits the folder."""
+    of_jobs = {"latency": latency, "application": application}
+    fitting = [kind for kind, module in of_jobs.items() if module.fits(folder)]
     if isinstance(folder, Run):
-        return ["breakdown", "timeline"]
+        return ["breakdown", "timeline", *fitting]
     if folder.plots:
         return list(dict.fromkeys(folder.plots))
-    return ["breakdown", "multi_vm"] if multi_vm.fits(folder) else ["breakdown"]
+    of_studies = {"multi_vm": multi_vm, "overlap": overlap}
+    return ["breakdown", *(kind for kind, module in of_studies.items() if module.fits(folder)), *fitting]
 
 
 def draw(

@@ -24,7 +24,7 @@ _SERIES = 12  # more lines in one panel cannot be told apart
 _PANELS = 12
 _DEFAULT_METRICS = ("makespan_seconds", "total_seconds")
 _LOGARITHMIC_FROM = 30  # greatest over smallest value of y
-_MARKERS = "osD^vP*"  # seven, and six colours: the first 42 lines differ
+MARKERS = "osD^vP*"  # seven, and six colours: the first 42 lines differ
 _MARK_HEIGHT = 0.05  # of a panel: what the mark of a failure takes
 _NEEDS = "curve needs a study that varies at least one path over numbers"
 
@@ -72,7 +72,7 @@ def picture(folder: Folder, choice: Choice = Choice(), name: str = "curve") -> P
     """The means over repetitions with their confidence intervals."""
     if isinstance(folder, Run):
         raise InputError(f"{folder.path}: is a run; {_NEEDS}")
-    curves = _prepare(folder, choice)
+    curves = prepare(folder, choice)
     with pictures.style():
         return _draw(folder, curves, name)
 
@@ -92,7 +92,7 @@ def fits(study: Study) -> bool:
     )
 
 
-def _prepare(study: Study, choice: Choice) -> Curves:
+def prepare(study: Study, choice: Choice) -> Curves:
     cells = study.cells
     every = axes_of(cells, study.paths)
     axes = without_lock_step(every, cells)
@@ -219,9 +219,9 @@ def _draw(study: Study, curves: Curves, name: str) -> Picture:
     total_height = bottom + lines * height + (lines - 1) * gap_y + top
     figure = pictures.new_figure(total_width, total_height)
     pictures.add_title(
-        figure, f"{study.name}: {metric_title(curves.y).split(' (')[0]} over {_axis_name(curves.x)}", subtitle
+        figure, f"{study.name}: {metric_title(curves.y).split(' (')[0]} over {axis_name(curves.x)}", subtitle
     )
-    scale = _Scale.of(curves)
+    scale = Scale.of(curves)
     for index, values in enumerate(panels):
         row, column = divmod(index, columns)
         axes = figure.add_axes(
@@ -237,7 +237,7 @@ def _draw(study: Study, curves: Curves, name: str) -> Picture:
         _draw_panel(axes, chosen, curves, scale)
         if values:
             axes.set_title(
-                ", ".join(_titled(axis, value) for axis, value in zip(curves.panels, values)),
+                ", ".join(titled(axis, value) for axis, value in zip(curves.panels, values)),
                 size=9, color=INK, loc="left", pad=4,
             )
         last_in_column = index + columns >= len(panels)
@@ -251,7 +251,7 @@ def _draw(study: Study, curves: Curves, name: str) -> Picture:
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
     """Both scales, the same in every panel."""
 
     x_title: str
@@ -262,7 +262,7 @@ class _Scale:
     y_limits: tuple[float, float]
 
     @staticmethod
-    def of(curves: Curves) -> "_Scale":
+    def of(curves: Curves) -> "Scale":
         points = curves.data.drop_duplicates(curves.x.path).sort_values("x")
         ticks = points["x"].tolist()
         labels, unit = _without_unit([curves.x.label(value) for value in points[curves.x.path]])
@@ -272,7 +272,7 @@ class _Scale:
         y_logarithmic = least > 0 and most / least >= _LOGARITHMIC_FROM
         limits = (least / 1.35, most * 1.35) if y_logarithmic else _linear_limits(least, most)
         limits = _with_room_above(limits, _most_failures(curves) * _MARK_HEIGHT, y_logarithmic)
-        return _Scale(_x_title(curves.x, unit, x_logarithmic), ticks, labels, x_logarithmic,
+        return Scale(_x_title(curves.x, unit, x_logarithmic), ticks, labels, x_logarithmic,
                       y_logarithmic, limits)
 
 
@@ -285,11 +285,11 @@ def _linear_limits(least: float, most: float) -> tuple[float, float]:
 
 
 def _x_title(x: Axis, unit: str, logarithmic: bool) -> str:
-    title = _axis_name(x) + (x.title.removeprefix(x.name) or (f" ({unit})" if unit else ""))
+    title = axis_name(x) + (x.title.removeprefix(x.name) or (f" ({unit})" if unit else ""))
     return f"{title}{', logarithmic' if logarithmic else ''}"
 
 
-def _axis_name(axis: Axis) -> str:
+def axis_name(axis: Axis) -> str:
     if "*" in axis.path:  # of each item: the path says so
         return axis.path
     of_vms = axis.path.startswith("vms.") and axis.path.endswith(".count")
@@ -327,13 +327,13 @@ def _spaced_by_factors(values: Sequence[float]) -> bool:
     return bool(np.ptp(factors) / factors.mean() < np.ptp(steps) / steps.mean())
 
 
-def _draw_panel(axes: Axes, data: pd.DataFrame, curves: Curves, scale: _Scale) -> None:
+def _draw_panel(axes: Axes, data: pd.DataFrame, curves: Curves, scale: Scale) -> None:
     axes.set_xscale("log" if scale.x_logarithmic else "linear")
     axes.set_yscale("log" if scale.y_logarithmic else "linear")
     axes.set_ylim(*scale.y_limits)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    shown = _spread_out(scale)
+    shown = spread_out(scale)
     axes.set_xticks([scale.x_ticks[i] for i in shown], [scale.x_labels[i] for i in shown], size=8)
     first, last = scale.x_ticks[0], scale.x_ticks[-1]
     if scale.x_logarithmic:
@@ -351,7 +351,7 @@ def _draw_panel(axes: Axes, data: pd.DataFrame, curves: Curves, scale: _Scale) -
         if points.empty:
             continue
         style = line_style(index)
-        marker = _MARKERS[index % len(_MARKERS)]
+        marker = MARKERS[index % len(MARKERS)]
         axes.plot(points["x"], points["mean"], linewidth=1.5, marker=marker, markersize=4, **style)
         several = points["low"].notna()
         if several.any():
@@ -371,7 +371,7 @@ def _draw_panel(axes: Axes, data: pd.DataFrame, curves: Curves, scale: _Scale) -
             )
 
 
-def _spread_out(scale: _Scale) -> list[int]:
+def spread_out(scale: Scale) -> list[int]:
     """The ticks whose labels have room, the first and the last among them."""
     count = len(scale.x_ticks)
     if count <= 8:
@@ -386,7 +386,7 @@ def _spread_out(scale: _Scale) -> list[int]:
 def _legend_width(curves: Curves) -> float:
     if curves.series is None:
         return 0.3
-    texts = [curves.series.name, *(_series_text(curves, value) for value in curves.series.values)]
+    texts = [curves.series.name, *(series_text(curves, value) for value in curves.series.values)]
     return 0.85 + max(pictures.text_width(text, 8.5) for text in texts)
 
 
@@ -396,8 +396,8 @@ def _draw_legend(figure, curves: Curves, data: pd.DataFrame, x: float, y: float)
     handles = []
     for index, value in enumerate(curves.series.values):
         handles.append(
-            Line2D([], [], linewidth=1.5, marker=_MARKERS[index % len(_MARKERS)], markersize=4,
-                   label=_series_text(curves, value), **line_style(index))
+            Line2D([], [], linewidth=1.5, marker=MARKERS[index % len(MARKERS)], markersize=4,
+                   label=series_text(curves, value), **line_style(index))
         )
     if data["failed"].any():
         handles.append(
@@ -411,12 +411,12 @@ def _draw_legend(figure, curves: Curves, data: pd.DataFrame, x: float, y: float)
     )
 
 
-def _series_text(curves: Curves, value: str) -> str:
+def series_text(curves: Curves, value: str) -> str:
     series = curves.series
     return f"{series.label(value)} GiB" if series.dimension == "bytes" else series.label(value)
 
 
-def _titled(axis: Axis, value: str) -> str:
+def titled(axis: Axis, value: str) -> str:
     unit = " GiB" if axis.dimension == "bytes" else ""
     return f"{axis.name.replace('_', ' ')} {axis.label(value)}{unit}"
 
@@ -432,7 +432,7 @@ def _subtitle(study: Study, curves: Curves) -> str:
         f"points: means over {count} repetitions" if most > 1 else "one repetition",
         f"bars: {METHOD}" if most > 1 else "",
         f"{lost} of {cells} cells failed and are left out" if lost else "",
-        "logarithmic y axis" if _Scale.of(curves).y_logarithmic else "",
+        "logarithmic y axis" if Scale.of(curves).y_logarithmic else "",
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
 
 from ..load import Run, failed, succeeded
-from ..metrics import bytes_text
-from ..plot import breakdown, downtime_cdf, timeline
+from ..metrics import bytes_text, share_text
+from ..plot import application, breakdown, downtime_cdf, latency, timeline
 from ..plot.picture import origin
 from ..quantities import seconds_text
 from .figures import Figures
@@ -36,7 +37,7 @@ def run_page(run: Run, out: Path) -> str:
         Section("Constants", constants_section(constants_of(run))),
         Section("How to repeat it", _repeat(run, out)),
     ]
-    jobs = _jobs(run, out)
+    jobs = _jobs(run, figures, out)
     if jobs:
         sections.insert(-4, Section("Jobs", jobs))
     return page(run.name, _lead(run, moves), _cards(run, moves), sections)
@@ -110,21 +111,31 @@ def _failures(moves: pd.DataFrame, run: Run, out: Path) -> Html:
     ])
 
 
-def _jobs(run: Run, out: Path) -> Html | None:
+def _jobs(run: Run, figures: Figures, out: Path) -> Html | None:
     jobs = run.jobs.dropna(subset=["exposed_seconds"])
+    parts = []
+    if application.fits(run):
+        parts.append(figures.figure(lambda: application.picture(run), "what migrations cost jobs"))
+    if latency.fits(run):
+        parts.append(figures.figure(lambda: latency.picture(run), "measurements by message size"))
     jobs = jobs[jobs["exposed_seconds"] > 0]
     if jobs.empty:
-        return None
+        return joined(parts) if parts else None
     longest = jobs.sort_values("exposed_seconds", ascending=False, kind="stable").head(_JOBS)
     return joined([
-        tag("p", "How long any rank of a job was blocked by moves."),
+        parts,
+        tag("p", "Exposed: what a job took longer than without migrations; of timed jobs, how long "
+            "any rank was blocked by moves. Hidden: 1 - exposed / the time in which any of its VMs "
+            "was on the move; the bound is what its messages leave room for: one computation "
+            "between two calls in each suspension, and no pause of a guest."),
         table(
-            ["job", "strategy", "workload", "exposed"],
-            [(job["job"], job["strategy"], job["workload"], seconds(job["exposed_seconds"]))
+            ["job", "strategy", "workload", "exposed", "hidden", "bound"],
+            [(job["job"], job["strategy"], job["workload"], seconds(job["exposed_seconds"]),
+              share_text(job["overlap"]), share_text(job.get("overlap_bound", math.nan)))
              for job in longest.to_dict("records")],
-            numeric=["exposed"],
+            numeric=["exposed", "hidden", "bound"],
         ),
-        tag("p", f"{len(longest)} of {len(jobs)} jobs that were blocked; all: ",
+        tag("p", f"{len(longest)} of {len(jobs)} jobs that lost time; all: ",
             file_link(run.path / "jobs.csv", out), ".", class_="note"),
     ])
 

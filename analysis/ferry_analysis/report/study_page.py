@@ -12,7 +12,10 @@ from ..assignments import Axis, assignment_text, axes_of, without_lock_step
 from ..intervals import METHOD, mean_interval
 from ..load import InputError, Run, Study, failed, open_run, read_yaml_file, world_text
 from ..metrics import metric_text, metric_title, share_text
-from ..plot import breakdown, curve, downtime_cdf, links as links_plot, multi_vm, sensitivity
+from ..plot import (
+    application, breakdown, curve, downtime_cdf, latency, links as links_plot, multi_vm, overlap,
+    sensitivity,
+)
 from ..quantities import seconds_text
 from .figures import Figures
 from .html import Html, joined, tag
@@ -28,7 +31,8 @@ from .tables import Cell, bar, pairs, table
 _CELLS = 200
 _CDF_CURVES = 12
 _METRICS = ("makespan_seconds", "total_seconds", "total_max_seconds", "downtime_seconds",
-            "downtime_max_seconds", "bytes", "failed")
+            "downtime_max_seconds", "exposed_seconds", "lost_rank_seconds", "overlap", "overlap_bound",
+            "bytes", "failed")
 _BASES = (
     ("fitted", "a constant was chosen so that it holds"),
     ("predicted", "no constant was"),
@@ -241,6 +245,12 @@ def _plots(study: Study, figures: Figures) -> Html:
             parts.append(figures.figure(
                 lambda choice=choice: curve.picture(study, choice), f"{choice.y or 'makespan'} over an axis"
             ))
+    if overlap.fits(study):
+        parts.append(figures.figure(lambda: overlap.picture(study), "how much of a migration is hidden"))
+    if application.fits(study):
+        parts.append(figures.figure(lambda: application.picture(study), "what migrations cost jobs"))
+    if latency.fits(study):
+        parts.append(figures.figure(lambda: latency.picture(study), "measurements by message size"))
     parts.append(figures.figure(lambda: breakdown.picture(study), "time by phase"))
     assignments = len(study.cells[list(study.paths)].drop_duplicates()) if study.paths else 1
     if assignments <= _CDF_CURVES and len(_runs(study)):

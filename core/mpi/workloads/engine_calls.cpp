@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -58,9 +59,14 @@ EngineCalls::EngineCalls(Process& process, const EnginePorts& ports, RankLog& lo
 
 void EngineCalls::compute(Duration work) {
   if (work <= Duration::zero()) return;
+  const TimePoint now = ports_.clock.now();
+  slice_ = now == slice_ended_ ? slice_ + work : work;
+  log_.longest_slice = std::max(log_.longest_slice, slice_);
+  if (ports_.watch != nullptr) ports_.watch->begins(now + work);
   if (ports_.processor.compute(ports_.vm, work) == Wake::cancelled) {
     throw JobAborted(std::string(rank_was_cancelled));
   }
+  slice_ended_ = ports_.clock.now();
 }
 
 void EngineCalls::complain(std::string what) {

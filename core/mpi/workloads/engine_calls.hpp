@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/mpi/communicator.hpp"
+#include "core/mpi/compute_watch.hpp"
 #include "core/mpi/process.hpp"
 #include "core/mpi/workloads/calls.hpp"
 #include "core/mpi/workloads/workload_log.hpp"
@@ -20,7 +21,8 @@ namespace ferry::mpi {
 struct EnginePorts {
   Clock& clock;
   Processor& processor;
-  std::optional<VmId> vm;  ///< of the rank
+  std::optional<VmId> vm;         ///< of the rank
+  ComputeWatch* watch = nullptr;  ///< is told when the rank computes; null: nobody asks
 };
 
 /// Messages up to this size are real and their bytes are checked; larger ones are phantoms, whose
@@ -87,6 +89,8 @@ class EngineCalls final : public Calls {
   RankLog& log_;
   Rank rank_;
   Rank size_;
+  Duration slice_;          ///< computed since the latest call
+  TimePoint slice_ended_;   ///< calls take time: one that goes on begins when it ended
   std::deque<Slot> slots_;  ///< in place while requests point into them
   std::vector<std::uint32_t> free_;
   std::vector<Request> requests_;

@@ -27,6 +27,7 @@ struct RankLog {
   TimePoint began;  ///< of the workload's first call
   TimePoint ended;  ///< of its last
   Traffic traffic;
+  Duration longest_slice;  ///< of computation between two calls
   std::vector<Sample> samples;
   std::uint64_t wrong_messages = 0;  ///< whose bytes, size or error were not as they should be
   std::string first_wrong;

@@ -26,8 +26,9 @@ PID_FILE = "run/libvirtd.pid"
 KERNEL = "/boot/vmlinux"
 INITRAMFS = "/boot/initramfs.cpio"
 CONSOLES = "/var/log/guests"
-REAL_EMULATOR = "/opt/emulator"
-REFUSING_EMULATOR = "/opt/refusing-emulator"
+REAL_EMULATOR = "/opt/bin/qemu-system-x86_64"  # QEMU looks for its firmware in ../share
+OTHER_EMULATOR = "/opt/other-emulator"
+CGROUP = "/sys/fs/cgroup/host"  # of what is no guest, where domains may have limits
 
 LIBVIRTD_CONF = """\
 host_uuid = "{uuid}"
@@ -45,12 +46,15 @@ QEMU_CONF = """\
 user = "root"
 group = "root"
 security_driver = "none"
-cgroup_controllers = []
+cgroup_controllers = [{controllers}]
 namespaces = []
 stdio_handler = "file"
 remember_owner = 0
 migration_host = "{address}"
+cgroup_device_acl = [{devices}]
 """
+# What libvirt lets every QEMU open if nothing else is said.
+QEMU_DEVICES = ["/dev/null", "/dev/full", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/ptmx", "/dev/kvm"]
 
 
 @dataclass
@@ -63,6 +67,7 @@ class Host:
     switch: Process  # the first process of the lab's own namespaces, in which the bridges are
     has_kvm: bool  # False where KVM runs no guest: nobody should be told that it does
     devices: tuple[str, ...] = ()  # of this machine's /dev, beyond what every host has
+    memory_limits: bool = False  # may its domains have a hard_limit? It needs this machine's cgroups, version 2
     first: Process | None = None  # its own first process; None: not on
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -94,10 +99,12 @@ class Host:
         """Writes its root file system. `names`: the lab's hosts and their addresses."""
         etc = self.root / "etc"
         (etc / "libvirt").mkdir(parents=True)
-        for folder in ["boot", "opt", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt", CONSOLES[1:]]:
+        for folder in ["boot", "opt/bin", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt", CONSOLES[1:]]:
             (self.root / folder).mkdir(parents=True)
         (self.root / "var/run").symlink_to("/run")
-        for file in ["ld.so.cache", "alternatives", "services", "protocols"]:
+        for folder in ["share", "lib"]:
+            (self.root / "opt" / folder).symlink_to(f"/usr/{folder}")
+        for file in ["ld.so.cache", "alternatives", "libibverbs.d", "services", "protocols"]:
             found = Path("/etc", file)
             if found.is_dir():
                 shutil.copytree(found, etc / file, symlinks=True)
@@ -109,9 +116,19 @@ class Host:
         (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
         (etc / "hosts").write_text("127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in names.items()))
         (etc / "libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=self.uuid, address=self.address))
-        (etc / "libvirt/qemu.conf").write_text(QEMU_CONF.format(address=self.address))
+        controllers = '"memory"' if self.memory_limits else ""
+        # With cgroups of version 2 libvirt has the devices' controller in any case.
+        devices = ", ".join(f'"{device}"' for device in [*QEMU_DEVICES, *self._extra_devices()])
+        (etc / "libvirt/qemu.conf").write_text(
+            QEMU_CONF.format(address=self.address, controllers=controllers, devices=devices)
+        )
         _link_or_copy(image.kernel, self.root / KERNEL[1:])
         _link_or_copy(image.initramfs, self.root / INITRAMFS[1:])
+
+    def _extra_devices(self) -> list[str]:
+        places = [Path("/dev", name) for name in self.devices]
+        return [str(file) for place in places for file in ([place] if not place.is_dir() else sorted(place.iterdir()))
+                if file.is_char_device()]  # fmt: skip
 
     def power_on(self) -> None:
         """Namespaces, file system, links to the lab's bridges; then libvirtd."""
@@ -122,7 +139,7 @@ class Host:
                  'exec 3<&0; unshare --fork --pid --mount --net --uts --ipc --propagation private'
                  ' sh -c \'read -r pid rest </proc/self/stat; echo "$pid"; read -r go && [ "$go" = go ] && exec "$@"\' sh "$@" <&3 &',
                  "sh", "sh", SET_UP, self.root, self.name, f"{self.address}/{self.bits}",
-                 " ".join([*(["kvm"] if self.has_kvm else []), *self.devices])],
+                 " ".join([*(["kvm"] if self.has_kvm else []), *self.devices]), "memory" if self.memory_limits else ""],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         with starter:
@@ -160,8 +177,9 @@ class Host:
 
     def start_libvirtd(self) -> None:
         """Returns when it answers."""
+        enter = ["sh", "-c", f'echo 0 >{CGROUP}/cgroup.procs; exec "$@"', "sh"] if self.memory_limits else []
         started = subprocess.run(
-            self._inside(LIBVIRTD, "--daemon", "--listen", "--pid-file", "/" + PID_FILE),
+            self._inside(*enter, LIBVIRTD, "--daemon", "--listen", "--pid-file", "/" + PID_FILE),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         if started.returncode != 0:
@@ -225,21 +243,30 @@ class Host:
     def refuse_qemu(self, message: str = "refused by the lab") -> None:
         """From now on a QEMU that is to take a migrating guest ends with this message. Others start as before:
         libvirt asks the emulator what it can do, and would not try one that cannot answer."""
-        script = self.root / REFUSING_EMULATOR[1:]
-        script.write_text(
-            "#!/bin/sh\n"
+        self._replace_emulator(
             f'for word in "$@"; do [ "$word" != -incoming ] || {{ echo "qemu: "{shlex.quote(message)} >&2; exit 1; }}; done\n'
             f'exec {REAL_EMULATOR} "$@"\n'
         )
-        script.chmod(0o755)
-        (self.root / REAL_EMULATOR[1:]).touch()
-        self.run("mount", "--bind", EMULATOR, REAL_EMULATOR)
-        self.run("mount", "--bind", REFUSING_EMULATOR, EMULATOR)
+
+    def start_qemu_in(self, network: str) -> None:
+        """From now on a QEMU runs in the network namespace of this file. RDMA devices in software serve the machine's own
+        network only; NICs of guests stay in the host's, since libvirt opens them. It gets no capabilities by it."""
+        self._replace_emulator(
+            f'exec nsenter --net={network} setpriv --inh-caps=-all --bounding-set=-all {REAL_EMULATOR} "$@"\n'
+        )
 
     def accept_qemu(self) -> None:
         """Ends refuse_qemu. Guests that started meanwhile run on."""
         self.run("umount", EMULATOR)
         self.run("umount", "--lazy", REAL_EMULATOR)
+
+    def _replace_emulator(self, script: str) -> None:
+        file = self.root / OTHER_EMULATOR[1:]
+        file.write_text("#!/bin/sh\n" + script)
+        file.chmod(0o755)
+        (self.root / REAL_EMULATOR[1:]).touch()
+        self.run("mount", "--bind", EMULATOR, REAL_EMULATOR)
+        self.run("mount", "--bind", OTHER_EMULATOR, EMULATOR)
 
     def refuse_nics(self) -> None:
         """From now on no NIC can be attached here: the bridge that it would be plugged into is not there. NICs that

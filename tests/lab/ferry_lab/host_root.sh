@@ -2,10 +2,17 @@
 # The first process of a host of the lab. It has new namespaces (PID, network, mount, UTS, IPC) and makes the
 # host's file system: a root of its own, in which only /usr is the machine's, read-only.
 # Arguments: ROOT (a folder with etc/, var/ and boot/ in it), NAME, ADDRESS/BITS in the management network,
-# DEVICES beyond the usual ones (kvm, where it works), or folders of them.
+# DEVICES beyond the usual ones (kvm, where it works), or folders of them; CONTROLLER of cgroups for its domains, or "".
 # Says "ready" when the host is there, and then collects orphans until it is killed.
 set -eu
-root=$1 name=$2 address=$3 devices=$4
+root=$1 name=$2 address=$3 devices=$4 controller=$5
+
+# The cgroup of this process is the root of those that a new namespace shows.
+if [ -n "$controller" ] && [ "$#" = 5 ]; then
+  mkdir "/sys/fs/cgroup/$name"
+  echo 0 >"/sys/fs/cgroup/$name/cgroup.procs"
+  exec unshare --cgroup sh "$0" "$@" in-cgroup
+fi
 
 hostname "$name"
 mount --bind "$root" "$root"
@@ -16,6 +23,13 @@ mount --bind /usr usr
 mount -o remount,bind,ro usr
 mount -t proc proc proc
 mount -t sysfs sysfs sys
+if [ -n "$controller" ]; then
+  # A cgroup that gives controllers to others has no process itself.
+  mount -t cgroup2 cgroup2 sys/fs/cgroup
+  mkdir sys/fs/cgroup/host
+  echo 0 >sys/fs/cgroup/host/cgroup.procs
+  echo "+$controller" >sys/fs/cgroup/cgroup.subtree_control
+fi
 for folder in run tmp; do mount -t tmpfs -o mode=755 tmpfs "$folder"; done
 chmod 1777 tmp
 

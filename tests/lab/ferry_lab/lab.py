@@ -47,6 +47,7 @@ class HostPlan:
 
     name: str
     virtual_functions: int = STAND_INS
+    memory_limits: bool = False  # as Host's; these cgroups go with the machine, so only in an emulated one
 
 
 @dataclass
@@ -284,7 +285,7 @@ def up(folder: Path, hosts: list[HostPlan], vms: list[Vm], devices: list[str] = 
         for i, plan in enumerate(hosts):
             place = folder / "hosts" / plan.name
             host = Host(plan.name, i + 1, place, names[plan.name], network.prefixlen, switch, faster.name == "kvm",
-                        tuple(devices))  # fmt: skip
+                        tuple(devices), plan.memory_limits)  # fmt: skip
             lab.hosts[plan.name], lab.plans[plan.name] = host, plan
             host.prepare(guests_from, names)
         in_parallel(Host.power_on, list(lab.hosts.values()))

@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "controller/cli/claims.hpp"
+#include "controller/cli/mean_interval.hpp"
 
 namespace ferry {
 namespace {
@@ -312,6 +315,73 @@ TEST(value_text, has_the_unit_of_the_metric) {
   EXPECT_EQ(value_text(1572864, "bytes"), "1.5 MiB");
   EXPECT_EQ(value_text(12, "bytes"), "12 B");
   EXPECT_EQ(value_text(0.80249, ""), "0.802");
+}
+
+TEST(mean_interval, is_that_of_a_worked_example) {
+  // n = 5, mean 3, s = sqrt(2.5): 3 +- 2.776 * 1.5811 / 2.2361
+  const MeanInterval found = mean_interval(std::vector<double>{1, 2, 3, 4, 5});
+  EXPECT_DOUBLE_EQ(found.mean, 3);
+  EXPECT_NEAR(found.low, 3 - 1.963, 1e-3);
+  EXPECT_NEAR(found.high, 3 + 1.963, 1e-3);
+}
+
+TEST(mean_interval, goes_on_beyond_the_table_of_quantiles) {
+  std::vector<double> values(61, 0);  // 60 degrees of freedom: 2.0003
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 2 == 0 ? 1 : -1;
+  const MeanInterval found = mean_interval(values);
+  const double mean = 1.0 / 61;
+  const double deviation =
+      std::sqrt((31 * std::pow(1 - mean, 2) + 30 * std::pow(1 + mean, 2)) / 60);
+  EXPECT_NEAR((found.high - found.mean) / (deviation / std::sqrt(61.0)), 2.0003, 1e-3);
+}
+
+/// Totals that vary from repetition to repetition much more than from transport to transport.
+std::vector<CellResult> pairs(const std::string& count, double less) {
+  std::vector<CellResult> cells;
+  for (std::uint32_t n = 0; n < 3; ++n) {
+    const double base = 10.0 * (n + 1);
+    cells.push_back(cell("tcp", count, fmt::format("{}", base + 0.1 * n), n));
+    cells.push_back(cell("rdma", count, fmt::format("{}", base - less), n));
+  }
+  return cells;
+}
+
+TEST(difference, compares_repetition_by_repetition) {
+  Claim c = claim(Claim::Form::difference);
+  c.path = "transport";
+  c.values = {"rdma", "tcp"};
+  c.below = 0;
+  // -1, -1.1, -1.2: mean -1.1, s = 0.1, half of the interval 4.303 * 0.1 / sqrt(3)
+  expect_verdict(evaluate(c, pairs("2", 1)),
+                 {Holds::yes, "interval below 0 s", "-1.1 s (-1.348 s to -0.8516 s)", ""});
+  c.below = -0.9;
+  expect_verdict(evaluate(c, pairs("2", 1)),
+                 {Holds::no, "interval below -0.9 s", "-1.1 s (-1.348 s to -0.8516 s)",
+                  "-1.1 s (-1.348 s to -0.8516 s) at count=2"});
+}
+
+TEST(difference, holds_for_each_group_of_cells_that_differ_in_its_path_alone) {
+  Claim c = claim(Claim::Form::difference);
+  c.path = "transport";
+  c.values = {"rdma", "tcp"};
+  c.below = 0;
+  std::vector<CellResult> cells = pairs("2", 1);
+  for (CellResult& other : pairs("4", -1)) cells.push_back(std::move(other));
+  const ClaimVerdict verdict = evaluate(c, cells);
+  EXPECT_FALSE(verdict.met());
+  EXPECT_EQ(verdict.got, "-1.1 s (-1.348 s to -0.8516 s); 0.9 s (0.6516 s to 1.148 s)");
+  EXPECT_EQ(verdict.reason, "0.9 s (0.6516 s to 1.148 s) at count=4");
+  EXPECT_DOUBLE_EQ(verdict.measure.value().greatest.value(), 0);
+}
+
+TEST(difference, needs_two_pairs) {
+  Claim c = claim(Claim::Form::difference);
+  c.path = "transport";
+  c.values = {"rdma", "tcp"};
+  c.below = 0;
+  std::vector<CellResult> cells = pairs("2", 1);
+  cells.resize(3);  // the second repetition has no rdma
+  EXPECT_EQ(evaluate(c, cells).reason, "1 pair at count=2: an interval needs two or more");
 }
 
 }  // namespace

@@ -10,7 +10,9 @@
 namespace ferry {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using Level = Finding::Level;
 
 /// Two hosts and a VM on the first that fits.
@@ -59,6 +61,14 @@ class DiagnosisTest : public testing::Test {
     state.xml = guest_xml(devices);
     return hosts[host]->domains["hpc-07"] = state;
   }
+  static MoveSpec move_over(Transport transport) {
+    MoveSpec move;
+    move.migration = "leave";
+    move.vm = VmId{0};
+    move.candidates = {HostId{0}, HostId{1}};
+    move.transfer.transport = transport;
+    return move;
+  }
   void look(bool against = true, bool at_start = true) {
     diagnosis = judge(cluster, instance, against, at_start, hosts, machines);
   }
@@ -70,6 +80,16 @@ class DiagnosisTest : public testing::Test {
       EXPECT_FALSE(finding.fix.empty()) << finding.text;
       texts.push_back((finding.level == Level::warning ? "warning: " : "failed: ") +
                       finding.subject + ": " + finding.text);
+    }
+    return texts;
+  }
+
+  /// Of everything: "subject: text; fix".
+  [[nodiscard]] std::vector<std::string> findings() const {
+    std::vector<std::string> texts;
+    for (const Finding& finding : diagnosis.findings) {
+      texts.push_back(finding.subject + ": " + finding.text +
+                      (finding.fix.empty() ? "" : "; " + finding.fix));
     }
     return texts;
   }
@@ -212,15 +232,37 @@ TEST_F(DiagnosisTest, what_is_slow_or_cannot_be_told_is_a_warning) {
 }
 
 TEST_F(DiagnosisTest, moves_that_would_be_refused_are_told) {
-  MoveSpec move;
-  move.migration = "leave";
-  move.vm = VmId{0};
-  move.candidates = {HostId{0}, HostId{1}};
-  move.transfer.transport = Transport::rdma;
-  instance.moves.push_back(move);
+  instance.moves.push_back(move_over(Transport::rdma));
   look();
   EXPECT_THAT(problems(), ElementsAre("failed: vm0: migration leave: the cluster file has no "
                                       "migrate.rdma for host1"));
+}
+
+TEST_F(DiagnosisTest, a_limit_that_libvirt_can_set_for_rdma_stops_nothing) {
+  cluster.hosts[1].migrate.rdma = "rdma://host1";
+  instance.moves = {move_over(Transport::tcp), move_over(Transport::rdma),
+                    move_over(Transport::rdma)};
+  look();
+  EXPECT_THAT(problems(), ElementsAre());
+  EXPECT_THAT(findings(), Contains("vm0: hard_limit: none: libvirt wants one for RDMA, and Ferry "
+                                   "sets it to 1184MiB")
+                              .Times(1));
+}
+
+TEST_F(DiagnosisTest, a_limit_that_libvirt_cannot_set_stops_rdma_only) {
+  cluster.hosts[1].migrate.rdma = "rdma://host1";
+  hosts[0]->unlimited["hpc-07"] = "cgroup memory controller is not mounted";
+  instance.moves = {move_over(Transport::tcp)};
+  look();
+  EXPECT_THAT(problems(), ElementsAre());
+  instance.moves = {move_over(Transport::rdma)};
+  look();
+  EXPECT_THAT(
+      problems(),
+      ElementsAre("failed: vm0: migration leave: vm0 has no <memtune><hard_limit>, which libvirt "
+                  "wants for RDMA as the most memory that QEMU may lock"));
+  EXPECT_THAT(findings(), Contains(HasSubstr("; libvirt cannot set it for a running domain there: "
+                                             "cgroup memory controller is not mounted")));
 }
 
 TEST_F(DiagnosisTest, a_host_that_cannot_run_the_guest_is_named) {

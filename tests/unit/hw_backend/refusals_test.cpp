@@ -187,6 +187,40 @@ TEST(Refusals, errors_of_libvirt_are_explained) {
       "QEMU on that host");
 }
 
+TEST(Refusals, errors_of_rdma_are_explained) {
+  struct Case {
+    const char* message;
+    FailureKind kind;
+    const char* advice;
+  };
+  const Case cases[] = {
+      {"internal error: unable to execute QEMU command 'migrate-incoming': RDMA ERROR: could not "
+       "create rdma event channel",
+       FailureKind::refused,
+       "QEMU finds no RDMA device on the destination; see that ibv_devices lists one there, and "
+       "let "
+       "QEMU open /dev/infiniband (cgroup_device_acl in libvirt's qemu.conf)"},
+      {"internal error: unable to execute QEMU command 'migrate': RDMA ERROR: could not create CM "
+       "channel",
+       FailureKind::refused,
+       "QEMU finds no RDMA device on the source; see that ibv_devices lists one there, and let "
+       "QEMU "
+       "open /dev/infiniband (cgroup_device_acl in libvirt's qemu.conf)"},
+      {"RDMA ERROR: Error: could not rdma_bind_addr!", FailureKind::refused,
+       "the address of migrate.rdma in the cluster file is of no RDMA device of the destination "
+       "(rdma link, ip address)"},
+      {"RDMA ERROR: rdma migration: error allocating pd and cq! Your mlock() limits may be too "
+       "low. "
+       "Please check $ ulimit -a # and search for 'ulimit -l' in the output",
+       FailureKind::failed, "raise <memtune><hard_limit> of the domain: QEMU may lock no more"},
+  };
+  for (const Case& one : cases) {
+    const Failure told = explained_error(VIR_ERR_INTERNAL_ERROR, "migration of vm0", one.message);
+    EXPECT_EQ(told.kind, one.kind) << one.message;
+    EXPECT_EQ(told.reason, std::string("migration of vm0: ") + one.message + "; " + one.advice);
+  }
+}
+
 TEST(Refusals, other_errors_are_passed_on) {
   const Failure unknown = explained_error(VIR_ERR_INTERNAL_ERROR, "attach", "oops");
   EXPECT_EQ(unknown.kind, FailureKind::failed);

@@ -52,7 +52,7 @@ class Program {
     for (std::size_t rank = 0; rank < members_.size(); ++rank) {
       Engine& engine = wire.processes[members_[rank]]->engine();
       const bool is_world = context == 0;
-      Group group{"a part", static_cast<Rank>(rank), ranks, context, members_, {}};
+      Group group{static_cast<Rank>(rank), ranks, context, members_, "a part", {}};
       ranks_.push_back({is_world ? engine.world()
                                  : Communicator(engine.add_communicator(std::move(group),
                                                                         engine.world().state())),
