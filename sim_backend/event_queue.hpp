@@ -25,6 +25,8 @@ class EventQueue {
     std::int64_t at;         ///< not negative
     std::uint64_t sequence;  ///< ascends from push to push
     Event* event;
+    const void*
+        stack;  ///< of a task that will go on when it happens, as far as is known; else null
   };
 
   EventQueue();

@@ -84,12 +84,13 @@ class alignas(64) SimTask final : public Task {
   Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
   bool done_ = false;
   bool cancelled_ = false;
+  bool cancellable_ = false;  // while blocked
+  Wake wake_ = Wake::ready;   // likewise
   int deferrals_ = 0;
 
   // While blocked:
   const char* waits_for_ = nullptr;  // null once it was woken
-  bool cancellable_ = false;
-  Wake wake_ = Wake::ready;
+  const void* stack_ = nullptr;
   TimePoint not_before_;  // it goes on
   Timer timer_{*this};
   WaitList* list_ = nullptr;
@@ -170,6 +171,8 @@ class Scheduler {
     return *current_;
   }
   /// Of a blocked task: when it goes on at the earliest.
+  /// Of a blocked task: where it stopped.
+  [[nodiscard]] static const void* stack_of(const SimTask& task) { return task.stack_; }
   [[nodiscard]] static TimePoint not_before(const SimTask& task) { return task.not_before_; }
   /// Whether the caller runs in a task at all.
   [[nodiscard]] bool in_task() const { return current_ != nullptr; }
@@ -180,12 +183,13 @@ class Scheduler {
   }
   void defer_cancellation(int change);
 
-  /// `event` must not be scheduled; a time in the past counts as now.
-  void schedule(Event& event, TimePoint at);
+  /// `event` must not be scheduled; a time in the past counts as now. `stack`: of the task that
+  /// will go on then (`stack_of`), if that is known; it is fetched shortly before.
+  void schedule(Event& event, TimePoint at, const void* stack = nullptr);
   void unschedule(Event& event);
   /// Schedules it, or brings it forward to `at`.
-  void schedule_no_later(Event& event, TimePoint at) {
-    if (!event.scheduled()) return schedule(event, at);
+  void schedule_no_later(Event& event, TimePoint at, const void* stack) {
+    if (!event.scheduled()) return schedule(event, at, stack);
     if (events_.at(event.place_).at <= at.since_start().count_nanoseconds()) return;
     const std::int64_t time = std::max(at, now_).since_start().count_nanoseconds();
     events_.bring_forward(event.place_, time, next_sequence_++);
@@ -239,6 +243,8 @@ class Scheduler {
     std::size_t first_ = 0;
     std::size_t end_ = 0;
   };
+  /// Of what happens after this.
+  void fetch_next() const;
   void expect(const std::array<Nearby, 3>& nearby);
   void look_ahead() const;
   void join(SimTask& task);

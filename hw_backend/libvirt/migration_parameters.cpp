@@ -14,6 +14,14 @@ std::uint64_t mebibytes_per_second(Bandwidth limit) {
       1, static_cast<std::uint64_t>(std::llround(limit.to_bytes_per_second() / mebibyte)));
 }
 
+/// "node01" of rdma://node01:49152 and "fd00::1" of rdma://[fd00::1].
+std::string host_of(const std::string& uri) {
+  const std::size_t scheme = uri.find("://");
+  std::string rest = scheme == std::string::npos ? uri : uri.substr(scheme + 3);
+  if (rest.starts_with('[')) return rest.substr(1, rest.find(']') - 1);
+  return rest.substr(0, rest.find_first_of(":/?"));
+}
+
 }  // namespace
 
 bool may_use_postcopy(const TransferOptions& options) {
@@ -43,8 +51,11 @@ MigrationCall migration_call(const TransferOptions& options, const MigrationRequ
   }
   if (may_use_postcopy(options)) call.flags |= VIR_MIGRATE_POSTCOPY;
   call.parameters.emplace_back(VIR_MIGRATE_PARAM_URI, request.migrate_uri);
-  if (options.transport == Transport::rdma && options.pin_all) {
-    call.flags |= VIR_MIGRATE_RDMA_PIN_ALL;
+  if (options.transport == Transport::rdma) {
+    // libvirt has QEMU listen on [::] if nothing else is said, which QEMU refuses where all devices
+    // are RoCE or iWARP.
+    call.parameters.emplace_back(VIR_MIGRATE_PARAM_LISTEN_ADDRESS, host_of(request.migrate_uri));
+    if (options.pin_all) call.flags |= VIR_MIGRATE_RDMA_PIN_ALL;
   }
   if (!options.bandwidth_limit.is_unlimited()) {
     const std::uint64_t limit = mebibytes_per_second(options.bandwidth_limit);

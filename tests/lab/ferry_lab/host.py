@@ -51,7 +51,10 @@ namespaces = []
 stdio_handler = "file"
 remember_owner = 0
 migration_host = "{address}"
+cgroup_device_acl = [{devices}]
 """
+# What libvirt lets every QEMU open if nothing else is said.
+QEMU_DEVICES = ["/dev/null", "/dev/full", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/ptmx", "/dev/kvm"]
 
 
 @dataclass
@@ -113,10 +116,19 @@ class Host:
         (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
         (etc / "hosts").write_text("127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in names.items()))
         (etc / "libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=self.uuid, address=self.address))
-        (etc / "libvirt/qemu.conf").write_text(QEMU_CONF.format(
-            address=self.address, controllers='"memory"' if self.memory_limits else ""))  # fmt: skip
+        controllers = '"memory"' if self.memory_limits else ""
+        # With cgroups of version 2 libvirt has the devices' controller in any case.
+        devices = ", ".join(f'"{device}"' for device in [*QEMU_DEVICES, *self._extra_devices()])
+        (etc / "libvirt/qemu.conf").write_text(
+            QEMU_CONF.format(address=self.address, controllers=controllers, devices=devices)
+        )
         _link_or_copy(image.kernel, self.root / KERNEL[1:])
         _link_or_copy(image.initramfs, self.root / INITRAMFS[1:])
+
+    def _extra_devices(self) -> list[str]:
+        places = [Path("/dev", name) for name in self.devices]
+        return [str(file) for place in places for file in ([place] if not place.is_dir() else sorted(place.iterdir()))
+                if file.is_char_device()]  # fmt: skip
 
     def power_on(self) -> None:
         """Namespaces, file system, links to the lab's bridges; then libvirtd."""

@@ -34,6 +34,12 @@ def tell(step, **found):
     print("STEP", json.dumps({"step": step, **found}), flush=True)
 
 
+def start_ferry(*arguments, cluster="cluster.yaml"):
+    return subprocess.Popen([SHARED / "ferry", *arguments, "--cluster", f"/root/{cluster}"], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+
 def ferry(step, *arguments, cluster="cluster.yaml"):
-    done = subprocess.run([SHARED / "ferry", *arguments, "--cluster", f"/root/{cluster}"], text=True, capture_output=True)
-    tell(step, status=done.returncode, said=done.stdout + done.stderr)
+    running = start_ferry(*arguments, cluster=cluster)
+    said = "".join(running.communicate())
+    tell(step, status=running.returncode, said=said)

@@ -16,8 +16,9 @@ unsigned flags(const TransferOptions& options, const MigrationRequest& asked = r
   return migration_call(options, asked).flags;
 }
 
-std::optional<MigrationValue> parameter(const TransferOptions& options, const std::string& name) {
-  const MigrationCall call = migration_call(options, request);
+std::optional<MigrationValue> parameter(const TransferOptions& options, const std::string& name,
+                                        const std::string& migrate_uri = request.migrate_uri) {
+  const MigrationCall call = migration_call(options, {.migrate_uri = migrate_uri});
   const auto found =
       std::ranges::find(call.parameters, name, &std::pair<std::string, MigrationValue>::first);
   return found == call.parameters.end() ? std::nullopt : std::optional(found->second);
@@ -92,6 +93,20 @@ TEST(MigrationParameters, rdma_pins_all_if_asked_to) {
   EXPECT_NE(flags({.transport = Transport::rdma}) & VIR_MIGRATE_RDMA_PIN_ALL, 0U);
   EXPECT_EQ(flags({.transport = Transport::rdma, .pin_all = false}) & VIR_MIGRATE_RDMA_PIN_ALL, 0U);
   EXPECT_EQ(flags({.transport = Transport::tcp}) & VIR_MIGRATE_RDMA_PIN_ALL, 0U);
+}
+
+TEST(MigrationParameters, rdma_is_received_at_the_address_of_the_uri) {
+  struct Case {
+    const char* uri;
+    const char* address;
+  };
+  for (const auto& [uri, address] :
+       {Case{"rdma://node02-ib", "node02-ib"}, Case{"rdma://10.0.0.2:49152", "10.0.0.2"},
+        Case{"rdma://[fd00::2]:49152", "fd00::2"}, Case{"rdma://node02-ib/", "node02-ib"}}) {
+    EXPECT_EQ(parameter({.transport = Transport::rdma}, VIR_MIGRATE_PARAM_LISTEN_ADDRESS, uri),
+              MigrationValue(std::string(address)));
+  }
+  EXPECT_EQ(parameter({}, VIR_MIGRATE_PARAM_LISTEN_ADDRESS), std::nullopt);
 }
 
 TEST(MigrationParameters, the_downtime_limit_is_in_milliseconds) {
