@@ -18,7 +18,10 @@ namespace ferry {
   task.cancellable_ = may_cancel;
   task.not_before_ = now_ + task.lag_;
   task.lag_ = Duration::zero();
-  if (deadline != TimePoint::never()) schedule(task.timer_, std::max(deadline, task.not_before_));
+  task.stack_ = __builtin_frame_address(0);
+  if (deadline != TimePoint::never()) {
+    schedule(task.timer_, std::max(deadline, task.not_before_), task.stack_);
+  }
   if (list != nullptr) list->append(task);
   task.fiber_state_->leave();
   return task.wake_;

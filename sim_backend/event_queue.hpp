@@ -25,6 +25,8 @@ class EventQueue {
     std::int64_t at;         ///< not negative
     std::uint64_t sequence;  ///< ascends from push to push
     Event* event;
+    const void*
+        stack;  ///< of a task that will go on when it happens, as far as is known; else null
   };
 
   EventQueue();
@@ -60,6 +62,22 @@ class EventQueue {
     unlink(place);
     give_back(place);
     if (front_ == place) front_ = none;
+  }
+  /// Tells `look` of up to `count` events that come soon after `front`: nearly the next ones.
+  template <class Look>
+  void look_beyond_front(int count, const Look& look) const {
+    for (std::uint32_t levels = levels_; levels != 0; levels &= levels - 1) {
+      const auto level = static_cast<std::uint32_t>(std::countr_zero(levels));
+      for (std::uint64_t used = used_[level]; used != 0; used &= used - 1) {
+        const std::uint32_t list =
+            level * width + static_cast<std::uint32_t>(std::countr_zero(used));
+        for (std::uint32_t node = links_[list].next; node != list; node = links_[node].next) {
+          if (node - sentinels == front_) continue;
+          look(*entries_[node - sentinels].event);
+          if (--count == 0) return;
+        }
+      }
+    }
   }
   Entry take_front() {
     const Entry taken = front();

@@ -63,9 +63,11 @@ std::unique_ptr<s4u::Engine> make_engine(bool crosstraffic) {
   return std::make_unique<s4u::Engine>(&count, arguments.data());
 }
 
-/// With no more than so many communications under way, forgetting one costs the engine less than
-/// starting it did.
-constexpr std::uint64_t few_flows = 2'000;
+/// With no more than so many communications under way the engine may forget those that end: then
+/// that costs it less than starting one did, or, of the many that jobs' messages may be, less than
+/// what keeping them takes of memory.
+constexpr std::uint64_t few_for_streams = 500;
+constexpr std::uint64_t few_for_messages = 2'000;
 
 std::int64_t engine_nanoseconds() { return std::llround(s4u::Engine::get_clock() * 1e9); }
 
@@ -88,6 +90,7 @@ struct Flows::Implementation {
     resource::Action* action = nullptr;  // the engine's, while under way or ended
     double rate = 0;                     // when the last part ended
     Bytes left;                          // of the present part, when the link went down
+    bool background = false;
     SimTask* waiter = nullptr;
     std::function<void()> on_end;
     LinkMap::Route route;  // where links are metered
@@ -326,7 +329,8 @@ struct Flows::Implementation {
   /// Leaves a communication that has ended to the engine, which speaks to it once more.
   void retire(Flow& flow) {
     by_action.erase(flow.action);
-    if (live + parked > few_flows) park(*flow.action);
+    const std::uint64_t few = flow.background ? few_for_messages : few_for_streams;
+    if (live + parked > few) park(*flow.action);
     flow.action = nullptr;
     forgotten.push_back(std::move(flow.communication));
     flow.state = State::idle;
@@ -588,6 +592,7 @@ FlowEnd Flows::Stream::send(Bytes bytes, TimePoint deadline, Cancellable cancell
 std::unique_ptr<Flows::Background> Flows::start(const Path& path, Bytes bytes,
                                                 std::function<void()> on_end) {
   const std::uint32_t slot = implementation_->open(path);
+  implementation_->flows[slot]->background = true;
   implementation_->flows[slot]->on_end = std::move(on_end);
   implementation_->send(*implementation_->flows[slot], bytes);
   return std::unique_ptr<Background>(new Background(*this, slot));

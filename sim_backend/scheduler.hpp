@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -29,6 +31,8 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
+  /// It is the next to fire: begins to fetch what that will touch. Changes nothing.
+  virtual void fetch() const {}
   [[nodiscard]] bool scheduled() const { return place_ != EventQueue::none; }
 
  private:
@@ -48,6 +52,12 @@ class CallbackEvent final : public Event {
 
 enum class Cancellable : bool { no, yes };
 
+/// Memory that a task will look at when it goes on.
+struct Nearby {
+  const void* from = nullptr;
+  std::size_t size = 0;  ///< in bytes
+};
+
 /// A task of the simulated world. Destruction joins.
 class alignas(64) SimTask final : public Task {
  public:
@@ -62,6 +72,7 @@ class alignas(64) SimTask final : public Task {
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;
+    void fetch() const override;
     SimTask& task;
   };
 
@@ -73,18 +84,20 @@ class alignas(64) SimTask final : public Task {
   Duration lag_;  // while it runs: how far its own time is ahead of the scheduler's
   bool done_ = false;
   bool cancelled_ = false;
+  bool cancellable_ = false;  // while blocked
+  Wake wake_ = Wake::ready;   // likewise
   int deferrals_ = 0;
 
   // While blocked:
   const char* waits_for_ = nullptr;  // null once it was woken
-  bool cancellable_ = false;
-  Wake wake_ = Wake::ready;
+  const void* stack_ = nullptr;
   TimePoint not_before_;  // it goes on
   Timer timer_{*this};
   WaitList* list_ = nullptr;
   SimTask* previous_ = nullptr;
   SimTask* next_ = nullptr;
 
+  std::array<Nearby, 3> nearby_;
   Fiber* fiber_ = nullptr;
   std::string name_;
   std::exception_ptr thrown_;
@@ -146,12 +159,20 @@ class Scheduler {
   void spend(Duration cost) { current().lag_ += cost; }
   /// Blocks the running task until the others have come to its own time. Not cancellable.
   void settle();
+  /// What the running task will look at, beside its own stack, when it goes on from this wait and
+  /// the next ones. For tasks that seldom go on and then do much: it is fetched a little before.
+  template <class First, class Second>
+  void will_look_at(const First& first, const Second& second) {
+    expect({{{&first, sizeof first}, {&second, sizeof second}, {}}});
+  }
   [[nodiscard]] static bool blocked(const SimTask& task) { return task.waits_for_ != nullptr; }
   [[nodiscard]] SimTask& current() const {
     check(current_ != nullptr, "only a task can wait; this was called from outside any task");
     return *current_;
   }
   /// Of a blocked task: when it goes on at the earliest.
+  /// Of a blocked task: where it stopped.
+  [[nodiscard]] static const void* stack_of(const SimTask& task) { return task.stack_; }
   [[nodiscard]] static TimePoint not_before(const SimTask& task) { return task.not_before_; }
   /// Whether the caller runs in a task at all.
   [[nodiscard]] bool in_task() const { return current_ != nullptr; }
@@ -162,12 +183,13 @@ class Scheduler {
   }
   void defer_cancellation(int change);
 
-  /// `event` must not be scheduled; a time in the past counts as now.
-  void schedule(Event& event, TimePoint at);
+  /// `event` must not be scheduled; a time in the past counts as now. `stack`: of the task that
+  /// will go on then (`stack_of`), if that is known; it is fetched shortly before.
+  void schedule(Event& event, TimePoint at, const void* stack = nullptr);
   void unschedule(Event& event);
   /// Schedules it, or brings it forward to `at`.
-  void schedule_no_later(Event& event, TimePoint at) {
-    if (!event.scheduled()) return schedule(event, at);
+  void schedule_no_later(Event& event, TimePoint at, const void* stack) {
+    if (!event.scheduled()) return schedule(event, at, stack);
     if (events_.at(event.place_).at <= at.since_start().count_nanoseconds()) return;
     const std::int64_t time = std::max(at, now_).since_start().count_nanoseconds();
     events_.bring_forward(event.place_, time, next_sequence_++);
@@ -221,6 +243,10 @@ class Scheduler {
     std::size_t first_ = 0;
     std::size_t end_ = 0;
   };
+  /// Of what happens after this.
+  void fetch_next() const;
+  void expect(const std::array<Nearby, 3>& nearby);
+  void look_ahead() const;
   void join(SimTask& task);
   void cancel(SimTask& task);
   void make_ready(SimTask& task);

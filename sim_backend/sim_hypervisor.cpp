@@ -137,6 +137,7 @@ Result<> SimHypervisor::sleep(std::initializer_list<HostId> hosts, TimePoint unt
                               const char* what, TimePoint deadline, Cancellable cancellable) {
   const ClusterFaults::Wait wait = faults_.wait_for({hosts.begin(), hosts.size()}, scheduler_.now(),
                                                     until, platform_.hypervisor.keepalive);
+  scheduler_.will_look_at(guests_[vm.index], instance_.vms[vm.index]);
   const Wake wake = scheduler_.block(what, std::min(wait.until, deadline), cancellable);
   if (wake == Wake::cancelled) {
     return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));

@@ -68,11 +68,13 @@ void SimWaitSet::pause() {
 }
 
 void SimWaitSet::wake_at(TimePoint at) {
+  const SimTask* const first = waiting_.first();
   // One that waits alone and is ahead: no event before its own time.
-  if (!waiting_.empty() && !waiting_.more_than_one()) {
-    at = std::max(at, Scheduler::not_before(*waiting_.first()));
+  if (first != nullptr && !waiting_.more_than_one()) {
+    at = std::max(at, Scheduler::not_before(*first));
   }
-  scheduler_.schedule_no_later(arrivals_, at);
+  scheduler_.schedule_no_later(arrivals_, at,
+                               first == nullptr ? nullptr : Scheduler::stack_of(*first));
 }
 
 void SimWaitSet::wake_all() {

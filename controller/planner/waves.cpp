@@ -41,6 +41,11 @@ std::vector<PlannedWave> form_waves(Batch batch, const Instance& instance,
   VmGroups groups(instance.vms.size());
   groups.join_constraints(instance);
   if (batch == Batch::job) groups.join_jobs(instance);
+  const auto group_of = [&](std::size_t index) {
+    return batch == Batch::all ? 0 : groups.root(instance.moves[index].vm.index);
+  };
+  std::vector<std::uint32_t> moves_of_group(std::max<std::size_t>(1, instance.vms.size()), 0);
+  for (const std::size_t index : order) ++moves_of_group[group_of(index)];
   std::vector<PlannedWave> waves;
   // A VM appears once in a wave: its second move at the same time opens another one.
   std::map<std::tuple<TimePoint, std::uint32_t, std::uint32_t>, std::size_t> open;
@@ -48,8 +53,12 @@ std::vector<PlannedWave> form_waves(Batch batch, const Instance& instance,
   for (const std::size_t index : order) {
     const MoveSpec& move = instance.moves[index];
     const TimePoint start = TimePoint::at(move.at.at);
+    const std::uint32_t group = group_of(index);
+    if (moves_of_group[group] == 1) {  // nobody can join it
+      waves.push_back({{index}, start, {}});
+      continue;
+    }
     const std::uint32_t turn = seen[{move.vm, start}]++;
-    const std::uint32_t group = batch == Batch::all ? 0 : groups.root(move.vm.index);
     const auto [place, added] = open.try_emplace({start, group, turn}, waves.size());
     if (added) waves.push_back({{}, start, {}});
     waves[place->second].moves.push_back(index);

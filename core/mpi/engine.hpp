@@ -255,7 +255,8 @@ class alignas(64) Engine {
   void step_ended(Operation& step);
   void end_run(CollectiveRun& run);
   void place_regions(CollectiveRun& run, const ConstBuffer& input, const Buffer& output);
-  void check_collective(const PacketHeader& header);
+  /// `receive`: that it has met, or null.
+  void check_collective(const PacketHeader& header, const Operation* receive);
   void check_collective(const Communicator::State& in, const CollectiveMark& ours,
                         const PacketHeader& theirs);
   void check_waiting(const Communicator::State& in, const CollectiveMark& ours);

@@ -63,8 +63,10 @@ void Engine::handle(const Arrival& arrival) {
 void Engine::take_packet(const Arrival& arrival) {
   const Packet packet{arrival.header, arrival.body.data(), arrival.body_size, arrival.channel};
   const PacketHeader& header = arrival.header;
-  verify(packet);
+  check(header.source < job_size_, "packets come from ranks of the job");
+  // Looked up before the packet is checked: that takes about as long as memory does to come.
   Peer& peer = peer_of(RankId{header.source});
+  verify(packet);
   take_returns(peer, header);
   if (peer.connection != Peer::Connection::open) suspension_->heard(peer);
   switch (static_cast<PacketKind>(header.kind)) {
@@ -122,7 +124,6 @@ void Engine::take_returns(Peer& peer, const PacketHeader& header) {
 
 void Engine::verify(const Packet& packet) const {
   const PacketHeader& header = packet.header;
-  check(header.source < job_size_, "packets come from ranks of the job");
   if (!options_.check_packets) return;
   const auto kind = static_cast<PacketKind>(header.kind);
   const bool says_more = kind == PacketKind::announce && (header.flags & flag_reads) != 0 &&
@@ -178,8 +179,8 @@ void Engine::dispatch_control(Peer& peer, const PacketHeader& header) {
 
 Operation* Engine::take_message(Peer& peer, const Packet& packet) {
   const PacketHeader& header = packet.header;
-  if (collective_of(header) != Collective::none) check_collective(header);
   Operation* receive = matching(header.context).match_message({header.source, header.tag});
+  if (collective_of(header) != Collective::none) check_collective(header, receive);
   if (receive == nullptr) {
     keep_unexpected(packet);
     return nullptr;

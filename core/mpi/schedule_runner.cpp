@@ -280,7 +280,11 @@ void Engine::end_run(CollectiveRun& run) {
 
 // --- Ranks that do not call the same. ---
 
-void Engine::check_collective(const PacketHeader& header) {
+void Engine::check_collective(const PacketHeader& header, const Operation* receive) {
+  if (receive != nullptr && receive->run != nullptr) {
+    const CollectiveRun& run = *receive->run;  // needed next in any case
+    return check_collective(*run.communicator, {run.number, run.call}, header);
+  }
   const std::uint32_t index = header.context / 2;
   if (index >= communicators_.size() || communicators_[index] == nullptr) return;
   const Communicator::State& in = *communicators_[index];

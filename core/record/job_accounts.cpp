@@ -48,11 +48,13 @@ void account_real(JobAccount& account, const RunRecords& records, const Moving& 
   const Duration most = std::max(moving - moves.longest_pause, Duration::zero());
   Duration hidden;
   for (const TimePoint requested : moves.suspensions) {
-    TimePoint opened;  // of its wave
+    Duration underway;  // since its wave opened
     for (const auto& [from, to] : moves.intervals) {
-      if (from <= requested) opened = std::max(opened, from);
+      if (requested < from || to < requested) continue;
+      const Duration since = requested - from;
+      underway = underway == Duration::zero() ? since : std::min(underway, since);
     }
-    hidden += *account.slice + (requested - opened);
+    hidden += *account.slice + underway;
   }
   account.overlap_bound = std::min(hidden, most) / moving;
 }

@@ -56,7 +56,8 @@ def test_a_migration_thread_hides_a_request_that_comes_as_ranks_begin_to_compute
 @pytest.mark.parametrize("strategy", ["progress_engine", "migration_thread"])
 def test_ranks_that_enter_mpi_as_the_request_comes_lose_the_whole_move(moved, strategy):
     job, start, end = moved(strategy, "communicating")
-    assert start == pytest.approx(SLICE, abs=0.002)  # `notice` before the first computation ends
+    # so long before the end of the first computation that begins after 1 s as a request takes
+    assert start == pytest.approx(2 * SLICE, abs=0.004) and start < 2 * SLICE
     assert float(job["exposed_seconds"]) == pytest.approx(end - start, rel=0.05)
 
 
@@ -71,7 +72,8 @@ def test_the_progress_engine_loses_the_move_from_the_next_call_on(moved):
 def test_the_slice_bounds_what_is_hidden(moved):
     job, start, end = moved("migration_thread", "computing", "jobs.job.workload.compute=500ms", "jobs.job.workload.iterations=12")
     assert float(job["slice_seconds"]) == 0.5
-    assert float(job["overlap_bound"]) == pytest.approx(0.5 / (end - start), abs=1e-5)
+    on_its_way = 0.003  # the request: platform.hypervisor.set_status and mpi.notice
+    assert float(job["overlap_bound"]) == pytest.approx((0.5 + on_its_way) / (end - start), abs=1e-5)
     assert float(job["overlap"]) == pytest.approx(float(job["overlap_bound"]), rel=0.02)
 
 

@@ -329,7 +329,7 @@ def kernel(name, class_name):
 
 # Keys of what ranks do, which shows in jobs.csv and measurements.csv.
 OF_RANKS = {
-    "migrations.when": (iterating, put("migrations.0.when", "communicating")),
+    "migrations.when": (working(type="iterate", iterations=9, compute="700ms"), put("migrations.0.when", "communicating")),
     "outputs.twin": (osu, put("outputs", {"twin": False})),
     "jobs.workload.type": (osu, put("jobs.1.workload.type", "osu_allreduce")),
     "jobs.workload.class": (working(type="nas_lu", **{"class": "S"}), put("jobs.1.workload.class", "W")),

@@ -4,6 +4,8 @@ import csv
 import re
 import subprocess
 
+import pytest
+
 from run_folders import ROOT
 
 
@@ -41,3 +43,23 @@ def test_convergence_says_which_policies_let_a_busy_guest_arrive(ferry, tmp_path
     assert all("has not converged" in row["reason"] for row in failed)
     slowest = {row["vms.vm.pages.dirty_rate"] for row in failed}
     assert "50MB/s" not in slowest and "3200MB/s" in slowest
+
+
+def test_compute_slice_says_from_which_slice_on_a_migration_is_hidden(ferry, tmp_path):
+    done = subprocess.run([ferry, "sweep", str(ROOT / "scenarios/studies/compute-slice.yaml"), "--out", str(tmp_path / "out"), "--quiet", "--no-sensitivity"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out/plots/overlap.png").stat().st_size > 1000
+    for cell in table(tmp_path / "out/cells.csv"):
+        if cell["migrations.leave.when"] == "communicating":
+            assert float(cell["exposed_seconds"]) == pytest.approx(float(cell["total_seconds"]), rel=0.05)
+
+
+def test_the_cells_of_a_paired_study_share_the_seeds_of_their_repetitions(ferry, tmp_path):
+    folder = ROOT / "scenarios/studies/evacuate-1000-mpi.yaml"
+    done = subprocess.run([ferry, "sweep", str(folder), "--list"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("cell-")]
+    assert len(rows) == 40
+    seeds = {row[-2]: {other[-1] for other in rows if other[-2] == row[-2]} for row in rows}
+    assert len(seeds) == 5 and all(len(found) == 1 for found in seeds.values())

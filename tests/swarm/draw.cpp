@@ -130,11 +130,11 @@ void draw_workload(Dice& dice, Workload& does) {
   does.type = dice.of({WorkloadType::iterate, WorkloadType::iterate, WorkloadType::iterate,
                        WorkloadType::osu_latency, WorkloadType::osu_bw, WorkloadType::osu_bcast,
                        WorkloadType::osu_allreduce, WorkloadType::overlap});
-  does.iterations = static_cast<std::uint32_t>(dice.between(3, 40));
+  does.iterations = static_cast<std::uint32_t>(dice.between(3, 30));
   does.warm_up = static_cast<std::uint32_t>(dice.below(3));
   does.message = Bytes(dice.of({8U, 600U, 20'000U, 300'000U, 2'000'000U}));
   does.sizes = {Bytes(dice.of({0U, 8U, 1000U})), Bytes(dice.of({20'000U, 300'000U}))};
-  does.rounds = static_cast<std::uint32_t>(dice.between(1, 20));
+  does.rounds = static_cast<std::uint32_t>(dice.between(1, 8));
   does.exchanges = static_cast<std::uint32_t>(dice.between(1, 8));
   does.share = Ratio(dice.of({0.1, 0.5, 0.9}));
   does.collective = dice.of({IteratedCollective::barrier, IteratedCollective::bcast,
@@ -229,6 +229,9 @@ Scenario draw_cluster(Dice& dice, std::uint64_t seed, Ranks ranks) {
     scenario.jobs.push_back(job);
   }
   draw_migrations(dice, scenario, vms, hosts);
+  if (talks) {  // benchmarks are short
+    for (Migration& migration : scenario.migrations) migration.at.at = ms(dice.below(30));
+  }
   draw_schedule(dice, scenario.schedule);
   if (vms >= 2 && dice.one_in(8)) {
     Constraint constraint;

@@ -223,8 +223,9 @@ class Oracle {
     }
     const bool may_answer =
         allowed.cells == std::set<Cell>{no_answer} &&
-        std::none_of(instance_.faults.begin(), instance_.faults.end(), [](const FaultSpec& fault) {
-          return fault.phase == Phase::set_pre_migration;
+        std::none_of(instance_.faults.begin(), instance_.faults.end(), [&](const FaultSpec& fault) {
+          return fault.phase == Phase::set_pre_migration &&
+                 fault.vm == instance_.moves[move_index].vm;
         });
     const bool calm = allowed.cells.empty() || may_answer;
     if (calm || allowed.waves > 1) allowed.outcomes.insert(Outcome::completed);
@@ -350,6 +351,10 @@ class Oracle {
   }
 
   void check_jobs() {
+    for (const RankRecord& rank : aftermath_.records->ranks()) {
+      if (!instance_.jobs[rank.job.index].communicates()) continue;
+      if (rank.blocked_from < rank.blocked_to) ++judgement_.ranks_blocked;
+    }
     for (const auto& [id, program] : aftermath_.drawn->programs) {
       const JobSpec& job = instance_.jobs[id.index];
       const std::vector<JobRecord>& jobs = aftermath_.records->jobs();

@@ -38,6 +38,7 @@ struct Judgement {
   std::vector<std::string> wrong;  ///< sentences
   std::map<Cell, int> hits;        ///< faults that struck a VM in that phase
   int jobs_ended = 0;              ///< of those that send messages: came to their end
+  int ranks_blocked = 0;           ///< times that a rank could not go on because of a move
   int jobs_stopped = 0;            ///< could not, for a reason that the run gave
 };
 

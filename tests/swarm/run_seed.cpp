@@ -96,7 +96,7 @@ Json run_and_judge(const Drawn& drawn) {
     told["bytes"] = all_tables(records, drawn.instance);
     told["controllers"] = aftermath.controllers;
     told["wrong"] = judgement.wrong;
-    told["jobs"] = {judgement.jobs_ended, judgement.jobs_stopped};
+    told["jobs"] = {judgement.jobs_ended, judgement.jobs_stopped, judgement.ranks_blocked};
     told["hits"] = Json::array();
     for (const auto& [cell, count] : judgement.hits) {
       told["hits"].push_back({static_cast<int>(cell.first), static_cast<int>(cell.second), count});
@@ -170,6 +170,7 @@ SeedRun run_seed(const Drawn& drawn) {
   run.controllers = told.at("controllers").get<std::size_t>();
   run.judgement.jobs_ended = told.at("jobs").at(0).get<int>();
   run.judgement.jobs_stopped = told.at("jobs").at(1).get<int>();
+  run.judgement.ranks_blocked = told.at("jobs").at(2).get<int>();
   for (const Json& hit : told.at("hits")) {
     const Cell cell{static_cast<Phase>(hit[0].get<int>()),
                     static_cast<FaultKind>(hit[1].get<int>())};

@@ -62,6 +62,7 @@ class Swarm : public testing::Test {
     controllers_ += whole.controllers;
     jobs_ended_ += whole.judgement.jobs_ended;
     jobs_stopped_ += whole.judgement.jobs_stopped;
+    ranks_blocked_ += whole.judgement.ranks_blocked;
     if (!whole.judgement.wrong.empty()) {
       report(seed, drawn, whole);
       return false;
@@ -98,8 +99,10 @@ class Swarm : public testing::Test {
       std::printf("\n%-20s", std::string(to_name(phase)).c_str());
       for (const FaultKind kind : all_fault_kinds) std::printf(" %16d", hits({phase, kind}));
     }
-    std::printf("\n%zu controllers; of jobs that send messages %d ended and %d were stopped\n",
-                controllers_, jobs_ended_, jobs_stopped_);
+    std::printf(
+        "\n%zu controllers; of jobs that send messages %d ended and %d were stopped, moves held up "
+        "ranks %d times\n",
+        controllers_, jobs_ended_, jobs_stopped_, ranks_blocked_);
   }
   [[nodiscard]] int hits(Cell cell) const {
     const auto found = hits_.find(cell);
@@ -110,6 +113,7 @@ class Swarm : public testing::Test {
   std::size_t controllers_ = 0;
   int jobs_ended_ = 0;
   int jobs_stopped_ = 0;
+  int ranks_blocked_ = 0;
 };
 
 TEST_F(Swarm, every_seed_ends_as_the_table_allows_and_every_cell_is_hit) {
@@ -138,6 +142,7 @@ TEST_F(Swarm, jobs_that_send_messages_lose_none_whatever_goes_wrong) {
   if (last - first + 1 < usual_seeds_with_messages) return;
   EXPECT_GT(jobs_ended_, static_cast<int>(last));
   EXPECT_GT(jobs_stopped_, static_cast<int>(last) / 20);
+  EXPECT_GT(ranks_blocked_, 2 * static_cast<int>(last));
 }
 
 }  // namespace

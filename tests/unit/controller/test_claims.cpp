@@ -330,7 +330,8 @@ TEST(mean_interval, goes_on_beyond_the_table_of_quantiles) {
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 2 == 0 ? 1 : -1;
   const MeanInterval found = mean_interval(values);
   const double mean = 1.0 / 61;
-  const double deviation = std::sqrt((31 * std::pow(1 - mean, 2) + 30 * std::pow(1 + mean, 2)) / 60);
+  const double deviation =
+      std::sqrt((31 * std::pow(1 - mean, 2) + 30 * std::pow(1 + mean, 2)) / 60);
   EXPECT_NEAR((found.high - found.mean) / (deviation / std::sqrt(61.0)), 2.0003, 1e-3);
 }
 

@@ -59,12 +59,12 @@ TEST_F(Tables, rounds_are_listed_by_vm) {
 TEST_F(Tables, jobs_count_the_time_in_which_any_rank_was_blocked_once) {
   EXPECT_EQ(jobs_csv(records_, instance_),
             "job,strategy,workload,elapsed_seconds,unmigrated_seconds,exposed_seconds,overlap,"
-            "messages,bytes,reason\n"
+            "messages,bytes,reason,slice_seconds,overlap_bound\n"
             "\"ep,0\",progress_engine,timed,,,0.000000000,,,,"
-            "the timed workload has no work of its own and sends no messages\n"
+            "the timed workload has no work of its own and sends no messages,,\n"
             // 1.1 .. 3.0 s and 4.0 .. 4.5 s
             "lu1,migration_thread,timed,,,2.400000000,,,,"
-            "the timed workload has no work of its own and sends no messages\n");
+            "the timed workload has no work of its own and sends no messages,,\n");
 }
 
 TEST_F(Tables, ranks_are_ordered_by_request_job_and_number) {
@@ -136,6 +136,7 @@ void record_jobs(RunRecords& records) {
   lu.end = at(12'000);
   lu.messages = 7;
   lu.bytes = Bytes(56);
+  lu.longest_slice = Duration::milliseconds(300);
   lu.measurements = {{"latency", 8, 0, 1.25e-06, "s"},
                      {"bandwidth", std::nullopt, 1, 6.5e9, "B/s"}};
   records.job(lu);
@@ -163,11 +164,28 @@ TEST_F(TablesOfJobs, what_a_job_lost_is_its_time_less_that_without_migrations) {
   EXPECT_EQ(lu.reason, "");
   ASSERT_TRUE(lu.overlap);
   EXPECT_LT(*lu.overlap, 1);
+  // Two suspensions hide 300 ms each of the 2 s from 1 s on: the second came after that.
+  EXPECT_EQ(lu.slice, Duration::milliseconds(300));
+  ASSERT_TRUE(lu.overlap_bound);
+  EXPECT_NEAR(*lu.overlap_bound, 0.3, 1e-9);
   EXPECT_FALSE(accounts[1].elapsed);
   EXPECT_EQ(accounts[1].reason, "deadlock");
   const RunVerdict verdict = judge(records_, instance_);
   EXPECT_EQ(verdict.failed_jobs, 1U);
   EXPECT_FALSE(verdict.all_well());
+}
+
+TEST_F(TablesOfJobs, a_pause_of_the_guest_is_never_hidden) {
+  JobRecord lu;
+  lu.job = JobId{0};
+  lu.start = TimePoint::at(Duration::zero());
+  lu.end = TimePoint::at(Duration::seconds(12));
+  lu.longest_slice = Duration::seconds(10);
+  records_.job(lu);
+  records_.set_unmigrated({{JobId{0}, Duration::seconds(11)}});
+  const std::vector<JobAccount> accounts = account_jobs(records_, instance_);
+  ASSERT_TRUE(accounts[0].overlap_bound);  // 120 ms of 2 s
+  EXPECT_NEAR(*accounts[0].overlap_bound, 0.94, 1e-9);
 }
 
 TEST_F(TablesOfJobs, without_a_twin_nothing_is_known_to_be_lost) {

@@ -49,6 +49,17 @@ TEST(StackPoolDeathTest, a_guard_page_ends_the_process) {
       "");
 }
 
+TEST(StackPoolDeathTest, so_does_one_that_is_a_memory_map) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        StackPool pool(1, StackPool::Guards::maps);
+        const Stack stack = pool.take();
+        static_cast<volatile char*>(stack.bottom)[-1] = 1;
+      },
+      "");
+}
+
 TEST(StackPoolTest, more_stacks_than_the_system_has_maps_for_guard_pages) {
   StackPool pool;
   std::vector<std::unique_ptr<Fiber>> fibers;
