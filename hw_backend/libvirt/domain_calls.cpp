@@ -321,6 +321,16 @@ Result<unsigned long> libvirt_version(HostConnections& host) {
   return version;
 }
 
+Result<unsigned long> qemu_version(HostConnections& host) {
+  const auto connection = host.control();
+  if (!connection) return tl::unexpected(connection.error());
+  unsigned long version = 0;
+  if (virConnectGetVersion((*connection)->get(), &version) < 0) {
+    return tl::unexpected(last_error("version of QEMU"));
+  }
+  return version;
+}
+
 Result<> can_run_cpu(HostConnections& host, const DomainFacts& domain) {
   if (domain.cpu.empty() || domain.type != "kvm") return {};  // an emulated CPU runs anywhere
   const auto connection = host.control();

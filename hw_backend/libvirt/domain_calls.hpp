@@ -74,6 +74,8 @@ Result<MigrationState> look_at_migration(HostConnections& host, const std::strin
 /// Lets the vCPUs of a paused domain run.
 Result<> resume(HostConnections& host, const std::string& domain);
 Result<unsigned long> libvirt_version(HostConnections& host);
+/// QEMU's, in the same form.
+Result<unsigned long> qemu_version(HostConnections& host);
 /// `refused`, with the reason, if the CPU of `cpu_xml` cannot run on that host.
 Result<> can_run_cpu(HostConnections& host, const DomainFacts& domain);
 

@@ -120,6 +120,13 @@ Result<> LiveMigration::check_refusals(const DomainState& state) {
       *version = *answer;
     }
   }
+  if (options_.transport == Transport::rdma) {
+    for (const HostId host : {from_, to_}) {
+      const auto qemu = ask<unsigned long>(host, what_, qemu_version);
+      if (!qemu) return tl::unexpected(qemu.error());
+      prepare_postcopy_ = prepare_postcopy_ || rdma_needs_postcopy(*qemu);
+    }
+  }
   std::string limit_failure;
   if (options_.transport == Transport::rdma && !facts.domain.hard_limit) {
     const Bytes limit = limit_for_rdma(facts.domain.memory);
@@ -149,7 +156,8 @@ Result<> LiveMigration::attempt() {
   const MigrationCall call = migration_call(
       options_, {.migrate_uri = link_.description(to_).migrate.by(options_.transport),
                  .persistent = persistent_,
-                 .auto_converge = policy_.throttled()});
+                 .auto_converge = policy_.throttled(),
+                 .prepare_postcopy = prepare_postcopy_});
   DomainEvent ended;
   ended.kind = DomainEvent::Kind::call_ended;
   ended.host = from_;

@@ -64,7 +64,8 @@ class LiveMigration {
   std::string what_;
 
   bool persistent_ = false;
-  bool was_running_ = true;  ///< else somebody has paused the guest, and it stays so
+  bool prepare_postcopy_ = false;  ///< QEMU's RDMA wants it, though it is not used
+  bool was_running_ = true;        ///< else somebody has paused the guest, and it stays so
   StallPolicy policy_;
   RoundTracker rounds_;
   std::shared_ptr<DomainInbox> inbox_;

@@ -24,6 +24,8 @@ std::string host_of(const std::string& uri) {
 
 }  // namespace
 
+bool rdma_needs_postcopy(unsigned long qemu) { return qemu < 8'000'000; }
+
 bool may_use_postcopy(const TransferOptions& options) {
   switch (options.mode) {
     case MemoryMode::postcopy:
@@ -56,6 +58,7 @@ MigrationCall migration_call(const TransferOptions& options, const MigrationRequ
     // are RoCE or iWARP.
     call.parameters.emplace_back(VIR_MIGRATE_PARAM_LISTEN_ADDRESS, host_of(request.migrate_uri));
     if (options.pin_all) call.flags |= VIR_MIGRATE_RDMA_PIN_ALL;
+    if (request.prepare_postcopy) call.flags |= VIR_MIGRATE_POSTCOPY;
   }
   if (!options.bandwidth_limit.is_unlimited()) {
     const std::uint64_t limit = mebibytes_per_second(options.bandwidth_limit);

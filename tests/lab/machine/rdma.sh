@@ -10,3 +10,5 @@ touch dev/network
 mount -o bind /proc/1/ns/net dev/network
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 echo +memory >sys/fs/cgroup/cgroup.subtree_control
+# QEMU before 8.0 needs post-copy prepared for RDMA.
+echo 1 >/proc/sys/vm/unprivileged_userfaultfd

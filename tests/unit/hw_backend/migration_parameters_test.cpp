@@ -109,6 +109,16 @@ TEST(MigrationParameters, rdma_is_received_at_the_address_of_the_uri) {
   EXPECT_EQ(parameter({}, VIR_MIGRATE_PARAM_LISTEN_ADDRESS), std::nullopt);
 }
 
+TEST(MigrationParameters, rdma_of_old_qemus_prepares_a_postcopy_that_never_comes) {
+  EXPECT_TRUE(rdma_needs_postcopy(7'002'022));
+  EXPECT_FALSE(rdma_needs_postcopy(8'000'000));
+  const MigrationRequest old{.migrate_uri = "rdma://node02", .prepare_postcopy = true};
+  const TransferOptions rdma{.transport = Transport::rdma};
+  EXPECT_EQ(flags(rdma, old) & ~flags(rdma), unsigned{VIR_MIGRATE_POSTCOPY});
+  EXPECT_FALSE(may_use_postcopy(rdma));
+  EXPECT_EQ(flags({}, old), flags({}));
+}
+
 TEST(MigrationParameters, the_downtime_limit_is_in_milliseconds) {
   EXPECT_EQ(downtime_milliseconds({}), 300U);
   EXPECT_EQ(downtime_milliseconds({.downtime_limit = Duration::microseconds(10)}), 1U);
