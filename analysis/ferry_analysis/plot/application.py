@@ -90,7 +90,7 @@ def _jobs(folder: Folder) -> pd.DataFrame:
         return pd.DataFrame()
     table = pd.concat(found, ignore_index=True)
     table = table.dropna(subset=list(_NUMBERS)).reset_index(drop=True)
-    groups = table["job"].str.replace(r"\d+$", "", regex=True)
+    groups = table["job"].str.replace(r"[-_]?\d+$", "", regex=True)
     names = table["workload"]
     if groups.nunique() > 1:
         names = groups if names.nunique() == 1 else groups + " (" + names + ")"
