@@ -238,6 +238,8 @@ TEST(Keys, each_change_what_planners_and_worlds_see) {
   std::size_t changed = 0;
   for (const Setting& leaf : leaf_settings(base)) {
     if (is_about(leaf.path)) continue;
+    // Needs ranks that send messages in every VM; tests/scenario/test_every_key.py sets it.
+    if (leaf.path.ends_with(".when")) continue;
     const auto other = others.find(leaf.path);
     const std::optional<std::string> value =
         other != others.end() ? other->second : scaled_value(leaf.value, 0.5);
