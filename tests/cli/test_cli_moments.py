@@ -84,6 +84,6 @@ def test_a_computation_that_goes_on_long_enough_is_one_to_strike(moved):
 
 
 def test_a_job_that_has_ended_keeps_nobody_waiting(moved):
-    job, start, _ = moved("migration_thread", "computing", "migrations.leave.at=11.99s")
+    job, start, _ = moved("migration_thread", "computing", "migrations.leave.at=11.999s")
     assert start == pytest.approx(float(job["unmigrated_seconds"]), rel=0.001)
     assert float(job["exposed_seconds"]) == 0
