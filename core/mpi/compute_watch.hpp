@@ -11,7 +11,7 @@
 
 namespace ferry::mpi {
 
-/// Of one rank, which says what it does; costs it a load of a flag while nobody waits.
+/// Of one rank, which says what it does; costs it a store and a load while nobody waits.
 class ComputeWatch {
  public:
   explicit ComputeWatch(Executor& executor);
@@ -22,16 +22,16 @@ class ComputeWatch {
   void begins(TimePoint until);
   /// The rank has come to its end: it will not compute any more.
   void ends();
-  /// Blocks until the rank begins to compute the next time; returns until when it will. None: it
-  /// has come to its end, or the caller was cancelled.
-  [[nodiscard]] std::optional<TimePoint> next();
+  /// The end of the present computation if that comes after `least`; else blocks until the next one
+  /// begins, and returns its end. None: the rank has come to its end, or the caller was cancelled.
+  [[nodiscard]] std::optional<TimePoint> next(TimePoint least);
 
  private:
   std::unique_ptr<Mutex> mutex_;
   std::unique_ptr<Condition> changed_;
   std::atomic<int> waiting_ = 0;
-  std::uint64_t count_ = 0;  ///< of computations that began while somebody waited
-  TimePoint until_;          ///< of the latest of these
+  std::atomic<std::int64_t> until_ = 0;  ///< ns since the start: the end of the latest computation
+  std::uint64_t count_ = 0;              ///< of computations that began while somebody waited
   bool ended_ = false;
 };
 

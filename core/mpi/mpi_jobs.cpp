@@ -73,9 +73,10 @@ ComputeWatch* MpiJobs::watch(VmId vm) {
 void MpiJobs::await_moment(VmId vm, RankMoment moment) {
   ComputeWatch* const rank = watch(vm);
   if (moment == RankMoment::any || rank == nullptr) return;
-  const std::optional<TimePoint> until = rank->next();
+  const Duration on_its_way = costs_.notice + preparation_;
+  const std::optional<TimePoint> until = rank->next(world_.clock.now() + on_its_way);
   if (!until || moment == RankMoment::computing) return;
-  const TimePoint ask = *until - costs_.notice - preparation_;
+  const TimePoint ask = *until - on_its_way;
   if (ask > world_.clock.now()) world_.clock.sleep_until(ask);
 }
 

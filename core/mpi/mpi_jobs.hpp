@@ -43,8 +43,9 @@ class MpiJobs final : public JobRuntime, private RankActivity {
   /// What the VM's first rank has to tell when it computes: the first one of the first job there
   /// that sends messages. Null: no migration of the VM waits for that.
   [[nodiscard]] ComputeWatch* watch(VmId vm);
-  /// The first rank of the VM has just begun to compute (`computing`), or its computation is about
-  /// to end: so long before it that a request is noticed then, if it computes for so long at all.
+  /// The first rank of the VM computes, and will until a request is noticed (`computing`), or its
+  /// computation ends when that is (`communicating`); a computation that begins while this waits
+  /// counts however short it is.
   void await_moment(VmId vm, RankMoment moment) override;
 
   /// The request is on the board `notice` after the call.

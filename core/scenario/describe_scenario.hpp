@@ -212,11 +212,10 @@ void describe(Visitor& v, Migration& migration) {
   }
   v.optional("place", migration.place, Word{},
              "Which of the hosts: the emptiest, the fullest that fits, or one after the other.");
-  if (v.optional(
-          "when", migration.when, Word{},
-          "What the first rank of the first VM does when the request reaches it: it has just "
-          "begun to compute, or it enters MPI. A wave waits for that before it begins, with "
-          "its places held.")) {
+  if (v.optional("when", migration.when, Word{},
+                 "What the first rank of the first VM does when the request reaches it: it "
+                 "computes, or it enters MPI. A wave waits for that before it begins, with "
+                 "its places held.")) {
     v.optional("at", migration.at, TimeOrNever{},
                "When the migration is asked for, at the earliest; required without when.");
   } else {

@@ -20,7 +20,7 @@ jobs:
   - {{name: job, on: {{vms: vm}}, ranks: 2, strategy: progress_engine,
      workload: {{type: iterate, compute: {SLICE}s, iterations: 4, collective: allreduce, message: 8B}}}}
 migrations:
-  - {{name: leave, vms: vm0, to: host2, at: 1s, when: computing, transport: rdma}}
+  - {{name: leave, vms: vm0, to: host2, at: 2.9985s, when: computing, transport: rdma}}
 """
 
 
@@ -48,7 +48,7 @@ def rows(path):
 
 def test_a_migration_thread_hides_a_request_that_comes_as_ranks_begin_to_compute(moved):
     job, start, end = moved("migration_thread", "computing")
-    assert start == pytest.approx(SLICE, rel=0.001)  # the first computation that begins after 1 s
+    assert start == pytest.approx(SLICE, rel=0.001)  # what is left of the first computation is too short
     assert float(job["exposed_seconds"]) < 0.1 * (end - start)
     assert float(job["overlap"]) == pytest.approx(float(job["overlap_bound"]), rel=0.01)
 
@@ -56,7 +56,7 @@ def test_a_migration_thread_hides_a_request_that_comes_as_ranks_begin_to_compute
 @pytest.mark.parametrize("strategy", ["progress_engine", "migration_thread"])
 def test_ranks_that_enter_mpi_as_the_request_comes_lose_the_whole_move(moved, strategy):
     job, start, end = moved(strategy, "communicating")
-    # so long before the end of the first computation that begins after 1 s as a request takes
+    # so long before the end of the second computation as a request takes
     assert start == pytest.approx(2 * SLICE, abs=0.004) and start < 2 * SLICE
     assert float(job["exposed_seconds"]) == pytest.approx(end - start, rel=0.05)
 
@@ -77,7 +77,13 @@ def test_the_slice_bounds_what_is_hidden(moved):
     assert float(job["overlap"]) == pytest.approx(float(job["overlap_bound"]), rel=0.02)
 
 
+def test_a_computation_that_goes_on_long_enough_is_one_to_strike(moved):
+    job, start, end = moved("migration_thread", "computing", "migrations.leave.at=2s")
+    assert start == 2
+    assert float(job["exposed_seconds"]) == pytest.approx(end - SLICE, rel=0.05)  # but for what is left of it
+
+
 def test_a_job_that_has_ended_keeps_nobody_waiting(moved):
-    job, start, _ = moved("migration_thread", "computing", "migrations.leave.at=11.99s")
+    job, start, _ = moved("migration_thread", "computing", "migrations.leave.at=11.999s")
     assert start == pytest.approx(float(job["unmigrated_seconds"]), rel=0.001)
     assert float(job["exposed_seconds"]) == 0

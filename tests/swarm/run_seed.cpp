@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -86,22 +87,39 @@ Aftermath run_in_world(World& world, const Drawn& drawn, RunRecords& records) {
   return aftermath;
 }
 
+/// Whether a packet may have gone to a device or a host that was no longer there, or over a link
+/// that never came back. Draining is there so that none does otherwise: nothing is sent twice.
+bool may_lose_packets(const Instance& instance) {
+  const auto cooperates = [](const JobSpec& job) { return job.strategy != Strategy::none; };
+  const auto takes_packets = [](const ClusterFaultSpec& fault) {
+    return fault.kind == ClusterFaultSpec::Kind::host_down ||
+           (fault.kind == ClusterFaultSpec::Kind::link_down && fault.until == TimePoint::never());
+  };
+  return !std::all_of(instance.jobs.begin(), instance.jobs.end(), cooperates) ||
+         std::any_of(instance.cluster_faults.begin(), instance.cluster_faults.end(), takes_packets);
+}
+
 Json run_and_judge(const Drawn& drawn) {
   Json told;
-  run_simulated(drawn.instance, drawn.scenario.platform, SimOptions{}, [&](World& world) {
-    RunRecords records;
-    const Aftermath aftermath = run_in_world(world, drawn, records);
-    const Judgement judgement = judge(aftermath);
-    told["journal"] = aftermath.journal;
-    told["bytes"] = all_tables(records, drawn.instance);
-    told["controllers"] = aftermath.controllers;
-    told["wrong"] = judgement.wrong;
-    told["jobs"] = {judgement.jobs_ended, judgement.jobs_stopped, judgement.ranks_blocked};
-    told["hits"] = Json::array();
-    for (const auto& [cell, count] : judgement.hits) {
-      told["hits"].push_back({static_cast<int>(cell.first), static_cast<int>(cell.second), count});
-    }
-  });
+  const SimStatistics statistics =
+      run_simulated(drawn.instance, drawn.scenario.platform, SimOptions{}, [&](World& world) {
+        RunRecords records;
+        const Aftermath aftermath = run_in_world(world, drawn, records);
+        const Judgement judgement = judge(aftermath);
+        told["journal"] = aftermath.journal;
+        told["bytes"] = all_tables(records, drawn.instance);
+        told["controllers"] = aftermath.controllers;
+        told["wrong"] = judgement.wrong;
+        told["jobs"] = {judgement.jobs_ended, judgement.jobs_stopped, judgement.ranks_blocked};
+        told["hits"] = Json::array();
+        for (const auto& [cell, count] : judgement.hits) {
+          told["hits"].push_back(
+              {static_cast<int>(cell.first), static_cast<int>(cell.second), count});
+        }
+      });
+  if (statistics.packets_lost > 0 && !may_lose_packets(drawn.instance)) {
+    told["wrong"].push_back(fmt::format("{} packets were lost", statistics.packets_lost));
+  }
   return told;
 }
 

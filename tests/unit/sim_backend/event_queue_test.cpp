@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "sim_backend/scheduler.hpp"
+
 namespace ferry {
 namespace {
 
@@ -97,6 +99,24 @@ TEST(EventQueue, agrees_with_a_sorted_map_whatever_is_done_with_it) {
     while (both.size() != 0) both.take();
     both.look();
   }
+}
+
+TEST(EventQueueTest, shows_what_comes_after_the_front_without_it_and_each_once) {
+  class Silent final : public Event {
+    void fire() override {}
+  };
+  EventQueue queue;
+  const std::vector<std::int64_t> times = {5'000'000, 3, 70, 3, 1'000};
+  std::vector<Silent> events(times.size());
+  for (std::size_t i = 0; i < times.size(); ++i) queue.push({times[i], i, &events[i], nullptr});
+  const auto shown = [&](int count) {
+    std::vector<const Event*> seen;
+    queue.look_beyond_front(count, [&](const Event& event) { seen.push_back(&event); });
+    return seen;
+  };
+  ASSERT_EQ(queue.front().event, &events[1]);
+  EXPECT_EQ(shown(9), (std::vector<const Event*>{&events[3], &events[2], &events[4], &events[0]}));
+  EXPECT_EQ(shown(2), (std::vector<const Event*>{&events[3], &events[2]}));
 }
 
 }  // namespace
