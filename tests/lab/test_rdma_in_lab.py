@@ -18,7 +18,7 @@ in_machine = pytest.mark.skipif("FERRY_LAB_RDMA" not in os.environ, reason="take
 def steps(lab_is_possible, program, tmp_path_factory):
     console = run_machine(RDMA, tmp_path_factory.mktemp("machine"), image(), program, 1500)
     found = steps_told(console)
-    assert "after again" in found, console[-6000:]
+    assert "after interrupted" in found, console[-6000:]
     return found
 
 
@@ -61,15 +61,9 @@ def test_an_address_without_an_rdma_device_is_explained(steps):
 
 
 @in_machine
-def test_a_vm_stays_when_the_destinations_qemu_dies(steps):
-    check_stayed(steps, "killed")
-
-
-@in_machine
 def test_a_vm_stays_when_its_move_is_interrupted(steps):
     check_stayed(steps, "interrupted")
     assert steps["interrupted"]["status"] == 130
-    check_moved(steps, "again", "host1")
 
 
 @pytest.fixture

@@ -58,12 +58,6 @@ def under_way(lab, ferry):
     wait_until("the migration has sent something", 240, lambda: ferry.poll() is not None or has_sent(), every=0.5)
 
 
-def kill_destination(lab, ferry):
-    under_way(lab, ferry)
-    for emulator in lab.host("host1").guests():
-        emulator.kill()
-
-
 def interrupt(lab, ferry):
     under_way(lab, ferry)
     ferry.send_signal(signal.SIGINT)
@@ -86,8 +80,6 @@ def main():
         move("back", lab, *BACK, "--set", "migrations.leave.memory.pin_all=false")
         move("elsewhere", lab, cluster="elsewhere.yaml")
         move("interrupted", lab, *SLOW, meanwhile=lambda ferry: interrupt(lab, ferry))
-        move("killed", lab, *SLOW, meanwhile=lambda ferry: kill_destination(lab, ferry))
-        move("again", lab)
 
 
 main()
