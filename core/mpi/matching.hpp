@@ -45,7 +45,7 @@ template <class T>
 template <class T>
 class EnvelopeTable {
  public:
-  EnvelopeTable() = default;
+  EnvelopeTable() { buckets_ = few_.data(); }
   EnvelopeTable(const EnvelopeTable&) = delete;
   EnvelopeTable& operator=(const EnvelopeTable&) = delete;
 
@@ -98,8 +98,8 @@ class EnvelopeTable {
     many_.swap(more);
   }
 
-  Bucket* buckets_ = few_.data();  ///< a power of two of them
-  std::uint32_t last_ = 1;         ///< of them
+  Bucket* buckets_ = nullptr;  ///< a power of two of them
+  std::uint32_t last_ = 1;     ///< of them
   std::uint32_t count_ = 0;
   std::array<Bucket, 2> few_;  ///< until they are too few
   std::unique_ptr<Bucket[]> many_;
