@@ -435,8 +435,10 @@ struct Flows::Implementation {
     if (live == 0) return TimePoint::never();
     const double clock = s4u::Engine::get_clock();
     const double delta = network_model->next_occurring_event(clock);
-    if (delta < 0) return TimePoint::never();
-    return TimePoint::at(Duration::nanoseconds(static_cast<std::int64_t>((clock + delta) * 1e9)));
+    constexpr double last = 9e18;  // nanoseconds; what comes later is beyond what a time can say
+    const double end = (clock + delta) * 1e9;
+    if (delta < 0 || end > last) return TimePoint::never();
+    return TimePoint::at(Duration::nanoseconds(static_cast<std::int64_t>(end)));
   }
 
   /// Runs our side as far as it can go without the engine; returns when the engine must come back

@@ -28,6 +28,7 @@ void Checksum::Lanes::add(const std::byte* block) {
 }
 
 void Checksum::add(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
   const std::size_t have = size_ % block_size;
   size_ += bytes.size();
   if (have != 0) {
