@@ -26,8 +26,7 @@ void add_plot(CLI::App& program, Invocation& invocation) {
           "--kind", options->kind,
           "breakdown, multi_vm, timeline, downtime_cdf, links, latency, overlap, application, "
           "curve, sensitivity, or report (one HTML page), or several with commas between; default: "
-          "what the study lists "
-          "under plots, or what fits")
+          "what the study lists under plots, or what fits")
       ->type_name("K");
   command->add_option("--x", options->x, "curve: the path on the x axis")->type_name("PATH");
   command->add_option("--y", options->y, "curve: the metric, a column of cells.csv")
@@ -42,11 +41,11 @@ void add_plot(CLI::App& program, Invocation& invocation) {
   command->footer(
       "breakdown: the seven phases. multi_vm: makespan by number of VMs. timeline: phases of each "
       "VM over time. downtime_cdf: how long VMs pause. links: how full the links were. latency: "
-      "what "
-      "OSU benchmarks measured by message size, and the time that migrations exposed. overlap: how "
-      "much of a migration computation hides. application: run times, and what migrations add to "
-      "them by strategy. curve: a "
-      "metric over a path of numbers, with 95 % confidence intervals of the mean over repetitions "
+      "what OSU benchmarks measured by message size, and the time that migrations exposed. "
+      "overlap: "
+      "how much of a migration computation hides. application: run times, and what migrations add "
+      "to them by strategy. curve: a metric over a path of numbers, with 95 % confidence intervals "
+      "of the mean over repetitions "
       "(Student's t). sensitivity: the claims with each assumed constant halved and doubled. "
       "report: a page with all that fits, and provenance, slowest VMs, failures, commands.\n"
       "Examples:\n"

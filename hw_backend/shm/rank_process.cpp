@@ -87,7 +87,6 @@ RankEnd run_rank(const std::shared_ptr<Region>& region, RankId rank, std::uint32
   RankEnd end;
   {
     const Listener listener(executor, *region, process.engine());
-    std::exception_ptr thrown;
     try {
       body(process);
       // Who leaves takes its memory with it, which others may still have to read.
@@ -97,9 +96,8 @@ RankEnd run_rank(const std::shared_ptr<Region>& region, RankId rank, std::uint32
       region->condemn(fmt::format("rank {} has ended: {}", rank.index, aborted.what()));
     } catch (const std::exception& error) {
       region->condemn(fmt::format("rank {} has failed: {}", rank.index, error.what()));
-      thrown = std::current_exception();
+      throw;
     }
-    if (thrown) std::rethrow_exception(thrown);
   }
   if (const std::optional<std::string> why = region->verdict()) {
     end.ended = failure(FailureKind::failed, *why);

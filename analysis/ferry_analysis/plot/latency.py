@@ -15,6 +15,7 @@ from ..load import Folder, InputError, Run, Study, failed
 from ..palette import line_style
 from ..quantities import seconds_text
 from . import picture as pictures
+from .curve import MARKERS
 from .picture import Picture
 
 _METRICS = {
@@ -25,7 +26,6 @@ _METRICS = {
 }
 _MET = "_exposed"  # of samples that met a migration: what they took beyond the median
 _CURVES = 12
-_MARKERS = "osD^vP*"
 _NEEDS = "latency needs a job whose workload is osu_latency, osu_bw, osu_bcast or osu_allreduce"
 
 
@@ -148,7 +148,7 @@ def _draw(folder: Folder, data: pd.DataFrame, curves: Sequence[str]) -> Picture:
         )
         _draw_exposed(below, data, curves)
     handles = [
-        Line2D([], [], linewidth=1.5, markersize=3.5, marker=_MARKERS[index % len(_MARKERS)],
+        Line2D([], [], linewidth=1.5, markersize=3.5, marker=MARKERS[index % len(MARKERS)],
                markerfacecolor="none", label=curve, **line_style(index))
         for index, curve in enumerate(curves)
     ]
@@ -167,7 +167,7 @@ def _draw_medians(axes: Axes, data: pd.DataFrame, curves: Sequence[str], metric:
         points = data[data["curve"] == curve]
         axes.plot(
             points["message_bytes"], points["median"] * factor, linewidth=1.5, markersize=3.5,
-            marker=_MARKERS[index % len(_MARKERS)], markerfacecolor="none", **line_style(index),
+            marker=MARKERS[index % len(MARKERS)], markerfacecolor="none", **line_style(index),
         )
     axes.xaxis.set_major_locator(FixedLocator(_shown(sorted(set(data["message_bytes"])))))
     axes.xaxis.set_minor_locator(NullLocator())
