@@ -3,7 +3,9 @@ PYTHON := /usr/bin/python3
 JOBS   := $(shell nproc)
 # Tests at once: those of the threads world sleep more than they compute.
 WAITING := $(shell expr 2 \* $$(nproc))
-BUILD  := build/both
+# What is built: the preset's name. `make install PRESET=hw` does without SimGrid.
+PRESET ?= both
+BUILD  := build/$(PRESET)
 FERRY  := $(BUILD)/controller/cli/ferry
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PREFIX ?= /usr/local
@@ -11,7 +13,7 @@ PAPER  := breakdown multi_vm rwth_memory
 OUT    ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-cpp test-python test-sanitizers test-fuzz build-asan build-sanitizers lab bench install format tidy clean
+.PHONY: help deps build build-suites build-all demo test test-cpp test-suites test-python test-sanitizers test-fuzz build-asan build-sanitizers lab bench install format tidy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -19,9 +21,17 @@ help: ## this list
 deps: ## install what is missing of .ci/packages.txt (Debian, apt-get)
 	@.ci/install-packages $(SUDO)
 
-build: deps ## build the release with every world, in build/both
+build: deps ## build the programs with every world, in build/both; PRESET=hw: without the simulated one, in build/hw
+	@.ci/quietly build cmake --preset $(PRESET)
+	@.ci/quietly build cmake --build $(BUILD) --target programs -j $(JOBS)
+
+build-suites: deps
 	@.ci/quietly build cmake --preset both
-	@.ci/quietly build cmake --build --preset both -j $(JOBS)
+	@.ci/quietly build cmake --build --preset suites -j $(JOBS)
+
+build-all: deps ## build everything: every test and benchmark too
+	@.ci/quietly build cmake --preset $(PRESET)
+	@.ci/quietly build cmake --build $(BUILD) -j $(JOBS)
 
 demo: build ## simulate the paper's migration experiments: claims tables and plots
 	@mkdir -p $(OUT)
@@ -33,26 +43,31 @@ demo: build ## simulate the paper's migration experiments: claims tables and plo
 	@echo; echo "Tables (claims.csv, cells.csv) and every cell's run folder: $(OUT)/"; \
 	echo "Pictures:"; ls $(OUT)/*/plots/*.png | sed 's/^/  /'
 
-test: build test-cpp test-python ## everything that CI runs
+# Unit tests run once, under the sanitizers; suites that run whole worlds in the optimised build too.
+test: test-suites test-python ## everything that CI runs
 	@$(MAKE) --no-print-directory -j 2 lab build-sanitizers
-	@$(MAKE) --no-print-directory test-sanitizers test-fuzz
+	@$(MAKE) --no-print-directory -j 2 test-sanitizers test-fuzz
 
-test-cpp: build ## unit, contract and scenario tests
-	ctest --preset both -j $(WAITING) --quiet --output-log build/ctest.log || { .ci/failures build/ctest.log; exit 1; }
-	@grep -E 'tests passed|^Total Test' build/ctest.log; echo "$$(grep -c '(Skipped)' build/ctest.log) skipped"
+test-cpp: build-all ## every C++ test, optimised, without sanitizers
+	ctest --preset $(PRESET) -j $(WAITING) --quiet --output-log build/ctest.log || { .ci/failures build/ctest.log; exit 1; }
+	@.ci/counts build/ctest.log
 
-test-python: build ## command line, schema, architecture, analysis
-	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q -n $(JOBS) --ignore=tests/lab tests
+test-suites: build-suites
+	ctest --preset suites -j $(WAITING) --quiet --output-log build/ctest.log || { .ci/failures build/ctest.log; exit 1; }
+	@.ci/counts build/ctest.log
+
+test-python: build-suites ## command line, schema, architecture, analysis
+	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q --tb=short -n $(JOBS) --ignore=tests/lab tests
 
 VMS ?= 2
-lab: build ## real hosts and guests on this machine (libvirt, QEMU), with VMS=2 guests
-	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_LAB_VMS=$(VMS) $(PYTHON) -m pytest -q -rs tests/lab
+lab: build-suites ## real hosts and guests on this machine (libvirt, QEMU), with VMS=2 guests
+	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_LAB_VMS=$(VMS) $(PYTHON) -m pytest -q --tb=short -rs tests/lab
 
 test-sanitizers: build-sanitizers ## the same C++ tests under address, undefined-behaviour and thread sanitizers
 	ctest --preset asan -j $(WAITING) --quiet --output-log build/ctest-asan.log || { .ci/failures build/ctest-asan.log; exit 1; }
-	@grep -E 'tests passed|^Total Test' build/ctest-asan.log; echo "$$(grep -c '(Skipped)' build/ctest-asan.log) skipped"
+	@.ci/counts build/ctest-asan.log
 	ctest --preset tsan -j $(WAITING) --quiet --output-log build/ctest-tsan.log || { .ci/failures build/ctest-tsan.log; exit 1; }
-	@grep -E 'tests passed|^Total Test' build/ctest-tsan.log; echo "$$(grep -c '(Skipped)' build/ctest-tsan.log) skipped"
+	@.ci/counts build/ctest-tsan.log
 
 # With what the machine has left: the lab waits for its guests meanwhile.
 build-sanitizers: build-asan deps
@@ -67,7 +82,7 @@ FUZZ_SECONDS ?= 30
 test-fuzz: build-asan ## a short run of every fuzz target
 	@.ci/fuzz-smoke build/asan $(FUZZ_SECONDS)
 
-bench: build ## ours beside the peers, as ratios; appends to bench.tsv
+bench: build-all ## ours beside the peers, as ratios; appends to bench.tsv
 	@.ci/bench $(BUILD)
 
 install: build ## install into $(DESTDIR)$(PREFIX)

@@ -9,12 +9,11 @@
 #include "core/mpi/job.hpp"
 #include "core/mpi/mpi_jobs.hpp"
 #include "core/mpi/workloads/engine_calls.hpp"
+#include "core/mpi/workloads/job_record.hpp"
 #include "core/topology/locality.hpp"
 
 namespace ferry {
 namespace {
-
-constexpr std::size_t most_reasons = 10;
 
 RankPlace place_of(const JobSpec& job, const Instance& instance, const Locality& locality,
                    RankId rank) {
@@ -33,42 +32,6 @@ struct Watched {
     if (watch != nullptr) watch->ends();
   }
 };
-
-/// The longest computation between two calls of a rank in one of these VMs; of any, if in none.
-Duration longest_slice(const JobSpec& job, const mpi::WorkloadLog& log,
-                       const std::vector<bool>& moved) {
-  Duration of_any;
-  Duration of_moved;
-  for (std::uint32_t rank = 0; rank < log.ranks().size(); ++rank) {
-    const Duration slice = log.ranks()[rank].longest_slice;
-    of_any = std::max(of_any, slice);
-    if (moved[job.vms[rank / job.ranks_per_vm].index]) of_moved = std::max(of_moved, slice);
-  }
-  return of_moved > Duration::zero() ? of_moved : of_any;
-}
-
-/// The first lines of a long text.
-std::string shortened(const std::string& text) {
-  std::size_t end = 0;
-  std::size_t lines = 0;
-  for (; end < text.size(); ++end) {
-    if (text[end] == '\n' && ++lines == most_reasons) break;
-  }
-  if (end >= text.size()) return text;
-  std::size_t more = 0;
-  for (std::size_t i = end + 1; i < text.size(); ++i) more += text[i] == '\n' ? 1U : 0U;
-  return more == 0 ? text.substr(0, end)
-                   : fmt::format("{}\nand {} more", text.substr(0, end), more);
-}
-
-/// Lines as one, for a field of a table.
-std::string in_one_line(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 2)) {
-    text.replace(at, 1, "; ");
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -93,10 +56,12 @@ tl::expected<JobPrograms, std::vector<std::string>> prepare_jobs(const Scenario&
 }
 
 struct CommunicatingJobs::Shared {
-  Shared(World& world, const Scenario& scenario, const Instance& instance, Recorder& recorder)
+  /// What ranks of a host cost, they take by themselves.
+  Shared(World& world, const Scenario& scenario, const Instance& instance, Recorder& recorder,
+         bool hosted)
       : locality(instance),
-        runtime(world, instance, scenario.platform.mpi, recorder, locality,
-                scenario.platform.hypervisor.set_status) {}
+        runtime(world, instance, hosted ? MpiCosts() : scenario.platform.mpi, recorder, locality,
+                hosted ? Duration::zero() : scenario.platform.hypervisor.set_status) {}
   Locality locality;
   mpi::MpiJobs runtime;
 };
@@ -106,7 +71,17 @@ struct CommunicatingJobs::Running {
   const mpi::WorkloadSpec& program;
   JobChannels channels;
   mpi::WorkloadLog log;
-  std::unique_ptr<mpi::Job> job;
+  std::unique_ptr<mpi::Job> job;           ///< here
+  std::unique_ptr<mpi::HostedJob> hosted;  ///< or elsewhere
+
+  /// Until all its ranks have ended.
+  Result<> join(std::vector<std::string>& complaints) {
+    if (hosted != nullptr) return hosted->join(log, complaints);
+    Result<> ended = job->join();
+    complaints = job->complaints();
+    return ended;
+  }
+  void abort(const std::string& why) { hosted != nullptr ? hosted->abort(why) : job->abort(why); }
 
   Running(JobId job_id, const mpi::WorkloadSpec& does, const Scenario& scenario,
           const Instance& instance, const Locality& locality)
@@ -121,14 +96,26 @@ struct CommunicatingJobs::Running {
 
 CommunicatingJobs::CommunicatingJobs(World& world, const Scenario& scenario,
                                      const Instance& instance, const JobPrograms& programs,
-                                     Recorder& recorder)
+                                     Recorder& recorder, mpi::RankHost* host)
     : world_(world),
       instance_(instance),
-      shared_(std::make_unique<Shared>(world, scenario, instance, recorder)) {
+      shared_(std::make_unique<Shared>(world, scenario, instance, recorder, host != nullptr)) {
   const Locality& locality = shared_->locality;
   for (const auto& [id, program] : programs) {
     const JobSpec& spec = instance.jobs[id.index];
     auto running = std::make_unique<Running>(id, program, scenario, instance, locality);
+    if (host != nullptr) {
+      mpi::HostedJobRequest request{id, spec, shared_->runtime.board(id), {}};
+      for (const VmId vm : spec.vms) {
+        const bool is_first = mpi::first_communicating(instance, vm) == id;
+        if (is_first && shared_->runtime.watch(vm) != nullptr) {
+          request.watches[vm] = shared_->runtime.watch(vm);
+        }
+      }
+      running->hosted = host->open(request);
+      jobs_.push_back(std::move(running));
+      continue;
+    }
     mpi::JobOptions options;
     options.name = spec.name;
     for (std::uint32_t rank = 0; rank < spec.ranks(); ++rank) {
@@ -148,6 +135,10 @@ CommunicatingJobs::~CommunicatingJobs() = default;
 
 void CommunicatingJobs::start() {
   for (const std::unique_ptr<Running>& running : jobs_) {
+    if (running->hosted != nullptr) {
+      running->hosted->start();
+      continue;
+    }
     const JobSpec& spec = instance_.jobs[running->id.index];
     running->job->start([this, &spec, raw = running.get()](mpi::Process& process) {
       const VmId vm = spec.vms[process.rank().index / spec.ranks_per_vm];
@@ -166,29 +157,12 @@ void CommunicatingJobs::finish(const std::vector<MoveRecord>& moves, Recorder& r
     if (move.outcome != Outcome::not_started) moved[move.vm.index] = true;
   }
   for (const std::unique_ptr<Running>& running : jobs_) {
-    const Result<> ended = running->job->join();
-    JobRecord record;
-    record.job = running->id;
-    bool first = true;
-    for (const mpi::RankLog& rank : running->log.ranks()) {
-      record.start = first ? rank.began : std::min(record.start, rank.began);
-      record.end = first ? rank.ended : std::max(record.end, rank.ended);
-      first = false;
-      record.messages += rank.traffic.messages;
-      record.bytes += Bytes(rank.traffic.bytes);
-      for (const mpi::CallCount& calls : rank.traffic.collectives) {
-        record.messages += calls.calls;
-        record.bytes += Bytes(calls.bytes);
-      }
-      if (record.reason.empty() && rank.wrong_messages > 0) record.reason = rank.first_wrong;
-    }
-    record.longest_slice = longest_slice(instance_.jobs[running->id.index], running->log, moved);
-    if (!ended) {
-      record.end = world_.clock.now();
-      record.reason = in_one_line(shortened(ended.error().reason));
-    } else if (record.reason.empty()) {
-      const std::vector<std::string> complaints = running->job->complaints();
-      if (!complaints.empty()) record.reason = complaints.front();
+    std::vector<std::string> complaints;
+    const Result<> ended = running->join(complaints);
+    const JobSpec& spec = instance_.jobs[running->id.index];
+    std::vector<bool> moved_ranks;
+    for (const VmId vm : spec.vms) {
+      moved_ranks.insert(moved_ranks.end(), spec.ranks_per_vm, moved[vm.index]);
     }
     std::vector<mpi::Interval> outages;
     for (const MoveRecord& move : moves) {
@@ -197,12 +171,9 @@ void CommunicatingJobs::finish(const std::vector<MoveRecord>& moves, Recorder& r
       if (std::find(jobs.begin(), jobs.end(), running->id) == jobs.end()) continue;
       outages.emplace_back(move.start, move.end);
     }
-    const WorkloadType type = running->program.workload.type;
-    for (mpi::Measurement& row : mpi::measurements(type, running->log, outages)) {
-      record.measurements.push_back(
-          {std::move(row.metric), row.message_bytes, row.repetition, row.value, row.unit});
-    }
-    recorder.job(record);
+    const mpi::JobEnd end{ended, world_.clock.now(), std::move(complaints)};
+    recorder.job(mpi::make_job_record(running->id, running->program.workload.type, running->log,
+                                      end, moved_ranks, outages));
   }
 }
 
@@ -211,7 +182,7 @@ JobRuntime& CommunicatingJobs::runtime() { return shared_->runtime; }
 std::size_t CommunicatingJobs::suspensions() const { return shared_->runtime.suspensions(); }
 
 void CommunicatingJobs::abort(const std::string& why) {
-  for (const std::unique_ptr<Running>& running : jobs_) running->job->abort(why);
+  for (const std::unique_ptr<Running>& running : jobs_) running->abort(why);
 }
 
 }  // namespace ferry

@@ -7,6 +7,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "core/mpi/workloads/hosted_job.hpp"
 #include "core/mpi/workloads/run_workload.hpp"
 #include "core/ports/job_runtime.hpp"
 #include "core/ports/recorder.hpp"
@@ -24,16 +25,16 @@ using JobPrograms = std::map<JobId, mpi::WorkloadSpec>;
 
 class CommunicatingJobs {
  public:
-  /// Opens the endpoints of all ranks, where their VMs are now. Everything given outlives it;
-  /// `recorder` hears of the ranks' suspensions.
+  /// Opens the endpoints of all ranks, where their VMs are now; with a `host`, the ranks run there.
+  /// Everything given outlives it; `recorder` hears of the ranks' suspensions.
   CommunicatingJobs(World& world, const Scenario& scenario, const Instance& instance,
-                    const JobPrograms& programs, Recorder& recorder);
+                    const JobPrograms& programs, Recorder& recorder, mpi::RankHost* host = nullptr);
   /// Joins.
   ~CommunicatingJobs();
   CommunicatingJobs(const CommunicatingJobs&) = delete;
   CommunicatingJobs& operator=(const CommunicatingJobs&) = delete;
 
-  /// All ranks begin. Once.
+  /// All ranks begin. Once. Throws WorldError if those of a host do not.
   void start();
   /// Blocks until all ranks have ended; then records the jobs. `moves`: all that there were, with
   /// their times; samples of benchmarks meanwhile are kept apart.

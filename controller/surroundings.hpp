@@ -17,9 +17,9 @@ namespace ferry {
 class Surroundings {
  public:
   /// `recorder` hears of the ranks. The ranks of every VM with jobs run: those of `programs` once
-  /// `start` is called, the timed stand-ins at once.
+  /// `start` is called (by `host`, if there is one), the timed stand-ins at once.
   Surroundings(World& world, const Scenario& scenario, const Instance& instance, Recorder& recorder,
-               const JobPrograms& programs = {});
+               const JobPrograms& programs = {}, mpi::RankHost* host = nullptr);
   Surroundings(const Surroundings&) = delete;
   Surroundings& operator=(const Surroundings&) = delete;
 

@@ -141,8 +141,10 @@ struct Flows::Implementation {
     in = out;
     for (std::uint32_t host = 0; host < instance.hosts.size() && !faults.empty(); ++host) {
       for (const TimePoint at : faults.changes(HostId{host})) {
-        link_events.push_back(
-            std::make_unique<CallbackEvent>([this, host] { to_change.push_back(HostId{host}); }));
+        link_events.push_back(std::make_unique<CallbackEvent>([this, host] {
+          to_change.push_back(HostId{host});
+          scheduler.interrupt();
+        }));
         scheduler.schedule(*link_events.back(), at);
       }
     }
@@ -245,6 +247,7 @@ struct Flows::Implementation {
     } else {
       flow.state = State::waiting;
       to_begin.push_back(&flow);
+      scheduler.interrupt();
     }
   }
 
@@ -287,6 +290,7 @@ struct Flows::Implementation {
     flow.state = State::under_way;
     ++live;
     ++engine_changes;
+    scheduler.interrupt();
   }
 
   /// Ends the present part where it is; returns what was not sent of it.
@@ -304,6 +308,7 @@ struct Flows::Implementation {
       by_action.erase(flow.action);
       flow.action = nullptr;
       to_cancel.push_back(std::move(flow.communication));
+      scheduler.interrupt();
       if (engine_is_here()) cancel_given_up();
       flow.state = State::idle;
     } else if (flow.state == State::waiting) {
@@ -470,7 +475,11 @@ struct Flows::Implementation {
         }
       }
       const std::uint64_t changes = engine_changes;
-      scheduler.run_due();
+      if (options.between_steps) {
+        scheduler.run_due();
+      } else {
+        scheduler.run_until(live > 0 ? engine_next : TimePoint::never());
+      }
       if (must_digest && scheduler.live_tasks() > 0) return scheduler.now();
       if (changes != engine_changes) engine_next = next_end();
     }

@@ -4,8 +4,7 @@
 
 namespace ferry {
 
-void SimPacket::set_body(std::span<const ConstSlice> body, std::size_t size) {
-  arrival.body_size = size;
+void SimPacket::set_large_body(std::span<const ConstSlice> body, std::size_t size) {
   arrival.body = {};
   if (size == 0) return;
   for (const ConstSlice& slice : body) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <vector>
@@ -23,6 +24,7 @@ struct SimPacket {
   /// Of a packet: whose place it takes; null: none.
   SimConnection* connection = nullptr;
   Duration cost;                       ///< to the receiver's processor
+  std::uint32_t version = 0;           ///< of the fabric, when it was posted; 0: of a read
   std::uint32_t times_attached = 0;    ///< of the receiver's device, when it was posted
   std::unique_ptr<std::byte[]> large;  ///< the body, where it does not fit below
   std::array<std::byte, 128> small = {};
@@ -31,7 +33,25 @@ struct SimPacket {
   std::vector<Slice> into;  ///< of a read
 
   /// Copies the body, unless a part of it is phantom: then all of it is.
-  void set_body(std::span<const ConstSlice> body, std::size_t size);
+  void set_body(std::span<const ConstSlice> body, std::size_t size) {
+    arrival.body_size = size;
+    if (body.size() == 1 && size <= small.size()) [[likely]] {
+      const std::byte* const from = body.front().data;
+      if (from == nullptr) {
+        arrival.body = {};
+        return;
+      }
+      arrival.body = {small.data(), size};
+      if (size == 8) {  // a number
+        std::memcpy(small.data(), from, 8);
+      } else {
+        std::memcpy(small.data(), from, size);
+      }
+      return;
+    }
+    set_large_body(body, size);
+  }
+  void set_large_body(std::span<const ConstSlice> body, std::size_t size);
 };
 
 /// Packets that are reused, so that a message allocates nothing.

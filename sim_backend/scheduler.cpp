@@ -121,6 +121,7 @@ void Scheduler::wake(SimTask& task, Wake why) {
 void Scheduler::settle() {
   SimTask& task = current();
   if (task.lag_ == Duration::zero()) return;
+  check(!watching_, "who looks for a task must not block");
   schedule(task.timer_, now_ + task.lag_);
   task.lag_ = Duration::zero();
   task.fiber_state_->leave();
@@ -158,7 +159,7 @@ void Scheduler::defer_cancellation(int change) {
 void Scheduler::finished(SimTask& task) {
   idle_fibers_.push_back(task.fiber_);
   task.fiber_ = nullptr;
-  --live_tasks_;
+  if (--live_tasks_ == 0) interrupt();
   (task.all_previous_ == nullptr ? all_ : task.all_previous_->all_next_) = task.all_next_;
   if (task.all_next_ != nullptr) task.all_next_->all_previous_ = task.all_previous_;
   if (task.joiner_ != nullptr) wake(*task.joiner_, Wake::ready);
@@ -213,43 +214,57 @@ bool Scheduler::end_standstill() {
 }
 
 // With some hundreds of ranks what one needs is no longer in the nearest caches when its turn
-// comes. It is asked for one event ahead: who waits and for what, and the stack from where it
-// stopped upwards, which its returns read.
+// comes. It is asked for one event ahead: who waits and for what, what looks for it and what that
+// will touch, and the stack from where it stopped upwards, which its returns read.
 inline void Scheduler::fetch_next() const {
   constexpr std::ptrdiff_t line = 64;
   const EventQueue::Entry& next = events_.front();
   const auto* const event = reinterpret_cast<const std::byte*>(next.event);
   __builtin_prefetch(event - line, 1);
   __builtin_prefetch(event, 1);
+  if (next.event->fetch_always_) next.event->fetch();
   const auto* const stack = static_cast<const std::byte*>(next.stack);
   if (stack == nullptr) return;
   for (std::ptrdiff_t i = -1; i < 4; ++i) __builtin_prefetch(stack + i * line, 1);
 }
 
-void Scheduler::run_due() {
-  const std::int64_t now = now_.since_start().count_nanoseconds();
+void Scheduler::run_until(TimePoint limit) {
+  interrupted_ = false;
   for (;;) {
-    const bool event_due = !events_.empty() && events_.front().at <= now;
-    if (event_due && (ready_.empty() || events_.front().sequence < ready_.front().sequence)) {
-      Event& event = *events_.take_front().event;
-      event.place_ = EventQueue::none;
-      if (!events_.empty()) fetch_next();
-      ++events_fired_;
-      event.fire();
-    } else if (!ready_.empty()) {
-      SimTask& task = *ready_.front().task;
-      ready_.pop_front();
-      ++task_switches_;
-      current_ = &task;
-      Fiber::State& fiber = *task.fiber_state_;
-      fiber.enter();
-      current_ = nullptr;
-      // A task that is not done blocks in a list of its own, so it still exists. One that is may
-      // still wait for what its work owned.
-      if (task.done_ && fiber.work == nullptr) finished(task);
-    } else {
-      return;
+    if (!events_.empty()) {
+      const EventQueue::Entry& next = events_.front();
+      const TimePoint at = TimePoint::at(Duration::nanoseconds(next.at));
+      if (ready_.empty() ? at <= now_ || (at < limit && !interrupted_)
+                         : at <= now_ && next.sequence < ready_.front().sequence) {
+        now_ = std::max(now_, at);
+        Event& event = *events_.take_front().event;
+        event.place_ = EventQueue::none;
+        if (!events_.empty()) fetch_next();
+        ++events_fired_;
+        event.fire();
+        continue;
+      }
     }
+    if (ready_.empty()) return;
+    SimTask& task = *ready_.front().task;
+    ready_.pop_front();
+    current_ = &task;
+    if (task.watcher_ != nullptr) {
+      watching_ = true;
+      const bool goes_on = task.watcher_->goes_on();
+      watching_ = false;
+      if (!goes_on) {
+        current_ = nullptr;
+        continue;
+      }
+    }
+    ++task_switches_;
+    Fiber::State& fiber = *task.fiber_state_;
+    fiber.enter();
+    current_ = nullptr;
+    // A task that is not done blocks in a list of its own, so it still exists. One that is may
+    // still wait for what its work owned.
+    if (task.done_ && fiber.work == nullptr) finished(task);
   }
 }
 
@@ -273,11 +288,12 @@ void Scheduler::unschedule(Event& event) {
 void Scheduler::ReadyQueue::grow() {
   std::vector<Ready> larger(std::max<std::size_t>(16, 2 * ring_.size()));
   for (std::size_t i = first_; i != end_; ++i) {
-    larger[i - first_] = ring_[i & (ring_.size() - 1)];
+    larger[i - first_] = ring_[i & last_place_];
   }
   end_ -= first_;
   first_ = 0;
   ring_ = std::move(larger);
+  last_place_ = ring_.size() - 1;
 }
 
 }  // namespace ferry

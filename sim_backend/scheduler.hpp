@@ -34,10 +34,14 @@ class Event {
   /// It is the next to fire: begins to fetch what that will touch. Changes nothing.
   virtual void fetch() const {}
   [[nodiscard]] bool scheduled() const { return place_ != EventQueue::none; }
+  /// Whether `fetch` is worth its call whenever this is the next one; else it is for
+  /// `Scheduler::look_ahead` alone.
+  void fetch_always(bool worth) { fetch_always_ = worth; }
 
  private:
   friend class Scheduler;
   EventQueue::Place place_ = EventQueue::none;  // in the scheduler's queue, while scheduled
+  bool fetch_always_ = false;
 };
 
 /// An event that calls a function.
@@ -51,6 +55,19 @@ class CallbackEvent final : public Event {
 };
 
 enum class Cancellable : bool { no, yes };
+
+/// Stands in for a task whose wait has ended, so that it need not be continued if it would only
+/// wait again.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  /// Whether the task goes on. Else it has blocked again (`Scheduler::block_again`). Called when
+  /// the task would have gone on, as the running task, but not on its stack: it must not block, nor
+  /// throw.
+  [[nodiscard]] virtual bool goes_on() = 0;
+  /// It will soon be asked: begins to fetch what that will touch. Changes nothing.
+  virtual void fetch() const {}
+};
 
 /// Memory that a task will look at when it goes on.
 struct Nearby {
@@ -91,6 +108,7 @@ class alignas(64) SimTask final : public Task {
   // While blocked:
   const char* waits_for_ = nullptr;  // null once it was woken
   const void* stack_ = nullptr;
+  Watcher* watcher_ = nullptr;
   TimePoint not_before_;  // it goes on
   Timer timer_{*this};
   WaitList* list_ = nullptr;
@@ -149,6 +167,15 @@ class Scheduler {
              WaitList* list = nullptr);
   /// The same without a call (blocking.hpp).
   Wake block_here(const char* what, TimePoint deadline, Cancellable cancellable, WaitList* list);
+  /// The same, not before a deadline, with a watcher that is asked at each end of the wait.
+  Wake watch_here(const char* what, Watcher& watcher, WaitList& list);
+  /// From a watcher: the task waits on.
+  void block_again(const char* what, WaitList& list) {
+    begin_block(current(), what, true);
+    list.append(current());
+  }
+  /// From a watcher: how the wait has ended.
+  [[nodiscard]] Wake ended_as() const { return current().wake_; }
   /// Ends the wait of a blocked task. It goes on at the present instant, or when its own time or
   /// that of the task that wakes it is reached.
   void wake(SimTask& task, Wake why);
@@ -174,6 +201,13 @@ class Scheduler {
   /// Of a blocked task: where it stopped.
   [[nodiscard]] static const void* stack_of(const SimTask& task) { return task.stack_; }
   [[nodiscard]] static TimePoint not_before(const SimTask& task) { return task.not_before_; }
+  /// Of a blocked task that will soon go on: begins to fetch what that will touch.
+  static void fetch(const SimTask& task) {
+    const auto* const lines = reinterpret_cast<const std::byte*>(&task);
+    __builtin_prefetch(lines, 1);
+    __builtin_prefetch(lines + 64, 1);
+    if (task.watcher_ != nullptr) task.watcher_->fetch();
+  }
   /// Whether the caller runs in a task at all.
   [[nodiscard]] bool in_task() const { return current_ != nullptr; }
   [[nodiscard]] bool cancelled() const { return current().cancelled_; }
@@ -198,7 +232,12 @@ class Scheduler {
   // --- For whoever drives the world ---
 
   /// Runs all that is due by now.
-  void run_due();
+  void run_due() { run_until(now_); }
+  /// Runs all that is due by now, and goes on to what is due before `limit`; not beyond a point in
+  /// time at which it was interrupted or the last task ended.
+  void run_until(TimePoint limit);
+  /// Whoever drives the world has to look at something before the clock moves on.
+  void interrupt() { interrupted_ = true; }
   /// When the next event is due; `never()` if there is none.
   [[nodiscard]] TimePoint next_event() const {
     return events_.empty() ? TimePoint::never()
@@ -230,11 +269,11 @@ class Scheduler {
   class ReadyQueue {
    public:
     [[nodiscard]] bool empty() const { return first_ == end_; }
-    [[nodiscard]] const Ready& front() const { return ring_[first_ & (ring_.size() - 1)]; }
+    [[nodiscard]] const Ready& front() const { return ring_[first_ & last_place_]; }
     void pop_front() { ++first_; }
     void push_back(const Ready& ready) {
       if (end_ - first_ == ring_.size()) grow();
-      ring_[end_++ & (ring_.size() - 1)] = ready;
+      ring_[end_++ & last_place_] = ready;
     }
 
    private:
@@ -242,7 +281,14 @@ class Scheduler {
     std::vector<Ready> ring_;  // a power of two of places
     std::size_t first_ = 0;
     std::size_t end_ = 0;
+    std::size_t last_place_ = 0;  // of the ring
   };
+  void begin_block(SimTask& task, const char* what, bool may_cancel) {
+    task.waits_for_ = what;
+    task.cancellable_ = may_cancel;
+    task.not_before_ = now_ + task.lag_;
+    task.lag_ = Duration::zero();
+  }
   /// Of what happens after this.
   void fetch_next() const;
   void expect(const std::array<Nearby, 3>& nearby);
@@ -259,6 +305,8 @@ class Scheduler {
   EventQueue events_;
   ReadyQueue ready_;
   SimTask* current_ = nullptr;
+  bool interrupted_ = false;
+  bool watching_ = false;   // what runs is a watcher, not the task
   SimTask* all_ = nullptr;  // tasks that have not ended, the newest first
 
   StackPool stacks_;

@@ -64,16 +64,24 @@ void copy(std::span<const ConstSlice> from, std::size_t offset, std::span<const 
 
 }  // namespace
 
-/// What one endpoint has sent to another over one channel.
+/// What one endpoint has sent to another over one channel, and the way there. What each packet
+/// needs stands in one line of the processor's caches.
 struct alignas(64) SimConnection {
   EndpointAddress to;
   Channel channel = Channel::shm;
+  bool open : 1 = false;
+  bool sender_wants_room : 1 = false;
+  bool on_one_host : 1 = false;  ///< of the way, as the next one
+  bool reaches : 1 = false;      ///< whether the channel leads there
+  std::uint16_t under_way = 0;   ///< posted, and not polled
+  /// As long as `SimFabric::version` is this one, the way stays as it is.
+  std::uint32_t version = 0;
+  std::uint32_t times_attached = 0;         ///< of the receiver's device
+  SimFabric::Port* receiver = nullptr;      ///< null: it is closed
+  const SimFabric::Costs* costs = nullptr;  ///< of the way
   SimFabric::Port* from = nullptr;
-  bool open = false;
-  bool sender_wants_room = false;
-  std::uint32_t under_way = 0;  ///< posted, and not polled
-  TimePoint ready;              ///< since when, or when, the connection stands, if open
-  TimePoint last;               ///< arrival: no packet overtakes an earlier one
+  TimePoint ready;  ///< since when, or when, the connection stands, if open
+  TimePoint last;   ///< arrival: no packet overtakes an earlier one
   std::unique_ptr<SimFabric::Lane> packets;  ///< that are flows, and what waits behind them
   std::unique_ptr<SimFabric::Lane> reads;    ///< by the sender of the receiver's memory
 };
@@ -82,11 +90,10 @@ struct alignas(64) SimConnection {
 class SimFabric::Connections {
  public:
   SimConnection* find(EndpointAddress to, Channel channel) const {
-    if (slots_.empty()) return nullptr;
     const std::uint64_t key = key_of(to, channel);
-    for (std::size_t i = start(key);; i = (i + 1) & (slots_.size() - 1)) {
-      SimConnection* const found = slots_[i];
-      if (found == nullptr || (found->to == to && found->channel == channel)) return found;
+    for (std::size_t i = start(key);; i = (i + 1) & last_) {
+      if (slots_[i].key == key) return slots_[i].connection;
+      if (slots_[i].connection == nullptr) return nullptr;
     }
   }
   SimConnection& get(Port& from, EndpointAddress to, Channel channel) {
@@ -95,32 +102,38 @@ class SimFabric::Connections {
   }
 
  private:
+  /// With its key beside it: who looks for one touches no other.
+  struct Slot {
+    std::uint64_t key = 0;
+    SimConnection* connection = nullptr;
+  };
   [[gnu::noinline]] SimConnection& add(Port& from, EndpointAddress to, Channel channel) {
-    if (4 * (count_ + 1) > 3 * slots_.size()) grow();
+    if (2 * (count_ + 1) > slots_.size()) grow();
     SimConnection& made = make();
     made.to = to;
     made.channel = channel;
     made.from = &from;
-    insert(made);
+    insert({key_of(to, channel), &made});
     return made;
   }
+  /// Never 0.
   static std::uint64_t key_of(EndpointAddress to, Channel channel) {
-    return (static_cast<std::uint64_t>(to.value) << 3U) | static_cast<std::uint64_t>(channel);
+    return (std::uint64_t{to.value} << 3U | static_cast<std::uint64_t>(channel)) + 1;
   }
   [[nodiscard]] std::size_t start(std::uint64_t key) const {
-    return static_cast<std::size_t>((key * 0x9e3779b97f4a7c15U) >> 32U) & (slots_.size() - 1);
+    return static_cast<std::size_t>((key * 0x9e3779b97f4a7c15U) >> 32U) & last_;
   }
-  void insert(SimConnection& connection) {
-    const std::uint64_t key = key_of(connection.to, connection.channel);
-    std::size_t i = start(key);
-    while (slots_[i] != nullptr) i = (i + 1) & (slots_.size() - 1);
-    slots_[i] = &connection;
+  void insert(const Slot& slot) {
+    std::size_t i = start(slot.key);
+    while (slots_[i].connection != nullptr) i = (i + 1) & last_;
+    slots_[i] = slot;
   }
   void grow() {
-    std::vector<SimConnection*> old(std::max<std::size_t>(4, 2 * slots_.size()));
+    std::vector<Slot> old(2 * slots_.size());
     old.swap(slots_);
-    for (SimConnection* const connection : old) {
-      if (connection != nullptr) insert(*connection);
+    last_ = slots_.size() - 1;
+    for (const Slot& slot : old) {
+      if (slot.connection != nullptr) insert(slot);
     }
   }
   SimConnection& make() {
@@ -128,7 +141,8 @@ class SimFabric::Connections {
     if (count_ % chunk == 0) chunks_.push_back(std::make_unique<SimConnection[]>(chunk));
     return chunks_.back()[count_++ % chunk];
   }
-  std::vector<SimConnection*> slots_;  // a power of two of them
+  std::vector<Slot> slots_ = std::vector<Slot>(4);  // a power of two of them
+  std::size_t last_ = 3;                            // of them
   std::size_t count_ = 0;
   std::vector<std::unique_ptr<SimConnection[]>> chunks_;
 };
@@ -140,6 +154,7 @@ struct SimFabric::LaneItem {
   TimePoint start;  ///< not before
   HostId from;
   HostId to;
+  const Costs* costs;
   const Costs::Segment* segment;
   bool is_flow;
 };
@@ -157,8 +172,8 @@ class alignas(64) SimFabric::Port {
   [[nodiscard]] HostId host() const { return fabric_.host_of(place_); }
 
   void close();
-  bool post(EndpointAddress to, Channel channel, const PacketHeader& header,
-            std::span<const ConstSlice> body);
+  /// `way.known`: a connection of this port, or null.
+  bool post(Way& way, const PacketHeader& header, std::span<const ConstSlice> body);
   const Arrival* poll();
   MemoryKey expose(Channel channel, std::span<const ConstSlice> memory);
   void read(EndpointAddress from, Channel channel, MemoryKey key, std::size_t offset,
@@ -182,7 +197,7 @@ class alignas(64) SimFabric::Port {
   }
   /// A packet leaves by the wire no sooner than `leave`.
   void use_wire(SimConnection& connection, Port& receiver, SimPacket* packet, TimePoint leave,
-                const Costs::Segment& segment);
+                const Costs::Packet& costs);
   /// One that is a flow, or has to wait behind one.
   void use_lane(SimConnection& connection, const LaneItem& item);
 
@@ -211,6 +226,11 @@ class alignas(64) SimFabric::Port {
     if (fabric_.faults_.empty() || from == to) return at;
     return fabric_.faults_.up_from({fabric_.network_.index, from, to}, at);
   }
+  /// A packet that goes nowhere, of which its sender does not hear.
+  bool lose_packet() {
+    ++fabric_.packets_lost_;
+    return true;
+  }
   void open_connection(SimConnection& connection, const Costs& costs, TimePoint now) {
     if (connection.open) return;
     connection.open = true;
@@ -223,6 +243,14 @@ class alignas(64) SimFabric::Port {
     if (!connection->sender_wants_room) return;
     connection->sender_wants_room = false;
     if (connection->from->is_open()) connection->from->wait_set_->notify();
+  }
+  /// Finds the way as it is now.
+  void find_way(SimConnection& connection) const;
+  /// Whether its device neither comes nor goes at this moment, if the channel has one.
+  [[nodiscard]] bool is_settled(Channel channel) const {
+    if (!place_.vm) return true;
+    const std::optional<DeviceKind> kind = device_of(channel);
+    return !kind || fabric_.hypervisor_.has_settled(*place_.vm, *kind);
   }
   void end_read(SimPacket& packet);
   /// Ends what `peer` and this have under way over `channel`: reads of the other's memory fail.
@@ -307,7 +335,8 @@ class SimFabric::Lane final : public Event {
   void hand_over(SimPacket* packet) { fabric_.ports_[target_.value]->deliver(packet); }
   void send_small(const Item& item) {
     connection_.from->use_wire(connection_, *fabric_.ports_[target_.value], item.packet,
-                               std::max(item.start, fabric_.scheduler_.now()), *item.segment);
+                               std::max(item.start, fabric_.scheduler_.now()),
+                               item.costs->of_packet(item.packet->arrival.body_size));
   }
 
   SimFabric& fabric_;
@@ -328,40 +357,37 @@ void SimFabric::Port::close() {
   }
   wait_set_->remove(inbox_);
   wait_set_ = nullptr;
+  ++fabric_.closed_;
 }
 
-bool SimFabric::Port::post(EndpointAddress to, Channel channel, const PacketHeader& header,
-                           std::span<const ConstSlice> body) {
+bool SimFabric::Port::post(Way& way, const PacketHeader& header, std::span<const ConstSlice> body) {
   const std::size_t size = total_size(body);
-  Port* const receiver = fabric_.find_open(to);
   ++fabric_.packets_posted_;
-  if (receiver == nullptr) {
-    ++fabric_.packets_lost_;
-    return true;
+  const Channel channel = way.channel;
+  auto* found = static_cast<SimConnection*>(way.known);
+  if (found == nullptr || found->to != way.to || found->channel != channel) [[unlikely]] {
+    way.known = found = &connections_.get(*this, way.to, channel);
   }
-  SimConnection& connection = connections_.get(*this, to, channel);
-  if (connection.under_way == room) {
+  SimConnection& connection = *found;
+  if (connection.version != fabric_.version()) [[unlikely]] {
+    find_way(connection);
+  }
+  Port* const receiver = connection.receiver;
+  if (receiver == nullptr) return lose_packet();
+  if (connection.under_way == room) [[unlikely]] {
     connection.sender_wants_room = true;
     --fabric_.packets_posted_;
     return false;
   }
-  const HostId here = host();
-  const HostId there = receiver->host();
-  const Costs& costs = costs_to(*receiver, channel, here == there);
-  check(size <= costs.largest_body, "a packet's body is no larger than its channel carries");
-  const Costs::Segment& segment = costs.segment_for(size);
-  const Duration copied = rounded(static_cast<double>(size) * costs.copy_nanoseconds_per_byte);
-  fabric_.scheduler_.spend(segment.overhead + copied);
-  if (!reaches(*receiver, channel, here == there)) {
-    ++fabric_.packets_lost_;
-    return true;
-  }
+  const Costs::Packet& costs = connection.costs->of_packet(size);
+  fabric_.scheduler_.spend(costs.busy);
+  if (!connection.reaches) return lose_packet();
   const TimePoint now = fabric_.scheduler_.local_now();
-  open_connection(connection, costs, now);
-  const TimePoint leave = when_up(here, there, std::max(now, connection.ready));
-  if (leave == TimePoint::never()) {
-    ++fabric_.packets_lost_;
-    return true;
+  open_connection(connection, *connection.costs, now);
+  TimePoint leave = std::max(now, connection.ready);
+  if (!connection.on_one_host && !fabric_.faults_.empty()) [[unlikely]] {
+    leave = when_up(host(), receiver->host(), leave);
+    if (leave == TimePoint::never()) return lose_packet();
   }
 
   SimPacket* const packet = fabric_.pool_.take();
@@ -371,17 +397,35 @@ bool SimFabric::Port::post(EndpointAddress to, Channel channel, const PacketHead
   packet->arrival.header = header;
   packet->set_body(body, size);
   packet->connection = &connection;
-  packet->cost = segment.overhead + copied;
-  packet->times_attached = receiver->times_attached(channel);
+  packet->cost = costs.busy;
+  packet->version = connection.version;
+  packet->times_attached = connection.times_attached;
   ++connection.under_way;
 
-  const bool is_flow = size >= large.count() && here != there;
-  if (is_flow || (connection.packets && connection.packets->busy())) {
-    use_lane(connection, {packet, Bytes(size), leave, here, there, &segment, is_flow});
-  } else {
-    use_wire(connection, *receiver, packet, leave, segment);
+  const bool is_flow = size >= large.count() && !connection.on_one_host;
+  if (is_flow || connection.packets) [[unlikely]] {
+    if (is_flow || connection.packets->busy()) {
+      use_lane(connection, {packet, Bytes(size), leave, host(), receiver->host(), connection.costs,
+                            costs.segment, is_flow});
+      return true;
+    }
   }
+  use_wire(connection, *receiver, packet, leave, costs);
   return true;
+}
+
+[[gnu::noinline]] void SimFabric::Port::find_way(SimConnection& connection) const {
+  connection.version = 0;
+  Port* const receiver = fabric_.find_open(connection.to);
+  connection.receiver = receiver;
+  if (receiver == nullptr) return;
+  const Channel channel = connection.channel;
+  const bool on_one_host = host() == receiver->host();
+  connection.on_one_host = on_one_host;
+  connection.costs = &costs_to(*receiver, channel, on_one_host);
+  connection.reaches = reaches(*receiver, channel, on_one_host);
+  connection.times_attached = receiver->times_attached(channel);
+  if (is_settled(channel) && receiver->is_settled(channel)) connection.version = fabric_.version();
 }
 
 [[gnu::noinline]] void SimFabric::Port::use_lane(SimConnection& connection, const LaneItem& item) {
@@ -392,16 +436,12 @@ bool SimFabric::Port::post(EndpointAddress to, Channel channel, const PacketHead
 }
 
 void SimFabric::Port::use_wire(SimConnection& connection, Port& receiver, SimPacket* packet,
-                               TimePoint leave, const Costs::Segment& segment) {
+                               TimePoint leave, const Costs::Packet& costs) {
   TimePoint& free = wire_free_[static_cast<std::size_t>(connection.channel)];
-  const Duration on_wire =
-      rounded(static_cast<double>(packet->arrival.body_size) * segment.nanoseconds_per_byte);
   leave = std::max(leave, free);
   // One that waits for its connection does not keep the wire from the others.
-  if (connection.ready <= fabric_.scheduler_.local_now()) {
-    free = leave + std::max(segment.gap, on_wire);
-  }
-  packet->at = std::max(leave + segment.latency + on_wire, connection.last);
+  if (connection.ready <= fabric_.scheduler_.local_now()) free = leave + costs.takes_wire;
+  packet->at = std::max(leave + costs.on_way, connection.last);
   connection.last = packet->at;
   receiver.deliver(packet);
 }
@@ -415,7 +455,9 @@ const Arrival* SimFabric::Port::poll() {
     inbox_.remove(packet);
     give_place(*packet);
     const Channel channel = packet->arrival.channel;
-    const bool there = has_device_of(channel) && packet->times_attached == times_attached(channel);
+    const bool there =
+        packet->version == fabric_.version() ||
+        (has_device_of(channel) && packet->times_attached == times_attached(channel));
     if (packet->arrival.kind != Arrival::Kind::packet) {
       if (!there) packet->arrival.kind = Arrival::Kind::read_failed;
       end_read(*packet);
@@ -461,6 +503,7 @@ void SimFabric::Port::read(EndpointAddress from, Channel channel, MemoryKey key,
   packet->arrival.body_size = size;
   packet->connection = nullptr;
   packet->cost = Duration::zero();
+  packet->version = 0;
   packet->times_attached = times_attached(channel);
   packet->key = key;
   packet->offset = offset;
@@ -488,7 +531,7 @@ void SimFabric::Port::read(EndpointAddress from, Channel channel, MemoryKey key,
   if (leave == TimePoint::never()) return fail();
   if (size >= large.count() && here != there) {
     if (!connection.reads) connection.reads = std::make_unique<Lane>(fabric_, connection, address_);
-    connection.reads->add({packet, Bytes(size), leave + asks, there, here, &segment, true});
+    connection.reads->add({packet, Bytes(size), leave + asks, there, here, &costs, &segment, true});
     return;
   }
   TimePoint& free = wire_free_[static_cast<std::size_t>(channel)];
@@ -563,7 +606,12 @@ class SimFabric::OpenPort final : public Endpoint {
   [[nodiscard]] EndpointAddress address() const override { return port_.address(); }
   [[nodiscard]] bool post(EndpointAddress to, Channel channel, const PacketHeader& header,
                           std::span<const ConstSlice> body) override {
-    return port_.post(to, channel, header, body);
+    Way way{to, channel};
+    return port_.post(way, header, body);
+  }
+  [[nodiscard]] bool post_along(Way& way, const PacketHeader& header,
+                                std::span<const ConstSlice> body) override {
+    return port_.post(way, header, body);
   }
   [[nodiscard]] std::size_t largest_body(Channel channel) const override {
     return fabric_.costs(channel, false).largest_body;
@@ -620,6 +668,18 @@ SimFabric::SimFabric(Scheduler& scheduler, Flows& flows, SimHypervisor& hypervis
 }
 
 SimFabric::~SimFabric() = default;
+
+void SimFabric::Costs::reckon(std::size_t size) const {
+  check(size <= largest_body, "a packet's body is no larger than its channel carries");
+  const Segment& segment = segment_for(size);
+  const Duration copied = rounded(static_cast<double>(size) * copy_nanoseconds_per_byte);
+  const Duration on_wire = rounded(static_cast<double>(size) * segment.nanoseconds_per_byte);
+  latest_ = {.size = size,
+             .busy = segment.overhead + copied,
+             .on_way = segment.latency + on_wire,
+             .takes_wire = std::max(segment.gap, on_wire),
+             .segment = &segment};
+}
 
 SimFabric::Port* SimFabric::find_open(EndpointAddress address) const {
   if (address.value >= ports_.size()) return nullptr;

@@ -76,6 +76,19 @@ class SimFabric final : public Fabric {
       while (segments[i].from_size > size) --i;
       return segments[i];
     }
+    /// What a packet takes, of a body of `size`.
+    struct Packet {
+      std::size_t size;
+      Duration busy;    ///< either end: o and its copy
+      Duration on_way;  ///< L + size/bandwidth
+      Duration takes_wire;
+      const Segment* segment;
+    };
+    /// Valid until it is asked for another size.
+    [[nodiscard]] const Packet& of_packet(std::size_t size) const {
+      if (size != latest_.size) reckon(size);
+      return latest_;
+    }
     std::vector<Segment> segments;
     double copy_nanoseconds_per_byte;
     double registration_nanoseconds_per_byte;
@@ -83,6 +96,14 @@ class SimFabric final : public Fabric {
     Duration connect;
     std::size_t largest_body;
     bool reads;
+
+   private:
+    void reckon(std::size_t size) const;
+    mutable Packet latest_ = {.size = ~std::size_t{0},
+                              .busy = {},
+                              .on_way = {},
+                              .takes_wire = {},
+                              .segment = nullptr};  // sizes mostly are what they were
   };
   /// Memory that others may read.
   struct Exposure {
@@ -95,6 +116,10 @@ class SimFabric final : public Fabric {
   [[nodiscard]] const Costs& costs(Channel channel, bool same_socket) const;
   [[nodiscard]] HostId host_of(const RankPlace& place) const {
     return place.vm ? hypervisor_.host_of(*place.vm) : place.host;
+  }
+  /// Another one whenever a way from one endpoint to another may have changed; never 0.
+  [[nodiscard]] std::uint32_t version() const {
+    return (hypervisor_.changes_of_places() + closed_) | 1U << 31U;
   }
   [[nodiscard]] Exposure* find_exposure(MemoryKey key);
   [[nodiscard]] MemoryKey key_of(std::uint32_t exposure) const {
@@ -113,6 +138,7 @@ class SimFabric final : public Fabric {
   std::vector<std::unique_ptr<Port>> ports_;  // by address; closed ones stay
   std::vector<Exposure> exposures_;
   std::vector<std::uint32_t> free_exposures_;
+  std::uint32_t closed_ = 0;  // of `ports_`
   std::uint64_t packets_posted_ = 0;
   std::uint64_t packets_lost_ = 0;
 };

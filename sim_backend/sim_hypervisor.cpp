@@ -92,7 +92,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
     const VmId id{static_cast<std::uint32_t>(guests_.size() - 1)};
     for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
       if (!has_device(vm, kind)) continue;
-      device(id, kind).state = DeviceState::attached;
+      set_state(device(id, kind), DeviceState::attached);
       use_place(id, kind, true);
     }
   }
@@ -115,7 +115,8 @@ SimHypervisor::~SimHypervisor() {
 
 TimePoint SimHypervisor::control_done(HostId host, Duration cost) {
   const Duration serial = cost * platform_.hypervisor.serial.value();
-  TimePoint& free = control_free_[host.index];
+  // Hosts that share their processors share what a control path needs of them.
+  TimePoint& free = control_free_[platform_.processors.shared ? 0 : host.index];
   free = std::max(free, scheduler_.now()) + serial;
   return faults_.answered(host, scheduler_.now(), free + (cost - serial));
 }
@@ -169,7 +170,7 @@ void SimHypervisor::lose(Guest& guest, VmId vm) {
   for (WaitSet* const set : wait_sets_[vm.index]) set->notify();
   for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
     if (settle(vm, kind) == DeviceState::absent) continue;
-    device(vm, kind).state = DeviceState::absent;
+    set_state(device(vm, kind), DeviceState::absent);
     use_place(vm, kind, false);
   }
   note_settled(vm);
@@ -188,7 +189,7 @@ SimHypervisor::Device& SimHypervisor::device(VmId vm, DeviceKind kind) {
 SimHypervisor::DeviceState SimHypervisor::settle(VmId vm, DeviceKind kind) {
   Device& settled = device(vm, kind);
   if (settled.state == DeviceState::leaving && settled.gone_at <= scheduler_.now()) {
-    settled.state = DeviceState::absent;
+    set_state(settled, DeviceState::absent);
     use_place(vm, kind, false);
     if (kind == DeviceKind::virtual_function) {
       guests_[vm.index].traffic_flows_at = settled.gone_at + platform_.hypervisor.failover.redirect;
@@ -224,7 +225,7 @@ Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
   }
   if (state == DeviceState::attached) {
     Device& leaving = device(vm, kind);
-    leaving.state = DeviceState::leaving;
+    set_state(leaving, DeviceState::leaving);
     leaving.gone_at =
         control_done(guests_[vm.index].host, kind == DeviceKind::virtual_function
                                                  ? platform_.hypervisor.detach_vf
@@ -257,12 +258,12 @@ Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
                                   costs.attach_vf.per_gib * instance_.vms[vm.index].memory.to_gibi()
                             : costs.add_ivshmem;
   const char* const what = kind == DeviceKind::virtual_function ? "attach_vf" : "add_ivshmem";
-  device(vm, kind).state = DeviceState::coming;
+  set_state(device(vm, kind), DeviceState::coming);
   use_place(vm, kind, true);
   Result<> done = control(guests_[vm.index].host, vm, what, cost, deadline);
   if (guests_[vm.index].lost) return done;
-  device(vm, kind).state = done ? DeviceState::attached : DeviceState::absent;
   if (done) ++device(vm, kind).times_attached;
+  set_state(device(vm, kind), done ? DeviceState::attached : DeviceState::absent);
   if (!done) use_place(vm, kind, false);
   if (done && kind == DeviceKind::virtual_function) {
     guests_[vm.index].traffic_flows_at = scheduler_.now() + platform_.hypervisor.failover.redirect;
@@ -826,7 +827,7 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
       scheduler_.now() + transfer.latency + transfer.device.load + platform_.hypervisor.finish,
       transfer.vm, "migration", TimePoint::never(), Cancellable::no);
   if (!finished) return tl::unexpected(finished.error());
-  transfer.guest.host = transfer.path.to;
+  arrive(transfer);
   transfer.guest.throttle = Ratio(0);
   resume(transfer.vm);
   const TransferReport report{.downtime = scheduler_.now() - paused,
@@ -835,6 +836,11 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
                               .note = transfer.stalls.note()};
   if (Result<> cleaned = clean_up(transfer); !cleaned) return tl::unexpected(cleaned.error());
   return report;
+}
+
+void SimHypervisor::arrive(Transfer& transfer) {
+  transfer.guest.host = transfer.path.to;
+  ++changes_of_places_;
 }
 
 Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, int round) {
@@ -852,7 +858,7 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
       !switched) {
     return failure(FailureKind::lost, switched.error().reason);
   }
-  transfer.guest.host = transfer.path.to;
+  arrive(transfer);
   transfer.guest.throttle = Ratio(0);
   resume(transfer.vm);
   const TimePoint began = scheduler_.now();

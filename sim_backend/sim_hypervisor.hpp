@@ -99,6 +99,13 @@ class SimHypervisor final : public Hypervisor {
     return device.state == DeviceState::attached ||
            (device.state == DeviceState::leaving && device.gone_at > scheduler_.now());
   }
+  /// Whether it is absent or there, and not about to change.
+  [[nodiscard]] bool has_settled(VmId vm, DeviceKind kind) const {
+    const DeviceState state = guests_[vm.index].devices[static_cast<std::size_t>(kind)].state;
+    return state == DeviceState::attached || state == DeviceState::absent;
+  }
+  /// How often a guest has come to another host, or the state of a device has changed.
+  [[nodiscard]] std::uint32_t changes_of_places() const { return changes_of_places_; }
   /// How often the device has come: what was on its way to an earlier one is lost.
   [[nodiscard]] std::uint32_t times_attached(VmId vm, DeviceKind kind) const {
     return guests_[vm.index].devices[static_cast<std::size_t>(kind)].times_attached;
@@ -151,6 +158,12 @@ class SimHypervisor final : public Hypervisor {
   [[nodiscard]] Failure interrupted(FailureKind kind, VmId vm, const char* what) const;
   [[nodiscard]] Device& device(VmId vm, DeviceKind kind);
   [[nodiscard]] const std::string& name(VmId vm) const { return instance_.vms[vm.index].name; }
+  /// The guest is on its new host.
+  void arrive(Transfer& transfer);
+  void set_state(Device& device, DeviceState state) {
+    device.state = state;
+    ++changes_of_places_;
+  }
   /// As it is now: takes note of a detach that has completed meanwhile.
   DeviceState settle(VmId vm, DeviceKind kind);
   /// What keeps the device from being attached where its VM is.
@@ -213,11 +226,13 @@ class SimHypervisor final : public Hypervisor {
 
   std::vector<std::unique_ptr<CorePool>> pools_;  // by host, or one for all; before who uses them
   std::vector<Guest> guests_;
+  std::uint32_t changes_of_places_ = 0;
   std::vector<std::unique_ptr<WaitList>> settling_;         // by guest; none until somebody waited
   std::vector<std::unique_ptr<WaitList>> ranks_of_paused_;  // likewise
   std::vector<std::vector<WaitSet*>> wait_sets_;            // by guest
-  std::vector<TimePoint> control_free_;  // by host: when its serial part is free again
-  std::vector<Places> places_;           // by host
+  std::vector<TimePoint>
+      control_free_;            // by host, or all hosts' first: when its serial part is free again
+  std::vector<Places> places_;  // by host
 };
 
 }  // namespace ferry

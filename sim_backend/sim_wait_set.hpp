@@ -25,6 +25,7 @@ class alignas(64) SimWaitSet final : public WaitSet {
   SimWaitSet& operator=(const SimWaitSet&) = delete;
 
   Wake wait(TimePoint deadline) override;
+  Wake wait_until(Look& look) override;
   void notify() override;
   void pause() override;
 
@@ -39,10 +40,19 @@ class alignas(64) SimWaitSet final : public WaitSet {
   struct Arrivals final : Event {
     explicit Arrivals(SimWaitSet& owner) : set(owner) {}
     void fire() override { set.wake_all(); }
+    void fetch() const override { set.fetch(); }
     SimWaitSet& set;
   };
+  class Looking;
+  enum class Begun { waits, ready, cancelled };
+  /// What comes before a wait: if that is none, how it would end.
+  Begun begin(TimePoint deadline);
+  /// What comes after it.
+  void end();
   void wake_at(TimePoint at);
   void wake_all();
+  /// What the first one that waits will touch.
+  void fetch() const;
   /// When there is something to see; `never()` as far as is known.
   [[nodiscard]] TimePoint next() const;
 

@@ -2,8 +2,9 @@
 
 A move that ran alone determines the cost of each operation by itself: the median over all of them,
 or a straight line over guest memory for `attach_vf`. Moves that overlapped determine `serial`: the
-value with which simulating the same scenarios comes closest to their makespans. What no run
-determines keeps its value, source and kind.
+value with which simulating the same scenarios comes closest to their makespans. Moves that met MPI
+ranks also determine what those add (`rank_costs`). What no run determines keeps its value, source
+and kind.
 """
 
 from __future__ import annotations
@@ -20,49 +21,17 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from .load import (
-    InputError, Run, convert_numbers, open_folder, read_text_table, read_yaml_file, succeeded,
-)
+from .fits import Fit, line_interval, median_fit, median_interval, theil_sen
+from .load import PHASES, InputError, Run, open_folder, read_yaml_file, succeeded
+from .moves import Move, read_moves
 from .quantities import parse_quantity, percent_text, seconds_text
+from .rank_costs import beyond_simulation, read_off
 
 GIBI = 2.0**30
 ENOUGH = 5  # moves that a constant should rest on; fewer are said
 _SIMULATION_SECONDS = 300  # a simulated calibration run takes far less
-_SERIAL_STEPS = 24  # golden sections: 1e-5 of the range
-
-
-@dataclass(frozen=True)
-class Move:
-    """A completed move and what it tells. Times in seconds, sizes in bytes; NaN: not known."""
-
-    run: Run
-    vm: str
-    alone: bool  # no other move of its run overlaps it
-    transport: str
-    memory: float
-    cooperates: bool  # a job with ranks that answer is in its VM: phases hold their time too
-    limited: bool  # its bandwidth was limited
-    phases: dict[str, float]
-    downtime: float
-    sent: float  # in the rounds before the pause
-    sending: float  # time of those rounds
-    last_sent: float  # during the pause
-    devices_at_once: bool | None  # its two devices went at the same time; None: it has not both
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One constant: `path` in the platform file, the new value, and what it rests on."""
-
-    path: str
-    value: float
-    unit: str  # s, s/GiB, B/s or ratio
-    count: int
-    low: float  # 95 % interval
-    high: float
-    spread: tuple[float, float]  # middle half of the observations, or of the residuals of a line
-    kind: str = "measured"
-    how: str = "median"
+_STEPS = 16  # golden sections: 5e-4 of the range
+_TURNS = 2  # of two constants, each with the other as it was found last
 
 
 @dataclass
@@ -81,12 +50,13 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
     if "ferry_platform" not in platform:
         raise InputError(f"{platform_path}: has no ferry_platform; a platform file would be right")
     runs = [run for path in paths for run in _runs(path)]
-    moves = [move for run in runs for move in _moves(run)]
+    moves = [move for run in runs for move in read_moves(run)]
     if not moves:
         raise InputError(f"{paths[0]}: no move completed; calibrate needs moves that did")
     calibration = Calibration([], [], platform)
     alone = [move for move in moves if move.alone]
     _fit_operations(calibration, alone, _fit_streams(calibration, alone))
+    _read_off_ranks(calibration, alone)
     where = _where(runs)
     for fit in calibration.fits:
         _set(platform, fit, where)
@@ -95,11 +65,16 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         platform["hypervisor"]["devices_at_once"] = any(move.devices_at_once for move in moves)
     crowded = [run for run in runs if any(not m.alone for m in moves if m.run is run)]
     if crowded:
-        fit = _fit_serial(crowded, platform, ferry)
-        calibration.fits.append(fit)
-        _set(platform, fit, where)
+        fits = _fit_crowded(crowded, alone, platform, ferry)
     else:
         calibration.untouched.append(("hypervisor.serial", "no two moves overlapped"))
+        fits = _ivshmem_fits(alone, _ratio(platform["hypervisor"]["serial"]))
+    for fit in fits:
+        calibration.fits.append(fit)
+        _set(platform, fit, where)
+    for fit in _fit_rank_rests(alone, platform, ferry):
+        calibration.fits.append(fit)
+        _set(platform, fit, where)
     calibration.residuals = _residuals(runs, platform, ferry)
     return calibration
 
@@ -118,12 +93,15 @@ def report(calibration: Calibration) -> str:
         lines.append(f"resting on fewer than {ENOUGH} observations: {', '.join(few)}")
     for path, why in calibration.untouched:
         lines.append(f"{path}: kept, {why}")
-    lines += ["", "what the new constants give for the runs themselves (medians of totals)",
-              f"{'scenario':<32} {'moves':>6} {'measured':>12} {'simulated':>12} {'error':>9}"]
+    lines += ["", "what the new constants give for the runs themselves (medians over moves; unplug "
+              "and plug: both devices)",
+              f"{'scenario':<32} {'quantity':<10} {'moves':>6} {'measured':>12} {'simulated':>12} "
+              f"{'error':>9}"]
     for row in calibration.residuals.to_dict("records"):
         lines.append(
-            f"{row['scenario']:<32} {row['moves']:>6} {seconds_text(row['measured']):>12} "
-            f"{seconds_text(row['simulated']):>12} {percent_text(row['error_percent']):>9}"
+            f"{row['scenario']:<32} {row['quantity']:<10} {row['moves']:>6} "
+            f"{seconds_text(row['measured']):>12} {seconds_text(row['simulated']):>12} "
+            f"{percent_text(row['error_percent']):>9}"
         )
     return "\n".join(lines)
 
@@ -153,79 +131,6 @@ def _runs(path: str) -> list[Run]:
     return [folder] if isinstance(folder, Run) else [run for _, run in folder.runs()]
 
 
-def _moves(run: Run) -> list[Move]:
-    table = succeeded(run.migrations)
-    rounds_path = run.path / "rounds.csv"
-    columns = ("round", "bytes", "seconds")
-    rounds = convert_numbers(
-        rounds_path, read_text_table(rounds_path, required=("vm", *columns)), columns
-    )
-    spans = succeeded(run.spans)
-    guests, jobs = _guests(run), _cooperating_vms(run)
-    limits = {m["name"]: m.get("memory", {}).get("bandwidth_limit", "none")
-              for m in run.resolved.get("migrations", [])}
-    begins = spans.groupby("vm")["start_seconds"].min()
-    ends = spans.groupby("vm")["end_seconds"].max()
-    moves = []
-    for row in table.to_dict("records"):
-        vm = row["vm"]
-        if (run.migrations["vm"] == vm).sum() > 1:
-            continue  # its spans and rounds are of several moves
-        mine = spans[spans["vm"] == vm]
-        others = [other for other in begins.index if other != vm]
-        overlapped = any(
-            begins[other] < ends[vm] and begins[vm] < ends[other] for other in others
-        )
-        sent = rounds[rounds["vm"] == vm]
-        live = sent.iloc[:-1]
-        lengths = mine["end_seconds"] - mine["start_seconds"]
-        moves.append(Move(
-            run=run, vm=vm, alone=not overlapped, transport=row["transport"],
-            memory=guests.get(vm, math.nan), cooperates=vm in jobs,
-            limited=limits.get(row["migration"], "none") != "none",
-            phases={phase: float(time) for phase, time in zip(mine["phase"], lengths)},
-            downtime=row["downtime_seconds"], sent=float(live["bytes"].sum()),
-            sending=float(live["seconds"].sum()),
-            last_sent=float(sent["bytes"].iloc[-1]) if len(sent) else math.nan,
-            devices_at_once=_at_once(mine),
-        ))
-    return moves
-
-
-def _at_once(spans: pd.DataFrame) -> bool | None:
-    by_phase = spans.set_index("phase")
-    if not {"detach_vf", "remove_ivshmem"} <= set(by_phase.index):
-        return None
-    first, second = by_phase.loc["detach_vf"], by_phase.loc["remove_ivshmem"]
-    return bool(max(first["start_seconds"], second["start_seconds"])
-                < min(first["end_seconds"], second["end_seconds"]))
-
-
-def _guests(run: Run) -> dict[str, float]:
-    """Memory by VM name, of the VMs whose memory is one value."""
-    sizes = {}
-    for group in run.resolved.get("vms", []):
-        quantity = parse_quantity(str(group.get("memory", "")))
-        if quantity is None or quantity.dimension != "bytes":
-            continue
-        for name in _names(group):
-            sizes[name] = quantity.value
-    return sizes
-
-
-def _names(group: dict[str, Any]) -> list[str]:
-    if "count" not in group:
-        return [group["name"]]
-    return [f"{group['name']}{i}" for i in range(int(group["count"]))]
-
-
-def _cooperating_vms(run: Run) -> set[str]:
-    """All VMs, if any job cooperates: which VMs its ranks are in is not worked out here."""
-    cooperating = any(job.get("strategy") != "none" for job in run.resolved.get("jobs", []))
-    return {name for group in run.resolved.get("vms", []) for name in _names(group)} \
-        if cooperating else set()
-
-
 def _where(runs: Sequence[Run]) -> str:
     hosts = sorted({str(run.info.get("host") or "") for run in runs} - {""})
     worlds = sorted({run.world for run in runs} - {""})
@@ -247,7 +152,7 @@ def _fit_operations(
     def constant(path: str, values: Sequence[float]) -> None:
         known = [value for value in values if not math.isnan(value)]
         if known:
-            calibration.fits.append(_median_fit(path, known, "s"))
+            calibration.fits.append(median_fit(path, known, "s"))
         else:
             calibration.untouched.append((path, "no move that ran alone shows it"))
 
@@ -258,8 +163,6 @@ def _fit_operations(
     constant("hypervisor.set_status",
              phase("set_pre_migration", plain) + phase("set_post_migration", plain))
     constant("hypervisor.detach_vf", phase("detach_vf"))
-    constant("hypervisor.remove_ivshmem", phase("remove_ivshmem"))
-    constant("hypervisor.add_ivshmem", phase("add_ivshmem"))
     constant("hypervisor.finish",
              [max(0.0, move.downtime - move.last_sent / speeds[move.transport])
               for move in alone if move.transport in speeds])
@@ -283,7 +186,7 @@ def _fit_attach(calibration: Calibration, alone: Sequence[Move]) -> None:
         return
     size, time = np.array(points).T
     if len(np.unique(size)) < 2:
-        calibration.fits.append(_median_fit("hypervisor.attach_vf.fixed", list(time), "s"))
+        calibration.fits.append(median_fit("hypervisor.attach_vf.fixed", list(time), "s"))
         calibration.fits.append(Fit(
             "hypervisor.attach_vf.per_gib", 0.0, "s/GiB", len(time), math.nan, math.nan,
             (math.nan, math.nan), how="all guests have one size: all of it is in fixed"))
@@ -293,9 +196,9 @@ def _fit_attach(calibration: Calibration, alone: Sequence[Move]) -> None:
         slope, fixed = 0.0, float(np.median(time))
     residuals = time - fixed - slope * size
     half = tuple(np.quantile(residuals, [0.25, 0.75]))
-    low, high = _line_interval(size, time)
+    low, high = line_interval(size, time)
     calibration.fits.append(Fit("hypervisor.attach_vf.fixed", max(0.0, fixed), "s", len(time),
-                                *_median_interval(list(time - slope * size)), half,
+                                *median_interval(list(time - slope * size)), half,
                                 how="intercept over guest memory"))
     calibration.fits.append(Fit("hypervisor.attach_vf.per_gib", slope, "s/GiB", len(time),
                                 low, high, half, how="slope over guest memory"))
@@ -308,66 +211,145 @@ def _fit_streams(calibration: Calibration, alone: Sequence[Move]) -> dict[str, f
         speeds = [move.sent / move.sending for move in alone
                   if move.transport == transport and move.sending > 0 and not move.limited]
         if speeds:
-            fit = _median_fit(f"streams.{transport}.bandwidth", speeds, "B/s")
+            fit = median_fit(f"streams.{transport}.bandwidth", speeds, "B/s")
             calibration.fits.append(fit)
             fitted[transport] = fit.value
     return fitted
 
 
-def theil_sen(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of a line that a few outliers do not bend: medians of pairwise slopes
-    (Theil 1950, Sen 1968) and of what the slope leaves."""
-    i, j = np.triu_indices(len(x), 1)
-    apart = x[i] != x[j]
-    slope = float(np.median((y[j] - y[i])[apart] / (x[j] - x[i])[apart]))
-    return slope, float(np.median(y - slope * x))
+# --- Ranks ---
 
 
-def _line_interval(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the slope, by resampling the points (fixed seed)."""
-    random = np.random.default_rng(1)
-    slopes = []
-    for _ in range(500):
-        chosen = random.integers(0, len(x), len(x))
-        if len(np.unique(x[chosen])) > 1:
-            slopes.append(theil_sen(x[chosen], y[chosen])[0])
-    return tuple(np.quantile(slopes, [0.025, 0.975])) if slopes else (math.nan, math.nan)
+def _read_off_ranks(calibration: Calibration, alone: Sequence[Move]) -> None:
+    met = [move for move in alone if move.cooperates]
+    if not met:
+        calibration.untouched.append(("mpi", "no move that ran alone met ranks"))
+        return
+    for found in read_off(met):
+        if isinstance(found, Fit):
+            calibration.fits.append(found)
+        else:
+            calibration.untouched.append(found)
 
 
-def _median_fit(path: str, values: list[float], unit: str) -> Fit:
-    half = tuple(np.quantile(values, [0.25, 0.75]))
-    return Fit(path, float(np.median(values)), unit, len(values), *_median_interval(values), half)
+def _fit_rank_rests(
+    alone: Sequence[Move], platform: dict[str, Any], ferry: str
+) -> list[Fit]:
+    met = [move for move in alone if move.cooperates]
+    if not met:
+        return []
+    runs = list({id(move.run): move.run for move in met}.values())
 
+    def simulate(added: dict[str, float]) -> list[tuple[Move, Move]]:
+        mpi = {**platform.get("mpi", {}), **{name: _text(time, "s") for name, time in added.items()}}
+        pairs = []
+        for same in _by_scenario(runs):
+            simulated = {(move.migration, move.vm): move
+                         for move in _simulate(same[0], {**platform, "mpi": mpi}, ferry).moves}
+            pairs += [(move, simulated[move.migration, move.vm]) for move in met
+                      if any(move.run is run for run in same)
+                      and (move.migration, move.vm) in simulated]
+        return pairs
 
-def _median_interval(values: list[float]) -> tuple[float, float]:
-    """95 % interval of the median from the order of the values, whatever their distribution; NaN
-    for fewer than six, which have none."""
-    count, ordered = len(values), sorted(values)
-    below, chance = 0, 0.5**count
-    while below < count // 2 and chance <= 0.025:
-        below += 1
-        chance += math.comb(count, below) * 0.5**count
-    return (ordered[below - 1], ordered[count - below]) if below else (math.nan, math.nan)
+    return list(beyond_simulation(met, simulate))
 
 
 # --- The serial part, and what the constants give ---
 
 
-def _fit_serial(runs: Sequence[Run], platform: dict[str, Any], ferry: str) -> Fit:
-    measured = [(same, float(np.median([_makespan(run) for run in same])))
-                for same in _by_scenario(runs)]
+@dataclass(frozen=True)
+class Simulated:
+    """A scenario with other constants: its moves, its makespan, the rows of migrations.csv."""
 
-    def distance(serial: float) -> float:
-        trial = _with_serial(platform, serial)
-        return sum(
-            len(same) * math.log(_simulate(same[0], trial, ferry)["makespan"] / makespan)**2
-            for same, makespan in measured
-        )
+    makespan: float
+    moves: list[Move]
+    rows: pd.DataFrame
 
-    best = _least(distance, 0.0, 1.0)
-    return Fit("hypervisor.serial", best, "ratio", len(runs), math.nan, math.nan,
-               (math.nan, math.nan), kind="fitted",
-               how="least error of the simulated makespans of runs whose moves overlap")
+
+def _fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, Any],
+                 ferry: str) -> list[Fit]:
+    """What only moves at once show: `serial`, fitted to makespans. Where the platform names the
+    `processors` that hosts share, those also slow streams: then `serial` is fitted to the phases in
+    which devices go and come, what a stream needs of processors to the migrations, each with the
+    other as it was found last. `platform` is left as it is."""
+    scenarios = [(same, _quantities(same).median(),
+                  float(np.median([_makespan(run) for run in same]))) for same in _by_scenario(runs)]
+    stream = _stream_that_shares(alone, platform)
+
+    def distance(serial: float, work: float, names: Sequence[str]) -> float:
+        trial = _with_work(_with_serial(platform, alone, serial), stream, work)
+        off = 0.0
+        for same, measured, makespan in scenarios:
+            got = _simulate(same[0], trial, ferry)
+            simulated = got.rows.median()
+            ratios = [got.makespan / makespan if name == "makespan"
+                      else simulated[name] / measured[name] for name in names]
+            off += len(same) * sum(math.log(ratio)**2 for ratio in ratios)
+        return off
+
+    if not stream:
+        serial = _least(lambda value: distance(value, 0.0, ["makespan"]), 0.0, 1.0)
+        return [_fitted("hypervisor.serial", serial, "ratio", len(runs), ("makespan",),
+                        "least error of the simulated makespans of runs whose moves overlap"),
+                *_ivshmem_fits(alone, serial)]
+    serial, work, most = 0.0, 0.0, _most_work(alone, stream)
+    for _ in range(_TURNS):
+        serial = _least(lambda value: distance(value, work, ["unplug", "plug"]), 0.0, 1.0)
+        work = _least(lambda value: distance(serial, value, ["migration"]), 0.0, most)
+    how = "least error of the simulated {} of runs whose moves overlap"
+    return [_fitted("hypervisor.serial", serial, "ratio", len(runs), ("unplug", "plug"),
+                    how.format("phases in which devices go and come,")),
+            *(_fitted(f"streams.{stream}.cpu.{end}", work, "s", len(runs), ("migration",),
+                      how.format("migrations, the same at both ends,")) for end in ("send", "receive")),
+            *_ivshmem_fits(alone, serial)]
+
+
+def _fitted(path: str, value: float, unit: str, count: int, to: tuple[str, ...],
+            how: str) -> Fit:
+    unknown = (math.nan, math.nan)
+    return Fit(path, value, unit, count, *unknown, unknown, kind="fitted", to=to, how=how)
+
+
+def _stream_that_shares(alone: Sequence[Move], platform: dict[str, Any]) -> str:
+    """The one transport whose lone streams were seen, if processors are named; else empty."""
+    seen = {move.transport for move in alone if move.sending > 0}
+    return seen.pop() if len(seen) == 1 and "processors" in platform else ""
+
+
+def _most_work(alone: Sequence[Move], stream: str) -> float:
+    """Seconds of a core for a GiB at which a lone stream's thread is never idle."""
+    return float(np.median([move.sending / move.sent * GIBI for move in alone
+                            if move.transport == stream and move.sent > 0]))
+
+
+def _with_work(platform: dict[str, Any], stream: str, work: float) -> dict[str, Any]:
+    if not stream:
+        return platform
+    streams = dict(platform["streams"])
+    time = _text(work, "s")
+    streams[stream] = {**streams[stream], "cpu": {"send": time, "receive": time}}
+    return {**platform, "streams": streams}
+
+
+def _ivshmem_fits(alone: Sequence[Move], serial: float) -> list[Fit]:
+    """Where both devices go at once, the second waits for the serial part of the first, which its
+    span holds too."""
+    fits = []
+    for path, own, other in (("hypervisor.remove_ivshmem", "remove_ivshmem", "detach_vf"),
+                             ("hypervisor.add_ivshmem", "add_ivshmem", "attach_vf")):
+        times = [max(0.0, move.phases[own] - serial * move.phases.get(other, 0.0)
+                     * bool(move.devices_at_once)) for move in alone if own in move.phases]
+        if times:
+            how = "median" if serial == 0 else \
+                f"median of what it took beyond {serial:.0%} of {other}"
+            fits.append(median_fit(path, times, "s", how=how))
+    return fits
+
+
+def _ratio(constant: Any) -> float:
+    text = str(constant["value"] if isinstance(constant, dict) else constant)
+    quantity = parse_quantity(text)
+    return quantity.value if quantity is not None else 0.0
 
 
 def _by_scenario(runs: Sequence[Run]) -> list[list[Run]]:
@@ -384,7 +366,7 @@ def _least(function: Callable[[float], float], low: float, high: float) -> float
     a, b = low, high
     c, d = b - ratio * (b - a), a + ratio * (b - a)
     at_c, at_d = function(c), function(d)
-    for _ in range(_SERIAL_STEPS):
+    for _ in range(_STEPS):
         if at_c <= at_d:
             b, d, at_d = d, c, at_c
             c = b - ratio * (b - a)
@@ -409,8 +391,8 @@ def _scenario(run: Run, platform: dict[str, Any] | None) -> dict[str, Any]:
     return scenario
 
 
-def _simulate(run: Run, platform: dict[str, Any], ferry: str) -> dict[str, float]:
-    """Makespan and median total of the run's scenario with these constants."""
+def _simulate(run: Run, platform: dict[str, Any], ferry: str) -> Simulated:
+    """The run's scenario with these constants."""
     with tempfile.TemporaryDirectory(prefix="ferry-calibrate-") as folder:
         file = Path(folder) / "scenario.yaml"
         file.write_text(yaml.dump(_scenario(run, platform), sort_keys=False), encoding="utf-8")
@@ -426,24 +408,44 @@ def _simulate(run: Run, platform: dict[str, Any], ferry: str) -> dict[str, float
             raise InputError(f"{run.path}: cannot be simulated: {done.stderr.strip()}")
         simulated = open_folder(out)
         assert isinstance(simulated, Run)
-        totals = succeeded(simulated.migrations)["total_seconds"]
-        return {"makespan": _makespan(simulated), "total": float(totals.median())}
+        return Simulated(_makespan(simulated), read_moves(simulated), _quantities([simulated]))
 
 
-def _with_serial(platform: dict[str, Any], serial: float) -> dict[str, Any]:
+def _with_serial(platform: dict[str, Any], alone: Sequence[Move], serial: float
+                 ) -> dict[str, Any]:
     hypervisor = {**platform["hypervisor"], "serial": f"{serial * 100:.4f}%"}
+    for fit in _ivshmem_fits(alone, serial):
+        hypervisor[fit.path.rpartition(".")[2]] = _text(fit.value, fit.unit)
     return {**platform, "hypervisor": hypervisor}
 
 
+_QUANTITIES: dict[str, tuple[str, ...]] = {
+    "total": ("total",), "set_pre": (PHASES[0],), "unplug": PHASES[1:3], "migration": (PHASES[3],),
+    "plug": PHASES[4:6], "set_post": (PHASES[6],),
+}
+
+
+def _quantities(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a move that succeeded: seconds in total and by phase; both devices together, as
+    which of them is ready last is chance."""
+    moves = pd.concat([succeeded(run.migrations) for run in runs])
+    return pd.DataFrame({name: sum(moves[f"{part}_seconds"] for part in parts)
+                         for name, parts in _QUANTITIES.items()})
+
+
 def _residuals(runs: Sequence[Run], platform: dict[str, Any], ferry: str) -> pd.DataFrame:
+    """One row a scenario and quantity: medians, measured and simulated."""
     rows = []
     for same in _by_scenario(runs):
-        totals = pd.concat([succeeded(run.migrations)["total_seconds"] for run in same])
-        if totals.empty:
+        real = _quantities(same)
+        if real.empty:
             continue
-        measured, simulated = float(totals.median()), _simulate(same[0], platform, ferry)["total"]
-        rows.append({"scenario": same[0].name, "moves": len(totals), "measured": measured,
-                     "simulated": simulated, "error_percent": 100 * (simulated / measured - 1)})
+        simulated = _simulate(same[0], platform, ferry).rows.median()
+        for name, measured in real.median().items():
+            got = float(simulated[name])
+            rows.append({"scenario": same[0].name, "quantity": name, "moves": len(real),
+                         "measured": measured, "simulated": got,
+                         "error_percent": 100 * (got / measured - 1) if measured else math.nan})
     return pd.DataFrame(rows)
 
 
@@ -457,14 +459,15 @@ def _set(platform: dict[str, Any], fit: Fit, where: str) -> None:
         place = place.setdefault(parent, {})
     unit = {"s/GiB": "s"}.get(fit.unit, fit.unit)
     constant: dict[str, Any] = {"value": _text(fit.value, unit)}
-    middle = "" if math.isnan(fit.spread[0]) or fit.how != "median" else \
+    middle = "" if math.isnan(fit.spread[0]) or not fit.how.startswith("median") else \
         f", middle half {_range(*fit.spread, unit)}"
-    constant["source"] = f"calibrated: {fit.how} of {fit.count} moves{middle} ({where})"
+    rests = f" of {fit.count} moves" if fit.how == "median" else f"; {fit.count} observations"
+    constant["source"] = f"calibrated: {fit.how}{rests}{middle} ({where})"
     if fit.kind == "fitted":
-        constant["source"] = f"calibrated: {fit.how} ({where})"
+        constant["source"] = f"calibrated: {fit.how}{middle} ({where})"
     constant["kind"] = fit.kind
     if fit.kind == "fitted":
-        constant["to"] = ["makespan"]
+        constant["to"] = list(fit.to)
     place[last] = constant
 
 

@@ -27,6 +27,12 @@ SUMS: dict[str, tuple[str, str]] = {
 # The first is of runs, all others are of moves.
 QUANTITIES: tuple[str, ...] = ("makespan", "total", "downtime", "outage", *PHASES, *SUMS)
 IGNORED = frozenset({"platform", "name", "description", "seed", "outputs"})
+# Of jobs and of the ranks that moves met, where there are any; seconds.
+OF_RANKS: dict[str, str] = {
+    "job_elapsed": "a job, from its start to its end",
+    "rank_answer": "a rank, from the request to its channels being closed",
+    "rank_blocked": "a rank, while it could not go on because of a move",
+}
 QUARTILES_FROM = 9  # so many values have quartiles as their spread, fewer their extremes
 
 Leaves = dict[str, str]
@@ -45,6 +51,16 @@ class Scenario:
         for name, parts in SUMS.items():
             moves[f"{name}_seconds"] = sum(moves[f"{part}_seconds"] for part in parts)
         return moves
+
+    def of_ranks(self) -> dict[str, pd.Series]:
+        """The values of `OF_RANKS`."""
+        jobs = pd.concat([run.jobs for run in self.runs], ignore_index=True)
+        ranks = pd.concat([run.ranks for run in self.runs], ignore_index=True)
+        return {
+            "job_elapsed": jobs["elapsed_seconds"].dropna(),
+            "rank_answer": (ranks["ready"] - ranks["requested"]).dropna(),
+            "rank_blocked": (ranks["blocked_to"] - ranks["blocked_from"]).dropna(),
+        }
 
     def makespans(self) -> pd.Series:
         """Of each run in which something moved: from its first span to its last, in seconds."""
@@ -120,7 +136,7 @@ def compare(a_paths: Sequence[str], b_paths: Sequence[str], tolerance: float) ->
 def difference_table(
     title: str, left: Scenario, right: Scenario, tolerance: float
 ) -> pd.DataFrame:
-    """One row a quantity. Columns: scenario, quantity, and for each side {a,b}_n,
+    """One row a quantity; those of `OF_RANKS` only if a side has ranks. Columns: scenario, quantity, and for each side {a,b}_n,
     {a,b}_median_seconds, {a,b}_low_seconds, {a,b}_high_seconds (the spread); then
     difference_percent (of the medians, B against A), within (yes, no, or empty if neither side
     has values), spreads_meet (yes, no, or empty), worst_percent and worst_vm (the VM whose own
@@ -132,26 +148,33 @@ def difference_table(
     for quantity in QUANTITIES:
         column = f"{quantity}_seconds"
         if quantity == "makespan":
-            a_values, b_values = left.makespans(), right.makespans()
+            values = left.makespans(), right.makespans()
             worst_vm, worst = "", np.nan
         else:
-            a_values, b_values = a_rows[column].dropna(), b_rows[column].dropna()
+            values = a_rows[column].dropna(), b_rows[column].dropna()
             worst_vm, worst = _worst(a_rows, b_rows, column)
-        difference = _difference_percent(_median(a_values), _median(b_values))
-        rows.append(
-            {
-                "scenario": title,
-                "quantity": quantity,
-                **_statistics("a", a_values),
-                **_statistics("b", b_values),
-                "difference_percent": difference,
-                "within": _within(len(a_values), len(b_values), difference, tolerance),
-                "spreads_meet": _meet(_spread(a_values), _spread(b_values)),
-                "worst_percent": worst,
-                "worst_vm": worst_vm,
-            }
-        )
+        rows.append(_row(title, quantity, *values, tolerance, worst, worst_vm))
+    a_values, b_values = left.of_ranks(), right.of_ranks()
+    for quantity in OF_RANKS:
+        if len(a_values[quantity]) or len(b_values[quantity]):
+            rows.append(_row(title, quantity, a_values[quantity], b_values[quantity], tolerance))
     return pd.DataFrame(rows)
+
+
+def _row(title: str, quantity: str, a_values: pd.Series, b_values: pd.Series, tolerance: float,
+         worst: float = np.nan, worst_vm: str = "") -> dict[str, Any]:
+    difference = _difference_percent(_median(a_values), _median(b_values))
+    return {
+        "scenario": title,
+        "quantity": quantity,
+        **_statistics("a", a_values),
+        **_statistics("b", b_values),
+        "difference_percent": difference,
+        "within": _within(len(a_values), len(b_values), difference, tolerance),
+        "spreads_meet": _meet(_spread(a_values), _spread(b_values)),
+        "worst_percent": worst,
+        "worst_vm": worst_vm,
+    }
 
 
 def report(comparison: Comparison) -> str:
@@ -444,6 +467,7 @@ def _closing(comparison: Comparison) -> list[str]:
         "n: moves, of makespan runs; spread: least .. greatest, "
         f"from {QUARTILES_FROM} on the quartiles",
         *(f"{name}: {' + '.join(parts)}" for name, parts in SUMS.items()),
+        *(f"{name}: {what}" for name, what in OF_RANKS.items() if name in set(rows["quantity"])),
         *_worst_line(rows),
         f"{len(judged) - len(beyond)} of {len(judged)} medians are within {tolerance}"
         + (f"; beyond: {_beyond_text(beyond)}" if len(beyond) else ""),
@@ -459,7 +483,7 @@ def _beyond_text(beyond: pd.DataFrame) -> str:
     several = beyond["scenario"].nunique() > 1
     return ", ".join(
         f"{quantity} ({counts[quantity]}x)" if several else quantity
-        for quantity in QUANTITIES if quantity in counts
+        for quantity in (*QUANTITIES, *OF_RANKS) if quantity in counts
     )
 
 

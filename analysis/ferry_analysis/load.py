@@ -47,6 +47,9 @@ _TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("job", "strategy", "workload", "reason"),
         ("elapsed_seconds", "unmigrated_seconds", "exposed_seconds", "overlap"),
     ),
+    "ranks.csv": (
+        ("job",), ("rank", "requested", "drained", "ready", "blocked_from", "blocked_to"),
+    ),
     "measurements.csv": (("job", "metric", "unit"), ("message_bytes", "repetition", "value")),
     "summary.csv": (("metric", "unit", "reason"), ("value",)),
     "links.csv": (
@@ -102,6 +105,11 @@ class Run:
     def jobs(self) -> pd.DataFrame:
         """jobs.csv: one row a job; without rows if there is no such file."""
         return _known_table_or_none(self.path / "jobs.csv")
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """ranks.csv: one row a rank and suspension; without rows if there is no such file."""
+        return _known_table_or_none(self.path / "ranks.csv")
 
     @cached_property
     def measurements(self) -> pd.DataFrame:

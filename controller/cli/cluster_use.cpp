@@ -11,7 +11,8 @@
 #include <iostream>
 #include <set>
 
-#include "controller/cli/commands.hpp"
+#include "controller/cli/counted.hpp"
+#include "controller/cli/exit_status.hpp"
 #include "core/ports/randomness.hpp"
 #include "core/scenario/cluster_fit.hpp"
 
@@ -20,10 +21,6 @@ namespace {
 
 std::string identity_of(const LoadedCluster& cluster) {
   return fmt::format("{:016x}", stable_hash(cluster.resolved));
-}
-
-std::string plural(std::size_t count, std::string_view what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
 /// Asks on the terminal; anything but y or yes is a no.
@@ -86,8 +83,8 @@ std::string announcement(const std::vector<Undertaking>& undertakings, const Loa
       if (seen.insert(line).second) lines.push_back(line);
     }
   }
-  std::string text = fmt::format("about to migrate {} on {} of {}{}:\n", plural(vms.size(), "VM"),
-                                 plural(hosts.size(), "host"), cluster.file,
+  std::string text = fmt::format("about to migrate {} on {} of {}{}:\n", counted(vms.size(), "VM"),
+                                 counted(hosts.size(), "host"), cluster.file,
                                  runs > 1 ? fmt::format(", in {} runs", runs) : "");
   constexpr std::size_t shown = 10;
   for (std::size_t i = 0; i < std::min(shown, lines.size()); ++i) text += lines[i];

@@ -25,8 +25,10 @@ void add_calibrate(CLI::App& program, Invocation& invocation) {
       ->type_name("OUT.yaml")
       ->required();
   command->footer(
-      "Moves that ran alone determine each operation's cost; moves that overlapped determine the\n"
-      "serial part of a host's control path. What no run determines is kept as it is.\n"
+      "Moves that ran alone determine each operation's cost, and, where they met MPI ranks, what\n"
+      "those add (mpi: notice, drain_channel, open_device, reactivate); moves that overlapped\n"
+      "determine the serial part of the control path and, where the platform names processors,\n"
+      "what a stream needs of them. What no run determines is kept as it is.\n"
       "Example:\n"
       "  ferry calibrate runs/lab-one-* --platform scenarios/platforms/lab-tcg.yaml \\\n"
       "      --out my-cluster.yaml");

@@ -16,7 +16,7 @@
 namespace ferry {
 namespace {
 
-struct Options {
+struct CancelArguments {
   std::string run;
   bool after_current = false;
 };
@@ -41,7 +41,7 @@ class ProcessHandle {
   int descriptor_;
 };
 
-ExitStatus cancel(const Options& options) {
+ExitStatus cancel(const CancelArguments& options) {
   const auto run = load_past_run(options.run);
   if (!run) return report_error(ExitStatus::bad_input, run.error());
   const std::string folder = (*run)->folder.string();
@@ -93,7 +93,7 @@ ExitStatus cancel(const Options& options) {
 void add_cancel(CLI::App& program, Invocation& invocation) {
   CLI::App* command =
       program.add_subcommand("cancel", "Stop a run that is at work at the next safe point");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CancelArguments>();
   command->add_option("run", options->run, "A run folder")->type_name("RUN")->required();
   command->add_flag(
       "--after-current", options->after_current,

@@ -5,6 +5,8 @@
 
 #include "controller/cli/cluster_use.hpp"
 #include "controller/cli/commands.hpp"
+#include "controller/cli/counted.hpp"
+#include "controller/cli/host_reports.hpp"
 #include "controller/cli/text_table.hpp"
 #include "core/scenario/cluster_fit.hpp"
 
@@ -17,6 +19,8 @@ struct Options {
   std::string scenario;
   std::string cluster;
   SettingOptions settings;
+  std::string host_reports;
+  HostReportOptions hosts;
 };
 
 std::string_view to_word(Level level) {
@@ -28,10 +32,6 @@ std::string_view to_word(Level level) {
   return "?";
 }
 
-std::string plural(std::size_t count, std::string_view what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
-}
-
 /// What the files alone tell.
 std::vector<ClusterFinding> local_findings(const Options& options, const LoadedCluster& cluster,
                                            const std::optional<LoadedScenario>& scenario,
@@ -41,8 +41,9 @@ std::vector<ClusterFinding> local_findings(const Options& options, const LoadedC
   for (const ClusterHost& host : cluster.cluster.hosts) functions += host.function_count();
   std::vector<ClusterFinding> findings = {
       {Level::ok, "cluster file",
-       fmt::format("{}, {}, {}", plural(cluster.cluster.hosts.size(), "host"),
-                   plural(cluster.cluster.vms.size(), "VM"), plural(functions, "virtual function")),
+       fmt::format("{}, {}, {}", counted(cluster.cluster.hosts.size(), "host"),
+                   counted(cluster.cluster.vms.size(), "VM"),
+                   counted(functions, "virtual function")),
        ""}};
   if (!scenario) return findings;
   if (!undertaking) {
@@ -62,8 +63,8 @@ std::vector<ClusterFinding> local_findings(const Options& options, const LoadedC
   }
   if (misfits.empty()) {
     findings.push_back({Level::ok, "scenario fits",
-                        fmt::format("{}, {}", plural(undertaking->instance.vms.size(), "VM"),
-                                    plural(undertaking->plan.moves.size(), "move")),
+                        fmt::format("{}, {}", counted(undertaking->instance.vms.size(), "VM"),
+                                    counted(undertaking->plan.moves.size(), "move")),
                         ""});
   }
   return findings;
@@ -86,12 +87,19 @@ std::string findings_text(const std::vector<ClusterFinding>& findings) {
                             counts[1] == 1 ? "" : "s", counts[2]);
 }
 
-ExitStatus examine(const Options& options) {
+ExitStatus examine(Options& options) {
   const auto settings = options.settings.settings();
   if (!settings) return report_error(ExitStatus::bad_input, settings.error());
   const auto cluster = load_cluster(options.cluster);
   std::optional<LoadedScenario> scenario;
   bool readable = cluster.has_value();
+  if (!options.host_reports.empty() && !std::filesystem::is_directory(options.host_reports)) {
+    return report_error(ExitStatus::bad_input,
+                        fmt::format("--host-reports {}: is no folder", options.host_reports));
+  }
+  options.hosts.folder = options.host_reports;
+  std::error_code unknown;
+  options.hosts.beside = std::filesystem::read_symlink("/proc/self/exe", unknown).parent_path();
   if (!cluster) report_bad_input(cluster.error());
   if (!options.scenario.empty()) {
     auto loaded = load_scenario(options.scenario, *settings);
@@ -116,6 +124,10 @@ ExitStatus examine(const Options& options) {
   }
   ClusterDiagnosis all;
   all.findings = local_findings(options, *cluster, scenario, undertaking, plan_error);
+  HostReports reports = gather_host_reports(cluster->cluster, options.hosts);
+  const auto of_hosts = judge_host_reports(cluster->cluster, reports.by_host);
+  all.findings.insert(all.findings.end(), reports.findings.begin(), reports.findings.end());
+  all.findings.insert(all.findings.end(), of_hosts.begin(), of_hosts.end());
   if (const auto there = libvirt_is_there(); !there) {
     std::fputs(findings_text(all.findings).c_str(), stdout);
     std::fflush(stdout);
@@ -142,12 +154,22 @@ void add_doctor(CLI::App& program, Invocation& invocation) {
       ->type_name("FILE")
       ->required();
   options->settings.add_to(*command);
+  command
+      ->add_option("--host-reports", options->host_reports,
+                   "A folder with HOST.json of hosts, made by ferry-host report --json (default: "
+                   "hosts that libvirt reaches by ssh, and this one, are asked for it)")
+      ->type_name("DIR");
+  command
+      ->add_option("--ferry-host", options->hosts.program,
+                   "Where the optional ferry-host is on the hosts (default: in the PATH)")
+      ->type_name("PROGRAM");
   command->footer(
       "Exit status 1 if a check failed, 3 if this build has no libvirt backend; warnings are no "
       "failure.\n"
       "Examples:\n"
       "  ferry doctor --cluster our-cluster.yaml\n"
-      "  ferry doctor sixteen-vms.yaml --cluster our-cluster.yaml");
+      "  ferry doctor sixteen-vms.yaml --cluster our-cluster.yaml\n"
+      "  ferry doctor --cluster our-cluster.yaml --host-reports reports");
   command->callback([options, &invocation] {
     invocation.action = [options] { return static_cast<int>(examine(*options)); };
   });

@@ -9,7 +9,7 @@
 namespace ferry {
 namespace {
 
-struct Options {
+struct ExplainArguments {
   std::string scenario;
   SettingOptions settings;
   std::optional<std::string> job;
@@ -19,7 +19,7 @@ struct Options {
   bool json = false;
 };
 
-int run_explain(const Options& options) {
+int run_explain(const ExplainArguments& options) {
   const auto settings = options.settings.settings();
   if (!settings) return static_cast<int>(report_error(ExitStatus::bad_input, settings.error()));
   const auto loaded = load_scenario(options.scenario, *settings);
@@ -42,7 +42,7 @@ void add_explain(CLI::App& program, Invocation& invocation) {
       "explain",
       "Show which channel and protocol the ranks of jobs use by message size, how long a message "
       "takes, and why not another way");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExplainArguments>();
   command->add_option("scenario", options->scenario, "A scenario file")
       ->type_name("SCENARIO")
       ->required();

@@ -38,12 +38,12 @@ std::string plan_text(const LoadedScenario& loaded, const Instance& instance, co
                                  plan.moves.size(), plan.waves.size(), order);
   if (rows.empty()) return text;
   std::vector<TextColumn> columns = {{"wave", Align::right},
-                                 {"vm"},
-                                 {"from"},
-                                 {"to"},
-                                 {"transport"},
-                                 {"not before (s)", Align::right},
-                                 {"predicted total (s)", Align::right}};
+                                     {"vm"},
+                                     {"from"},
+                                     {"to"},
+                                     {"transport"},
+                                     {"not before (s)", Align::right},
+                                     {"predicted total (s)", Align::right}};
   if (forecast) {
     columns.push_back({"expected start (s)", Align::right});
     columns.push_back({"expected end (s)", Align::right});

@@ -16,7 +16,7 @@
 namespace ferry {
 namespace {
 
-struct Options {
+struct ResumeArguments {
   std::string run;
   bool settle = false;
   bool quiet = false;
@@ -56,7 +56,7 @@ std::optional<ExitStatus> refuse(const PastRun& run) {
   return std::nullopt;
 }
 
-ExitStatus resume(const Options& options, const std::vector<std::string>& arguments) {
+ExitStatus resume(const ResumeArguments& options, const std::vector<std::string>& arguments) {
   const std::int64_t began = real_nanoseconds();
   auto read = load_past_run(options.run);
   if (!read) return report_error(ExitStatus::bad_input, read.error());
@@ -122,7 +122,7 @@ ExitStatus resume(const Options& options, const std::vector<std::string>& argume
 void add_resume(CLI::App& program, Invocation& invocation) {
   CLI::App* command = program.add_subcommand(
       "resume", "Finish or roll back what a run left under way, and go on with it");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ResumeArguments>();
   command->add_option("run", options->run, "The folder of a run --on hw")
       ->type_name("RUN")
       ->required();

@@ -13,7 +13,7 @@
 namespace ferry {
 namespace {
 
-struct Options {
+struct RunArguments {
   std::string scenario;
   WorldOption world;
   ClusterOption cluster;
@@ -22,7 +22,7 @@ struct Options {
   bool quiet = false;
 };
 
-ExitStatus run(const Options& options, const std::vector<std::string>& arguments) {
+ExitStatus run(const RunArguments& options, const std::vector<std::string>& arguments) {
   const std::int64_t began = real_nanoseconds();
   const auto settings = options.settings.settings();
   if (!settings) return report_error(ExitStatus::bad_input, settings.error());
@@ -101,7 +101,7 @@ ExitStatus run(const Options& options, const std::vector<std::string>& arguments
 void add_run(CLI::App& program, Invocation& invocation) {
   CLI::App* command =
       program.add_subcommand("run", "Execute a scenario once and write its run folder");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunArguments>();
   command->add_option("scenario", options->scenario, "A scenario file")
       ->type_name("SCENARIO")
       ->required();

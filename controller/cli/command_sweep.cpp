@@ -14,7 +14,7 @@
 namespace ferry {
 namespace {
 
-struct Options {
+struct SweepArguments {
   std::string study;
   WorldOption world;
   ClusterOption cluster;
@@ -74,7 +74,8 @@ std::string command_to_resume(const std::vector<std::string>& arguments,
 
 /// Everything before the first change of a cluster; each cell holds its domains against its
 /// scenario once more.
-tl::expected<RealWorld, ExitStatus> prepare_sweep(const Options& options, const LoadedStudy& study,
+tl::expected<RealWorld, ExitStatus> prepare_sweep(const SweepArguments& options,
+                                                  const LoadedStudy& study,
                                                   const LoadedCluster& cluster) {
   // What was left under way there makes the cluster unready, and has a remedy of its own.
   const auto folder = choose_folder(options.out, options.resume, study.study().name);
@@ -99,7 +100,7 @@ tl::expected<RealWorld, ExitStatus> prepare_sweep(const Options& options, const 
   return real;
 }
 
-ExitStatus sweep(const Options& options, const std::vector<std::string>& arguments) {
+ExitStatus sweep(const SweepArguments& options, const std::vector<std::string>& arguments) {
   const auto settings = options.settings.settings();
   if (!settings) return report_error(ExitStatus::bad_input, settings.error());
   const auto timeout = parse_duration(options.cell_timeout);
@@ -170,7 +171,7 @@ ExitStatus sweep(const Options& options, const std::vector<std::string>& argumen
 void add_sweep(CLI::App& program, Invocation& invocation) {
   CLI::App* command = program.add_subcommand(
       "sweep", "Execute every cell of a study, judge its claims and draw its plots");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SweepArguments>();
   command
       ->add_option("study", options->study,
                    "A study file, or a scenario file: the study of its one cell")

@@ -57,11 +57,4 @@ struct WorldOption {
   [[nodiscard]] tl::expected<WorldKind, ExitStatus> world() const;
 };
 
-/// Says what is wrong on standard error: one line each.
-ExitStatus report_bad_input(const Diagnostics& diagnostics);
-/// A scenario that has no plan: "FILE: TEXT" on standard error.
-ExitStatus report_bad_plan(const std::string& file, const std::string& text);
-/// "ferry: TEXT" on standard error.
-ExitStatus report_error(ExitStatus status, const std::string& text);
-
 }  // namespace ferry

@@ -1,5 +1,9 @@
-// What the program's exit status means.
+// What the program's exit status means, and saying why.
 #pragma once
+
+#include <string>
+
+#include "core/scenario/document.hpp"
 
 namespace ferry {
 
@@ -10,5 +14,12 @@ enum class ExitStatus : int {
   no_world = 3,   ///< the world, or a program that is needed, is not available or broke
   interrupted = 130,  ///< by Ctrl-C; what ran is on disk
 };
+
+/// Says what is wrong on standard error: one line each.
+ExitStatus report_bad_input(const Diagnostics& diagnostics);
+/// A scenario that has no plan: "FILE: TEXT" on standard error.
+ExitStatus report_bad_plan(const std::string& file, const std::string& text);
+/// "ferry: TEXT" on standard error.
+ExitStatus report_error(ExitStatus status, const std::string& text);
 
 }  // namespace ferry

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "controller/cli/counted.hpp"
 #include "controller/cli/text_table.hpp"
 
 namespace ferry {
@@ -65,10 +66,6 @@ tl::expected<T, std::string> one_text(Loaded<T>&& loaded) {
     text += diagnostic.text();
   }
   return tl::unexpected(std::move(text));
-}
-
-std::string plural(std::size_t count, std::string_view what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
 std::string seconds(Duration time) { return fmt::format("{:.3f}", time.to_seconds()); }
@@ -238,7 +235,7 @@ std::string status_text(const PastRun& run) {
   if (waiting > 0) counts += fmt::format(", {} waiting", waiting);
   std::string text = fmt::format("{}: {} on {}, {}\n", run.folder.string(), run.name, run.world,
                                  controller_text(run));
-  text += fmt::format("{}{}\n", plural(statuses.size(), "migration"), counts);
+  text += fmt::format("{}{}\n", counted(statuses.size(), "migration"), counts);
   if (!rows.empty()) {
     text += '\n';
     text += text_table({{"vm"},

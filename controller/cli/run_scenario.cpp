@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <optional>
 #include <sstream>
 
 #include "controller/cli/process_pool.hpp"
+#include "controller/cli/wall_clock.hpp"
 #include "controller/cli/worlds.hpp"
 #include "controller/surviving_run.hpp"
 #include "core/ports/world_error.hpp"
@@ -21,12 +23,6 @@ namespace {
 
 /// How often, in real time, a threads world looks at the interruption level.
 constexpr Duration watch_interval = Duration::milliseconds(50);
-
-std::int64_t wall_nanoseconds() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 /// Hands each new level to the session once; being told again would keep the session awake for
 /// ever.
@@ -91,9 +87,19 @@ class Execution {
   }
 
   void run_in_cluster() {
-    auto times =
-        run_on_hardware(outcome_.instance, options_.cluster->cluster, options_.run_name, start(),
-                        [this](World& world) { run_with_watcher(world, watch_interval); });
+    HardwareRun run;
+    run.name = options_.run_name;
+    run.start = start();
+    run.taken_over = options_.history != nullptr && !options_.history->controllers.empty();
+    run.origin = run.taken_over ? options_.history->controllers.front().origin
+                                : wall_nanoseconds() - run.start.since_start().count_nanoseconds();
+    run.scenario = loaded_.resolved;
+    origin_ = run.origin;
+    auto times = run_on_hardware(outcome_.instance, options_.cluster->cluster, run,
+                                 [this](World& world, mpi::RankHost& host) {
+                                   host_ = &host;
+                                   run_with_watcher(world, watch_interval);
+                                 });
     // What earlier controllers waited for is not known, and their moves are among the records.
     if (options_.history == nullptr) outcome_.hypervisor_times = std::move(times);
   }
@@ -138,11 +144,11 @@ class Execution {
     session_options.interruption = options_.interruption;
     session_options.settle_only = options_.settle_only;
     if (options_.world != WorldKind::sim) {
-      session_options.clock_origin =
-          wall_nanoseconds() - world.clock.now().since_start().count_nanoseconds();
+      session_options.clock_origin = origin_.value_or(
+          wall_nanoseconds() - world.clock.now().since_start().count_nanoseconds());
     }
     Surroundings surroundings(world, loaded_.scenario, outcome_.instance, outcome_.records,
-                              programs_);
+                              programs_, host_);
     Session session(surroundings.world(), surroundings.jobs(), outcome_.instance, outcome_.plan,
                     journal, outcome_.records, session_options);
     if (options_.history != nullptr) {
@@ -199,7 +205,41 @@ class Execution {
   const JobPrograms& programs_;
   RunOutcome& outcome_;
   InterruptionRelay* relay_ = nullptr;
+  mpi::RankHost* host_ = nullptr;       ///< null: ranks run here
+  std::optional<std::int64_t> origin_;  ///< of the clock of a real world, ns since the epoch
 };
+
+/// Why jobs that send messages cannot run in these guests; nothing if they can.
+std::optional<std::string> missing_for_ranks(const Instance& instance, const JobPrograms& programs,
+                                             const ClusterFile& cluster) {
+  for (const auto& [id, program] : programs) {
+    const JobSpec& job = instance.jobs[id.index];
+    if (program.trace != nullptr) {
+      return fmt::format(
+          "jobs: {}: a trace is a file of this machine, which ranks in guests do not have; on a "
+          "cluster another workload would be right",
+          job.name);
+    }
+    if (cluster.rank.path.empty()) {
+      return fmt::format(
+          "jobs: {}: its ranks send messages, and the cluster file does not say which program they "
+          "are in the guests; rank: {{path: /usr/bin/ferry-rank, user: hpc}} there would be right, "
+          "or workload: {{type: timed}} here where the guests run programs of their own",
+          job.name);
+    }
+    for (const VmId vm : job.vms) {
+      const std::string& name = instance.vms[vm.index].name;
+      const ClusterVm* const known = cluster.vm(name);
+      if (known == nullptr || !known->agent.empty()) continue;
+      return fmt::format(
+          "jobs: {}: it has ranks in {}, for which the cluster file names no agent; vms: {{{}: "
+          "{{agent: org.ferry.agent.0}}}} with ferry-agent in the guest would be right, or "
+          "workload: {{type: timed}} where the guests run programs of their own",
+          job.name, name, name);
+    }
+  }
+  return std::nullopt;
+}
 
 /// How long the jobs take without migrations, by another simulation, in a process of its own.
 tl::expected<std::map<JobId, Duration>, RunError> simulate_twin(const LoadedScenario& loaded,
@@ -290,11 +330,10 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
     return tl::unexpected(
         RunError{ExitStatus::bad_input, fmt::format("{}", fmt::join(programs.error(), "\n"))});
   }
-  if (options.world == WorldKind::hw && !programs->empty()) {
-    return tl::unexpected(RunError{
-        ExitStatus::bad_input,
-        "jobs: workloads whose ranks send messages run on --on sim and --on threads; on a cluster "
-        "the guests' own programs do (workload: {type: timed})"});
+  if (options.world == WorldKind::hw) {
+    if (auto missing = missing_for_ranks(outcome->instance, *programs, options.cluster->cluster)) {
+      return tl::unexpected(RunError{ExitStatus::bad_input, std::move(*missing)});
+    }
   }
   const bool twin = loaded.scenario.outputs.twin && !programs->empty() &&
                     !outcome->instance.moves.empty() && options.world == WorldKind::sim;

@@ -1,9 +1,14 @@
+#include <fmt/format.h>
+
+#include <cstdint>
+
+#include "controller/cli/wall_clock.hpp"
 #include "controller/cli/worlds.hpp"
+#include "hw_backend/agent/agent_jobs.hpp"
 #include "hw_backend/libvirt/diagnosis.hpp"
 #include "hw_backend/libvirt/libvirt_world.hpp"
 
 namespace ferry {
-
 const bool libvirt_is_built_in = true;
 std::string libvirt_version() { return libvirt_library_version(); }
 
@@ -23,16 +28,36 @@ ClusterDiagnosis diagnose_cluster(const ClusterFile& cluster, const Instance* in
   return diagnosis;
 }
 
-std::vector<HypervisorTime> run_on_hardware(const Instance& instance, const ClusterFile& cluster,
-                                            const std::string& run,
-                                            TimePoint start,
-                                            const std::function<void(World&)>& body) {
+std::vector<HypervisorTime> run_on_hardware(
+    const Instance& instance, const ClusterFile& cluster, const HardwareRun& run,
+    const std::function<void(World&, mpi::RankHost&)>& body) {
   std::vector<VmTimes> times;
   ClusterOptions options;
-  options.run = run;
-  options.start = start;
+  options.run = run.name;
+  options.start = run.start;
   options.times = &times;
-  run_on_cluster(instance, cluster, options, body);
+  std::vector<VmId> with_agents;
+  for (std::uint32_t i = 0; i < instance.vms.size(); ++i) {
+    const ClusterVm* const vm = cluster.vm(instance.vms[i].name);
+    if (vm != nullptr && !vm->agent.empty()) with_agents.push_back(VmId{i});
+  }
+  agent::AgentJobsOptions jobs;
+  jobs.run = fmt::format("{}-{:x}", run.name, run.origin);
+  jobs.controller = static_cast<std::uint64_t>(wall_nanoseconds());
+  jobs.taken_over = run.taken_over;
+  // Ranks begin in a folder beside that file.
+  jobs.arguments = {cluster.rank.path, "--scenario", "../description", "--job", "{job}"};
+  jobs.user = cluster.rank.user;
+  jobs.description = run.scenario;
+  const std::function<void(World&, const ChannelOpener&)> with_jobs =
+      [&](World& world, const ChannelOpener& open) {
+        agent::AgentJobs agents(world, instance, with_agents, open, jobs);
+        agent::NamingHypervisor hypervisor(world.hypervisor, world.clock,
+                                           [&agents](VmId vm) { return agents.link(vm); });
+        World with_names{world.clock, world.executor, hypervisor, world.processor, world.fabric};
+        body(with_names, agents);
+      };
+  run_on_cluster(instance, cluster, options, with_jobs);
   std::vector<HypervisorTime> waiting;
   for (const VmTimes& time : times) waiting.push_back({time.awaited, time.libvirt_calls});
   return waiting;

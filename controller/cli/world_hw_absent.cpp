@@ -11,9 +11,8 @@ ClusterDiagnosis diagnose_cluster(const ClusterFile&, const Instance*, bool) {
   return {};
 }
 
-std::vector<HypervisorTime> run_on_hardware(const Instance&, const ClusterFile&, const std::string&,
-                                            TimePoint,
-                                            const std::function<void(World&)>&) {
+std::vector<HypervisorTime> run_on_hardware(const Instance&, const ClusterFile&, const HardwareRun&,
+                                            const std::function<void(World&, mpi::RankHost&)>&) {
   check(false, "a world that is not built in is refused before");
   return {};
 }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/mpi/workloads/hosted_job.hpp"
 #include "core/ports/world.hpp"
 #include "core/record/link_usage.hpp"
 #include "core/scenario/cluster_file.hpp"
@@ -67,13 +68,21 @@ struct HypervisorTime {
   std::uint64_t calls = 0;
 };
 
+/// A run in the real world.
+struct HardwareRun {
+  std::string name;     ///< that it leaves in the domains' metadata
+  TimePoint start;      ///< what the world's clock shows at first
+  std::int64_t origin;  ///< ns since the epoch at which it stood at 0; the same after a take-over
+  bool taken_over = false;
+  std::string scenario;  ///< what ranks in guests are told to do, with all defaults
+};
+
 /// Runs `body` as the first task of the real world; gives the times by VM. Throws WorldError if it
 /// cannot be reached, or breaks. Requires `libvirt_is_built_in`. Several in one process, one after
-/// the other, are allowed. `run` is the name that the run leaves in the domains' metadata, `start`
-/// what the world's clock shows at first.
-std::vector<HypervisorTime> run_on_hardware(const Instance& instance, const ClusterFile& cluster,
-                                            const std::string& run,
-                                            TimePoint start,
-                                            const std::function<void(World&)>& body);
+/// the other, are allowed. The body gets who runs the jobs that send messages, in guests with an
+/// agent.
+std::vector<HypervisorTime> run_on_hardware(
+    const Instance& instance, const ClusterFile& cluster, const HardwareRun& run,
+    const std::function<void(World&, mpi::RankHost&)>& body);
 
 }  // namespace ferry

@@ -160,7 +160,7 @@ class ForecastRun {
   }
   TimePoint control_done(HostId host, Duration cost) {
     const Duration serial = cost * costs_.serial.value();
-    TimePoint& free = control_free_[host.index];
+    TimePoint& free = control_free_[f_.platform_.processors.shared ? 0 : host.index];
     free = std::max(free, now_) + serial;
     return free + (cost - serial);
   }
@@ -606,10 +606,10 @@ class ForecastRun {
   std::vector<MoveState> moves_;
   std::vector<std::vector<std::size_t>> queues_;  ///< by VM: its moves to come
   std::vector<HostId> hosts_;                     ///< by VM
-  std::vector<TimePoint> control_free_;           ///< by host
-  std::vector<std::size_t> streams_on_;           ///< by link: open, whether they send or not
-  std::vector<std::uint32_t> slot_owner_;         ///< by slot of `shares_`: the move
-  std::vector<std::size_t> late_;                 ///< moves whose devices came after their timeout
+  std::vector<TimePoint> control_free_;    ///< by host; if they share processors, the first's
+  std::vector<std::size_t> streams_on_;    ///< by link: open, whether they send or not
+  std::vector<std::uint32_t> slot_owner_;  ///< by slot of `shares_`: the move
+  std::vector<std::size_t> late_;          ///< moves whose devices came after their timeout
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::optional<TimePoint> solve_at_;
   std::optional<TimePoint> solved_;

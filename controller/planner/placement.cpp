@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
 
+#include "controller/planner/host_order.hpp"
 #include "controller/planner/path_bandwidth.hpp"
 #include "controller/planner/vm_groups.hpp"
 #include "core/topology/inventory.hpp"
@@ -17,12 +19,17 @@ namespace {
 
 /// Equally good hosts that are compared by the load of their paths.
 constexpr std::size_t hosts_compared = 64;
+/// From so many on, hosts that many moves choose from are kept in order.
+constexpr std::size_t many_hosts = 64;
 
 /// Moves that must go to one host: one, or those of VMs that stay together.
 using Unit = std::vector<std::size_t>;
 
 class Placement {
  public:
+  /// The largest load on the way to a host, and the sum of all.
+  using PathLoad = std::pair<Duration, Duration>;
+
   Placement(Instance& instance, const Platform& platform, LinkMap& links,
             const PlacementOptions& options)
       : instance_(instance),
@@ -104,31 +111,93 @@ class Placement {
   std::optional<HostId> choose(const Unit& unit) {
     const MoveSpec& move = instance_.moves[unit.front()];
     const std::vector<HostId>& candidates = move.candidates;
-    const std::size_t first = move.place == Place::in_order ? turns_[move.migration]++ : 0;
-    std::optional<HostId> best;
-    PathLoad best_load;
-    bool load_known = false;
-    std::size_t compared = 0;
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-      const HostId host = candidates[(first + i) % candidates.size()];
-      if (!fits(unit, host)) continue;
-      if (!best || better(move.place, host, *best)) {
-        best = host;
-        load_known = false;
-        compared = 0;
-      } else if (options_.planned && move.place == Place::spread &&
-                 !better(move.place, *best, host) && ++compared < hosts_compared) {
-        if (!load_known) best_load = path_load(unit, *best);
-        load_known = true;
-        const PathLoad load = path_load(unit, host);
-        if (load < best_load) {
-          best = host;
-          best_load = load;
-        }
+    if (move.place == Place::in_order) {
+      const std::size_t first = turns_[move.migration]++;
+      for (std::size_t i = 0; i < candidates.size(); ++i) {
+        const HostId host = candidates[(first + i) % candidates.size()];
+        if (fits(unit, host)) return host;
       }
-      if (move.place == Place::in_order) break;
+      return std::nullopt;
     }
-    return best;
+    if (const HostOrder* const order = order_of(move)) return choose_first(unit, *order);
+    std::optional<HostId> best;
+    for (const HostId host : candidates) {
+      if ((!best || rank(move.place, host) < rank(move.place, *best)) && fits(unit, host)) {
+        best = host;
+      }
+    }
+    if (!best || !compares_loads(move)) return best;
+    LeastLoaded least(*this, unit, *best);
+    const auto found = std::find(candidates.begin(), candidates.end(), *best);
+    for (auto next = found + 1; next != candidates.end() && !least.full(); ++next) {
+      if (rank(move.place, *next) == rank(move.place, *best) && fits(unit, *next)) {
+        least.compare(*next);
+      }
+    }
+    return least.host();
+  }
+
+  /// The same choice without a look at every host.
+  std::optional<HostId> choose_first(const Unit& unit, const HostOrder& order) {
+    auto next = order.begin();
+    while (next != order.end() && !fits(unit, order.host(*next))) ++next;
+    if (next == order.end()) return std::nullopt;
+    const HostOrder::Rank best = next->first;
+    const HostId first = order.host(*next);
+    if (!compares_loads(instance_.moves[unit.front()])) return first;
+    LeastLoaded least(*this, unit, first);
+    for (++next; next != order.end() && next->first == best && !least.full(); ++next) {
+      if (fits(unit, order.host(*next))) least.compare(order.host(*next));
+    }
+    return least.host();
+  }
+
+  [[nodiscard]] bool compares_loads(const MoveSpec& move) const {
+    return options_.planned && move.place == Place::spread;
+  }
+
+  /// Of equally good hosts the first one to which the way is least loaded.
+  class LeastLoaded {
+   public:
+    LeastLoaded(Placement& placement, const Unit& unit, HostId first)
+        : placement_(placement), unit_(unit), best_(first) {}
+    [[nodiscard]] bool full() const { return compared_ + 1 >= hosts_compared; }
+    void compare(HostId host) {
+      if (compared_++ == 0) load_ = placement_.path_load(unit_, best_);
+      const PathLoad load = placement_.path_load(unit_, host);
+      if (load < load_) {
+        best_ = host;
+        load_ = load;
+      }
+    }
+    [[nodiscard]] HostId host() const { return best_; }
+
+   private:
+    Placement& placement_;
+    const Unit& unit_;
+    HostId best_;
+    PathLoad load_;
+    std::size_t compared_ = 0;
+  };
+
+  /// The order of a long list from its second use on; else null.
+  const HostOrder* order_of(const MoveSpec& move) {
+    const std::vector<HostId>& hosts = move.candidates;
+    if (hosts.size() < many_hosts) return nullptr;
+    auto [found, is_new] = orders_.try_emplace(std::pair(&hosts, move.place));
+    if (is_new) return nullptr;
+    if (!found->second) {
+      found->second = std::make_unique<HostOrder>(
+          hosts, instance_.hosts.size(), [&](HostId host) { return rank(move.place, host); });
+    }
+    return found->second.get();
+  }
+
+  /// What changed on a host changes its place in every order.
+  void reorder(HostId host) {
+    for (const auto& [list, order] : orders_) {
+      if (order) order->update(host, rank(list.second, host));
+    }
   }
 
   /// Whether all of the unit fit there together.
@@ -146,13 +215,11 @@ class Placement {
     return reserved == unit.size();
   }
 
-  [[nodiscard]] bool better(Place place, HostId a, HostId b) const {
-    if (place == Place::pack) return inventory_.free(a).memory < inventory_.free(b).memory;
-    return planned_[a.index] < planned_[b.index];
+  /// How good a host is for `spread` and `pack`; lower is better.
+  [[nodiscard]] HostOrder::Rank rank(Place place, HostId host) const {
+    if (place == Place::pack) return inventory_.free(host).memory.count();
+    return planned_[host.index];
   }
-
-  /// The largest load on the way to a host, and the sum of all.
-  using PathLoad = std::pair<Duration, Duration>;
 
   /// With all moves that were placed so far.
   PathLoad path_load(const Unit& unit, HostId to) {
@@ -194,6 +261,8 @@ class Placement {
     planned_[from.index] -= 1;
     planned_[to.index] += 1;
     where_[move.vm.index] = to;
+    reorder(from);
+    reorder(to);
   }
 
   /// Moves one of those that wait for each other to a host where it is in nobody's way; the
@@ -312,6 +381,8 @@ class Placement {
   std::vector<Duration> loads_;         ///< by link
   std::vector<Duration> control_;       ///< by host: operations that it does one at a time
   std::map<std::string, std::size_t> turns_;
+  /// By list of hosts, which moves share, and how one is chosen; null after its first use.
+  std::map<std::pair<const std::vector<HostId>*, Place>, std::unique_ptr<HostOrder>> orders_;
   std::vector<PlacedMove> placed_;
 };
 

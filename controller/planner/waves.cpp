@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "controller/planner/vm_groups.hpp"
-#include "core/record/natural_order.hpp"
+#include "core/units/natural_order.hpp"
 
 namespace ferry {
 

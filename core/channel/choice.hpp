@@ -15,8 +15,8 @@
 
 namespace ferry {
 
-/// Whether packets by `channel` can be lost when a device goes: who sends them keeps them until
-/// they are acknowledged.
+/// Whether packets by `channel` can be lost, when a device goes: who sends the bytes of a
+/// rendezvous keeps them until the receiver has said that all are there.
 [[nodiscard]] constexpr bool can_lose(Channel channel) {
   return channel != Channel::shm && channel != Channel::cma;
 }

@@ -80,6 +80,7 @@ MoveCosts costs_of(const Instance& instance, const Platform& platform, const Mov
         std::max(costs.suspend, longest + platform.mpi.notice +
                                     platform.mpi.drain_channel * static_cast<double>(channels));
     Duration back = platform.mpi.reactivate;
+    if (vm.virtual_function) back += platform.mpi.open_device;
     if (job.reconnect == Reconnect::eager) {
       back += platform.mpi.reconnect_channel * static_cast<double>(channels);
     }

@@ -156,6 +156,10 @@ Result<> TimedRanks::reactivate(const SuspendRequest& request, TimePoint deadlin
   }
 
   Duration cost = costs_.reactivate;
+  if (std::any_of(request.moving.begin(), request.moving.end(),
+                  [&](VmId vm) { return instance_.vms[vm.index].virtual_function; })) {
+    cost += costs_.open_device;
+  }
   if (job.reconnect == Reconnect::eager) {
     cost += costs_.reconnect_channel * static_cast<double>(suspension->channels_most);
   }

@@ -1,4 +1,5 @@
-// Where a job's ranks read which suspensions they have to take part in, and say how far they are.
+// The coordinator of a job's suspensions: what it posts, what ranks have answered, and what that
+// comes to.
 #pragma once
 
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "core/mpi/collectives/locality_agreement.hpp"
+#include "core/mpi/rank_board.hpp"
 #include "core/ports/clock.hpp"
 #include "core/ports/executor.hpp"
 #include "core/ports/job_runtime.hpp"
@@ -21,34 +23,6 @@
 #include "core/units/units.hpp"
 
 namespace ferry::mpi {
-
-class Suspension;
-struct JobLocality;
-
-/// What a board says. Every rank of a job reads the same posts in the same order.
-struct Post {
-  enum class Kind : std::uint8_t {
-    request,     ///< `moving` are about to move: drain what leads there
-    close,       ///< all ranks have drained: nothing is under way any more, close it
-    reactivate,  ///< the epoch is over, however it went
-    ask,         ///< ranks are in new places: from which collective on could each go by them?
-    agree,       ///< all ranks of a communicator have answered
-  };
-  Kind kind = Kind::request;
-  std::uint64_t epoch = 0;
-  std::shared_ptr<const std::vector<VmId>> moving;  ///< ascending; of the first three kinds
-  /// What was agreed; of `ask` the generation alone.
-  LocalityAgreement locality = {};
-};
-
-struct BoardOptions {
-  std::string job;                       ///< for people
-  std::vector<std::optional<VmId>> vms;  ///< by rank; none: native, which never moves
-  bool whole_job = false;                ///< `suspend: job`: every pair is held
-  bool migration_thread = false;         ///< else the progress engine
-  bool reconnect_eagerly = false;
-  Duration close_channel;  ///< processor time of a rank for each connection that it closes
-};
 
 /// Who is told that a rank of a VM does nothing because of a suspension. Never blocks.
 class RankActivity {
@@ -62,11 +36,14 @@ class RankActivity {
 /// concerns, empties them towards each other, and says that it has drained; it takes that back when
 /// it first hears of a rank that it did not know. Once all have drained at one instant nothing is
 /// under way between them, and they are told to close their connections.
-class Board {
+///
+/// Its ranks are in its process, or all elsewhere (`BoardMember::is_remote`). Then "at one instant"
+/// takes a question, and they are told of an end only when none can close any more: MIGRATION.md.
+class Board final : public RankBoard {
  public:
   Board(Executor& executor, const Clock& clock, BoardOptions options,
         RankActivity* activity = nullptr);
-  ~Board();
+  ~Board() override;
 
   // --- The coordinator's side. ---
   /// Blocks until all ranks have drained and closed. After any failure `reactivate` undoes it.
@@ -75,8 +52,9 @@ class Board {
   /// is refused from now on. If somebody else ends it, blocks until that is done.
   Result<bool> begin_reactivation(std::uint64_t epoch, TimePoint deadline);
   /// After `begin_reactivation`. Blocks until every rank that held pairs for it has taken note.
-  /// Returns what ranks did.
-  std::vector<RankRecord> reactivate(std::uint64_t epoch, JobId job);
+  /// Returns what ranks did. `sites`: of the VMs that moved.
+  std::vector<RankRecord> reactivate(std::uint64_t epoch, JobId job,
+                                     std::vector<VmSite> sites = {});
   /// Ranks are in these places from now on, unless a later generation was heard of: each
   /// communicator goes by it as soon as its ranks have agreed from which collective on. They read
   /// it together with the next `reactivate`.
@@ -85,35 +63,31 @@ class Board {
   [[nodiscard]] std::size_t closed_most(std::uint64_t epoch) const;
   [[nodiscard]] std::size_t open_epochs() const;
 
+  // --- Of those who stand for remote ranks. ---
+  /// The answer to `BoardMember::confirm`.
+  void confirmed(RankId rank, std::uint64_t epoch, std::uint64_t round, bool still_drained);
+  /// The answer to `BoardMember::revoke_close`: the rank has not closed and will not.
+  void close_refused(RankId rank, std::uint64_t epoch);
+  /// What an earlier coordinator posted, all of it or its end, which the board goes on from: before
+  /// anybody enlists and anything is posted here. `before`: posts that came before these.
+  /// `locality`: of the last `ask`.
+  void restore(std::uint64_t before, std::vector<Post> posts,
+               std::shared_ptr<const JobLocality> locality);
+
   // --- The ranks' side. ---
-  [[nodiscard]] const BoardOptions& options() const { return options_; }
-  [[nodiscard]] std::size_t posted() const { return posted_.load(std::memory_order_acquire); }
-  [[nodiscard]] std::vector<Post> posts_from(std::size_t first) const;
-  void enlist(RankId rank, Suspension& suspension);
-  /// The rank is gone: nothing is expected of it any more.
-  void delist(RankId rank);
-  /// The rank's program has ended: its part in suspensions is done for it.
-  void leave(RankId rank);
-  /// The helper of a rank has nothing to do: blocks until there is a post beyond the first `seen`.
-  /// False: it has to end.
-  [[nodiscard]] bool await_post(RankId rank, std::size_t seen);
-
-  /// Of the last `ask`; null if that is a later one than `generation`.
-  [[nodiscard]] std::shared_ptr<const JobLocality> locality(Generation generation) const;
-  /// The answer of a rank, once for each communicator and generation. Ranks that have ended answer
-  /// too: others may be behind them.
-  void reply(RankId rank, const LocalityReply& reply);
-
-  void noticed(RankId rank, std::uint64_t epoch, bool concerned);
-  void drained(RankId rank, std::uint64_t epoch, bool is);
-  /// Runs `close`, which does not block and returns how many connections it closed, unless the
-  /// epoch is being reactivated.
-  void close(RankId rank, std::uint64_t epoch, const std::function<std::size_t()>& close);
-  void took_note_of_end(RankId rank, std::uint64_t epoch);
-  /// The rank cannot go on because of these epochs.
-  void stopped(RankId rank, const std::vector<std::uint64_t>& epochs);
-  /// The rank goes on. Only after `stopped`.
-  void went_on(RankId rank);
+  [[nodiscard]] std::vector<Post> posts_from(std::uint64_t first) const override;
+  void enlist(RankId rank, BoardMember& member) override;
+  void delist(RankId rank) override;
+  void leave(RankId rank) override;
+  [[nodiscard]] bool await_post(RankId rank, std::uint64_t seen) override;
+  [[nodiscard]] std::shared_ptr<const JobLocality> locality(Generation generation) const override;
+  void reply(RankId rank, const LocalityReply& reply) override;
+  void noticed(RankId rank, std::uint64_t epoch, bool concerned) override;
+  void drained(RankId rank, std::uint64_t epoch, bool is) override;
+  void close(RankId rank, std::uint64_t epoch, const std::function<std::size_t()>& close) override;
+  void took_note_of_end(RankId rank, std::uint64_t epoch) override;
+  void stopped(RankId rank, const std::vector<std::uint64_t>& epochs) override;
+  void went_on(RankId rank) override;
 
  private:
   struct Epoch;
@@ -129,15 +103,18 @@ class Board {
   void wake_ranks();
   void help(Member& member);
   Result<> await(Epoch& epoch, std::size_t Epoch::*count, TimePoint deadline);
+  Result<> await_drained(Epoch& epoch, std::uint64_t number, TimePoint deadline);
+  void revoke_closes(Epoch& epoch, std::uint64_t number);
+  void settle_close(Epoch& epoch, RankId rank);
   void count_up(Epoch& epoch, std::size_t Epoch::*count);
 
   const Clock& clock_;
-  BoardOptions options_;
   RankActivity* activity_;
   std::unique_ptr<Mutex> mutex_;
   std::unique_ptr<Condition> changed_;    ///< of epochs, for coordinators
   std::unique_ptr<Condition> requested_;  ///< for helpers without work
-  std::atomic<std::size_t> posted_ = 0;
+  std::atomic<std::uint64_t> posted_ = 0;
+  std::uint64_t first_ = 0;  ///< posts before those that are kept
   std::vector<Post> posts_;
   std::vector<Member> members_;  ///< by rank
   std::map<std::uint64_t, std::unique_ptr<Epoch>> epochs_;

@@ -27,7 +27,7 @@ Request Engine::isend(Communicator::State& in, ConstBuffer from, Rank to, Tag ta
                       bool synchronous) {
   check_rank(in, to, "destination");
   const Call call(*this);
-  Operation* send = start_send({in, in.group.context, to, tag, synchronous, 0}, from);
+  Operation* send = start_send({in, in.group.context, tag, synchronous, 0}, to, from);
   if (send == nullptr) return ended;
   send->holds_request = true;
   return {send->index, send->generation};
@@ -44,7 +44,7 @@ Request Engine::irecv(Communicator::State& in, Buffer into, Rank from, Tag tag) 
 void Engine::send(Communicator::State& in, ConstBuffer from, Rank to, Tag tag) {
   check_rank(in, to, "destination");
   const Call call(*this);
-  Operation* send = start_send({in, in.group.context, to, tag, false, 0}, from);
+  Operation* send = start_send({in, in.group.context, tag, false, 0}, to, from);
   if (send == nullptr) return;
   block_on(*send);
   end_request(*send);
@@ -65,7 +65,7 @@ Status Engine::sendrecv(Communicator::State& in, ConstBuffer from, Rank to, Tag 
   const Call call(*this);
   Operation& receive =
       post_receive(in, in.group.context, into, source_in_job(in.group, source), tag);
-  Operation* send = start_send({in, in.group.context, to, send_tag, false, 0}, from);
+  Operation* send = start_send({in, in.group.context, send_tag, false, 0}, to, from);
   block_on(receive);
   const Status status = end_request(receive);
   if (send != nullptr) {
@@ -115,8 +115,19 @@ Status Engine::end_request(Operation& operation) {
 void Engine::block_on(Operation& operation) {
   if (operation.is_complete()) return;
   const Block block(*this, operation);
+  if (operation.kind == Operation::Kind::collective) return block_through(operation);
   block_until([&] { return operation.is_complete(); });
-  if (operation.kind == Operation::Kind::collective) throw_if_aborted();  // it may be a mismatch
+}
+
+/// Most arrivals do not end a collective: what they set going goes on without the caller.
+[[gnu::noinline]] void Engine::block_through(const Operation& collective) {
+  const auto is_complete = [&] { return collective.is_complete(); };
+  if (mutex_ == nullptr) {
+    block_and_look(is_complete);
+  } else {
+    block_until(is_complete);
+  }
+  throw_if_aborted();  // it may be a mismatch
 }
 
 void Engine::throw_if_aborted() const {

@@ -10,6 +10,7 @@
 #include "core/mpi/collectives/call.hpp"
 #include "core/mpi/collectives/planner.hpp"
 #include "core/mpi/communicator.hpp"
+#include "core/mpi/course.hpp"
 #include "core/mpi/group.hpp"
 #include "core/mpi/list.hpp"
 #include "core/mpi/operation.hpp"
@@ -26,22 +27,32 @@ struct HeldCollective {
 };
 
 /// A collective that this rank has started and not ended.
-struct CollectiveRun {
-  Links<CollectiveRun> links;
-  Communicator::State* communicator = nullptr;
-  Operation* request = nullptr;
-  std::shared_ptr<const Schedule> schedule;
-  CollectiveCall call;
-  Tag number = 0;
+struct alignas(64) CollectiveRun {
+  [[nodiscard]] std::byte*& region(Region region) {
+    return regions[static_cast<std::size_t>(region)];
+  }
+  [[nodiscard]] std::byte* region(Region region) const {
+    return regions[static_cast<std::size_t>(region)];
+  }
+
+  // In the order of use: a message touches two cache lines.
+  std::uint32_t receives_open = 0;  ///< of this round
   std::uint32_t round = 0;
   bool round_started = false;
   bool advancing = false;
-  std::uint32_t receives_open = 0;  ///< of this round
-  std::uint32_t sends_started = 0;
+  Tag number = 0;
+  std::uint64_t mark = 0;  ///< of its eager packets: `mark_of(call)`
+  Communicator::State* communicator = nullptr;
+  Leg* round_at = nullptr;  ///< the round that it is in, or the end
+  Leg* end = nullptr;
+  std::shared_ptr<Course> course;
   List<Operation, &Operation::run_links> sends_open;  ///< ascending
-  const std::byte* input = nullptr;                   ///< null: phantom
-  std::byte* output = nullptr;
-  std::byte* scratch = nullptr;
+  std::uint32_t sends_started = 0;
+  CollectiveCall call;
+  /// By `Region`; null: phantom. Nobody writes to the input.
+  std::array<std::byte*, 3> regions = {};
+  Operation* request = nullptr;
+  Links<CollectiveRun> links;
   std::unique_ptr<const HeldCollective> held;  ///< while it waits for a locality to be agreed
   std::vector<std::byte> packed_input;         ///< of a buffer in several pieces
   std::vector<std::byte> packed_output;        ///< likewise

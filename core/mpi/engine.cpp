@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/mpi/board.hpp"
 #include "core/mpi/engine_call.hpp"
+#include "core/mpi/rank_board.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
@@ -37,12 +37,13 @@ Engine::~Engine() {
   });
   for (Peer* peer : peers_.in_order()) {
     while (Early* early = peer->early.pop_front()) early->body.drop(blocks_);
-    while (Retained* kept = peer->retained.pop_front()) kept->body.drop(blocks_);
   }
   for (const auto& communicator : communicators_) {  // collectives of a job that was aborted
     if (communicator == nullptr) continue;
     while (CollectiveRun* run = communicator->runs.pop_front()) {
-      if (run->scratch != nullptr) blocks_.give_back(run->scratch, run->schedule->scratch);
+      if (std::byte* const scratch = run->region(Region::scratch)) {
+        blocks_.give_back(scratch, run->course->scratch);
+      }
     }
   }
 }

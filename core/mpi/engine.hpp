@@ -125,12 +125,25 @@ class alignas(64) Engine {
   // Calls.
   template <class Done>
   void block_until(Done&& done);
+  /// The same; while it waits, it looks without being continued.
+  template <class Done>
+  void block_and_look(Done&& done);
   /// Takes in arrivals until there are none or `done`.
   template <class Done>
   bool progress_until(Done&& done);
-  void take_arrivals();
+  /// The same, until there are none. Whether there were any.
+  bool take_arrivals();
+  /// How many sends have something that is still to be posted.
+  [[nodiscard]] std::size_t sends_to_leave() const;
+  /// The task that waits in the wait set, if there is one, looks again.
+  void tell_who_waits();
   /// In suspensions, at the beginning of a call.
   void take_part();
+  template <class Done>
+  class Looking;
+  /// Begins to fetch what the next message of a collective will touch: of a job with many ranks,
+  /// nothing that one of them needs is in the nearest caches when its turn comes.
+  void fetch() const;
   /// Waits for arrivals, or for another task of the rank that does.
   Wake wait_for_something();
   /// Lets time pass after a look that found nothing.
@@ -139,23 +152,44 @@ class alignas(64) Engine {
   Operation* operation_of(const Request& request);
   Status end_request(Operation& operation);
   void block_on(Operation& operation);
+  void block_through(const Operation& collective);
   void throw_if_aborted() const;
 
   // Sending (sending.cpp).
-  Peer& peer_of(RankId rank);
+  Peer& peer_of(RankId rank) {
+    if (rank == latest_rank_) return *latest_peer_;
+    Peer* const peer = peers_.find(rank);
+    note_latest(peer != nullptr ? *peer : add_peer(rank));
+    return *latest_peer_;
+  }
+  void note_latest(Peer& peer) {
+    latest_peer_ = &peer;
+    latest_rank_ = peer.rank;
+  }
+  Peer& add_peer(RankId rank);
   const Route& route_of(Peer& peer);
+  void renew_route(Peer& peer, std::uint32_t generation);
+  [[noreturn]] void end_unreachable(const Peer& peer);
   struct SendCall {
     const Communicator::State& in;
     std::uint32_t context;
-    Rank to;
     Tag tag;
     bool synchronous;
     std::uint64_t collective;  ///< high byte and size, as in `PacketHeader::more`
   };
   /// Null if the message has left and nothing is to be waited for.
-  Operation* start_send(const SendCall& call, const ConstBuffer& from);
+  Operation* start_send(const SendCall& call, Rank to, const ConstBuffer& from);
+  /// The same, not to oneself.
+  Operation* start_send_to(Peer& peer, const SendCall& call, const ConstBuffer& from);
+  /// One that has not left as an eager message at once.
+  Operation& start_late_send(Peer& peer, const SendCall& call, const ConstBuffer& from);
+  /// Whether the other side has promised to keep its bytes, if no receive waits for them.
+  [[nodiscard]] bool may_be_eager(const Peer& peer, const Choice& choice, std::size_t size) const;
+  /// False: it may not be eager, or there is no room now.
   bool try_eager(Peer& peer, const SendCall& call, const ConstBuffer& from,
                  std::uint64_t request_name);
+  bool try_eager_here(Peer& peer, const SendCall& call, std::span<const ConstSlice> pieces,
+                      std::size_t size, std::uint8_t flags, std::uint64_t request_name);
   bool leave(Peer& peer, Operation& send);
   bool announce(Peer& peer, Operation& send, const Choice& choice);
   void queue_send(Peer& peer, Operation& send);
@@ -168,9 +202,10 @@ class alignas(64) Engine {
             std::uint64_t body_checksum, Channel channel);
   bool post_here(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
                  std::uint64_t body_checksum, Channel channel);
-  void retain(Peer& peer, const PacketHeader& header, std::span<const ConstSlice> body);
   void answer(Peer& peer, PacketHeader header);
-  /// Posts fragments; whether all have left.
+  /// Messages in fragments take turns: none waits until a longer one before it has left.
+  void flush_streams(Peer& peer);
+  /// A turn of one. False: no room.
   bool stream(Peer& peer, Operation& send);
   void end_stream(Operation& send);
   /// The channel that the bytes take from here on.
@@ -181,7 +216,9 @@ class alignas(64) Engine {
   void flush_backlog();
   void send_to_self(const SendCall& call, const ConstBuffer& from, Operation*& send);
   /// Whether the peer should hear of our credits although nothing else goes there.
-  [[nodiscard]] bool owes(const Peer& peer) const;
+  [[nodiscard]] bool owes(const Peer& peer) const {
+    return peer.consumed_credits - peer.told_credits >= options_.credits / 2;
+  }
   void return_credits_if_due(Peer& peer);
 
   // Progress.
@@ -212,6 +249,7 @@ class alignas(64) Engine {
   void receive_from_self(Operation& receive, Unexpected& message);
   /// Bytes of the message that fit.
   std::size_t note_envelope(Operation& receive, const PacketHeader& header);
+  std::size_t note_status(Operation& receive, const PacketHeader& header);
   void complain_of_truncation(const Operation& receive, const PacketHeader& header);
 
   // Rendezvous (rendezvous.cpp).
@@ -250,13 +288,24 @@ class alignas(64) Engine {
                               const Buffer& output);
   void release_held(Communicator::State& in);
   void advance(CollectiveRun& run);
-  bool start_round(CollectiveRun& run, const Round& round);
-  void local_steps(CollectiveRun& run, const Round& round);
-  void step_ended(Operation& step);
+  static void take_course(CollectiveRun& run, const Schedule& schedule);
+  bool start_round(CollectiveRun& run, Leg* round);
+  void start_send_leg(CollectiveRun& run, Leg& leg, std::uint32_t context);
+  void start_receive_leg(CollectiveRun& run, const Leg& leg, std::uint32_t context);
+  void local_legs(CollectiveRun& run, const Leg* round);
+  void step_ended(Operation& step) {
+    CollectiveRun& run = *step.run;
+    if (step.kind == Operation::Kind::send) {
+      run.sends_open.remove(step);
+    } else {
+      --run.receives_open;
+    }
+    requests_.give_back(step);
+    if (run.receives_open == 0) advance(run);
+  }
   void end_run(CollectiveRun& run);
   void place_regions(CollectiveRun& run, const ConstBuffer& input, const Buffer& output);
-  /// `receive`: that it has met, or null.
-  void check_collective(const PacketHeader& header, const Operation* receive);
+  void check_collective(const PacketHeader& header);
   void check_collective(const Communicator::State& in, const CollectiveMark& ours,
                         const PacketHeader& theirs);
   void check_waiting(const Communicator::State& in, const CollectiveMark& ours);
@@ -288,10 +337,11 @@ class alignas(64) Engine {
   bool waiting_ = false;           ///< a task of the rank, on the wait set
   std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
   PeerTable peers_;
+  Peer* latest_peer_ = nullptr;  ///< that was spoken with: who is sent to often answers
+  RankId latest_rank_{any_rank};
   Requests requests_;
   ProcessOptions options_;
   std::array<Matching, 2> of_world_;
-  Pool<Retained> retained_;
   Pool<Unexpected> unexpected_;
   Pool<CollectiveRun> runs_;
   std::vector<std::unique_ptr<Communicator::State>> communicators_;  ///< by context / 2

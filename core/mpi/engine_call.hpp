@@ -86,14 +86,41 @@ bool Engine::progress_until(Done&& done) {
   }
 }
 
+/// What a call that blocks looks for while it waits: as far as suspensions leave the rank alone.
 template <class Done>
-void Engine::block_until(Done&& done) {
+class Engine::Looking final : public Look {
+ public:
+  Looking(Engine& engine, const Done& done) : engine_(engine), done_(done) {}
+  bool look() override {
+    looked_ = !disturbed();
+    if (!looked_) return true;
+    is_done_ = engine_.progress_until(done_);
+    return is_done_ || engine_.aborted_.load(std::memory_order_acquire) != nullptr || disturbed();
+  }
+  void fetch() const override { engine_.fetch(); }
+  /// By the last look, if there was one.
+  [[nodiscard]] bool looked() const { return looked_; }
+  [[nodiscard]] bool is_done() const { return is_done_; }
+  void forget() { looked_ = false; }
+
+ private:
+  [[nodiscard]] bool disturbed() const {
+    return engine_.suspension_ != nullptr && !engine_.suspension_->is_quiet();
+  }
+  Engine& engine_;
+  const Done& done_;
+  bool looked_ = false;
+  bool is_done_ = false;
+};
+
+/// Not called: a return right after a switch is one that the processor has not foreseen.
+template <class Done>
+[[gnu::always_inline]] inline void Engine::block_until(Done&& done) {
   for (;;) {
     if (suspension_ != nullptr && suspension_->keeps_program()) {
-      take_arrivals();
+      static_cast<void>(take_arrivals());
     } else if (progress_until(done)) {
-      if (suspension_ != nullptr) suspension_->program_goes_on();
-      return;
+      break;
     }
     throw_if_aborted();
     if (suspension_ != nullptr) {
@@ -102,6 +129,32 @@ void Engine::block_until(Done&& done) {
     }
     if (wait_for_something() == Wake::cancelled) throw JobAborted(std::string(rank_was_cancelled));
   }
+  if (suspension_ != nullptr) suspension_->program_goes_on();
+}
+
+template <class Done>
+void Engine::block_and_look(Done&& done) {
+  Looking<std::decay_t<Done>> look(*this, done);
+  for (;;) {
+    if (!look.looked()) {
+      if (suspension_ != nullptr && suspension_->keeps_program()) {
+        static_cast<void>(take_arrivals());
+      } else if (progress_until(done)) {
+        break;
+      }
+    }
+    throw_if_aborted();
+    look.forget();
+    if (suspension_ != nullptr) {
+      if (suspension_->step()) continue;
+      suspension_->program_waits();
+    }
+    if (ports_.wait_set.wait_until(look) == Wake::cancelled) {
+      throw JobAborted(std::string(rank_was_cancelled));
+    }
+    if (look.is_done()) break;
+  }
+  if (suspension_ != nullptr) suspension_->program_goes_on();
 }
 
 }  // namespace ferry::mpi

@@ -7,8 +7,7 @@
 
 namespace ferry::mpi {
 
-Rank Group::rank_of(std::uint32_t job_rank) const {
-  if (members.empty()) return static_cast<Rank>(job_rank);
+Rank Group::rank_of_member(std::uint32_t job_rank) const {
   const auto member = [this](Rank of) { return members[static_cast<std::size_t>(of)]; };
   if (by_job_rank.empty()) {
     by_job_rank.resize(members.size());

@@ -25,7 +25,10 @@ struct Group {
     return members.empty() ? static_cast<std::uint32_t>(of) : members[static_cast<std::size_t>(of)];
   }
   /// Of a rank of the job that is in it.
-  [[nodiscard]] Rank rank_of(std::uint32_t job_rank) const;
+  [[nodiscard]] Rank rank_of(std::uint32_t job_rank) const {
+    return members.empty() ? static_cast<Rank>(job_rank) : rank_of_member(job_rank);
+  }
+  [[nodiscard]] Rank rank_of_member(std::uint32_t job_rank) const;
 };
 
 }  // namespace ferry::mpi

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "core/mpi/board.hpp"
 #include "core/mpi/engine.hpp"
+#include "core/mpi/rank_board.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {

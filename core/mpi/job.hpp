@@ -25,7 +25,7 @@ struct JobOptions {
   ProcessOptions process;
   /// Where suspensions are posted; says whether there is a migration thread. Outlives the job.
   /// Null: it is never suspended.
-  Board* board = nullptr;
+  RankBoard* board = nullptr;
 };
 
 class Job final : private Directory, private JobWatch, private StandstillListener {

@@ -50,17 +50,26 @@ class EnvelopeTable {
   EnvelopeTable& operator=(const EnvelopeTable&) = delete;
 
   void insert(T& element) {
-    if (count_ >= 2 * (last_ + 1)) grow();
-    ++count_;
-    bucket(envelope_of(element)).push_back(element);
+    if (count_++ == 0) {
+      only_ = &element;
+      return;
+    }
+    insert_beside(element);
   }
   void remove(T& element) {
     --count_;
-    bucket(envelope_of(element)).remove(element);
+    if (only_ == &element) {
+      only_ = nullptr;
+    } else {
+      bucket(envelope_of(element)).remove(element);
+    }
   }
   /// The oldest with just this envelope.
   [[nodiscard]] T* find(Envelope envelope) {
     if (count_ == 0) return nullptr;
+    if (only_ != nullptr) {
+      return only_->source == envelope.source && only_->tag == envelope.tag ? only_ : nullptr;
+    }
     T* element = bucket(envelope).front();
     while (element != nullptr &&
            (element->source != envelope.source || element->tag != envelope.tag)) {
@@ -69,9 +78,12 @@ class EnvelopeTable {
     return element;
   }
   [[nodiscard]] std::size_t count() const { return count_; }
+  /// Where there is one alone.
+  [[nodiscard]] const T* only() const { return only_; }
   /// In no order that means anything.
   template <class Visit>
   void for_each(Visit&& visit) const {
+    if (only_ != nullptr) visit(*only_);
     for (const Bucket& each : std::span<const Bucket>(buckets_, last_ + 1)) {
       for (T* element = each.front(); element != nullptr; element = Bucket::next(*element)) {
         visit(*element);
@@ -87,6 +99,12 @@ class EnvelopeTable {
     hash ^= static_cast<std::uint32_t>(envelope.tag) * 0x85eb'ca77U;
     return buckets_[(hash ^ hash >> 15U) & last_];
   }
+  [[gnu::noinline]] void insert_beside(T& element) {
+    if (count_ > 2 * (last_ + 1)) grow();
+    if (only_ != nullptr) bucket(envelope_of(*only_)).push_back(*only_);
+    only_ = nullptr;
+    bucket(envelope_of(element)).push_back(element);
+  }
   void grow() {
     const std::span<Bucket> old(buckets_, last_ + 1);
     auto more = std::make_unique<Bucket[]>(4 * old.size());
@@ -98,9 +116,10 @@ class EnvelopeTable {
     many_.swap(more);
   }
 
-  Bucket* buckets_ = nullptr;  ///< a power of two of them
-  std::uint32_t last_ = 1;     ///< of them
+  T* only_ = nullptr;  ///< came when there was no other: it needs no table, as nearly always
   std::uint32_t count_ = 0;
+  std::uint32_t last_ = 1;     ///< of the buckets
+  Bucket* buckets_ = nullptr;  ///< a power of two of them
   std::array<Bucket, 2> few_;  ///< until they are too few
   std::unique_ptr<Bucket[]> many_;
 };
@@ -117,6 +136,8 @@ class alignas(64) Matching {
       wildcards_.push_back(receive);
     }
   }
+  /// With an exact envelope, if no other has one.
+  [[nodiscard]] const Operation* only_posted() const { return exact_.only(); }
   void withdraw(Operation& receive) {
     if (envelope_of(receive).is_exact()) {
       exact_.remove(receive);

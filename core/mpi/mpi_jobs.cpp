@@ -13,6 +13,7 @@ BoardOptions options_of(const JobSpec& job, const MpiCosts& costs) {
   options.migration_thread = job.strategy == Strategy::migration_thread;
   options.reconnect_eagerly = job.reconnect == Reconnect::eager;
   options.close_channel = costs.drain_channel;
+  options.open_device = costs.open_device;
   return options;
 }
 
@@ -100,11 +101,11 @@ Result<> MpiJobs::reactivate(const SuspendRequest& request, TimePoint deadline) 
   if (!begun) return tl::unexpected<Failure>(begun.error());
   if (!*begun) return {};
 
-  look_at(request.moving);
+  std::vector<VmSite> sites = look_at(request.moving);
   world_.clock.sleep_until(world_.clock.now() + costs_.reactivate);
   relocate(request.job);
   const std::size_t channels = board->closed_most(request.epoch);
-  for (const RankRecord& record : board->reactivate(request.epoch, request.job)) {
+  for (const RankRecord& record : board->reactivate(request.epoch, request.job, std::move(sites))) {
     recorder_.rank(record);
   }
   const JobSpec& job = instance_.jobs[request.job.index];
@@ -119,10 +120,12 @@ Result<> MpiJobs::reactivate(const SuspendRequest& request, TimePoint deadline) 
 }
 
 /// Where the VMs are now, and what they have: what their ranks choose channels by from now on.
-void MpiJobs::look_at(const std::vector<VmId>& vms) {
+std::vector<VmSite> MpiJobs::look_at(const std::vector<VmId>& vms) {
+  std::vector<VmSite> sites;
   for (const VmId vm : vms) {
     const VmInspection found = world_.hypervisor.inspect(vm);
     if (!found.running) continue;
+    sites.push_back({vm, found.host, found.virtual_function, found.ivshmem});
     const Lock lock(*mutex_);
     if (locality_.host(vm) != found.host) locality_.moved(vm, found.host);
     for (const auto& [device, there] :
@@ -131,6 +134,7 @@ void MpiJobs::look_at(const std::vector<VmId>& vms) {
       if (locality_.has(vm, device) != there) locality_.set_device(vm, device, there);
     }
   }
+  return sites;
 }
 
 /// What ranks answer rides on the exchange of addresses; it takes no time of its own.

@@ -59,7 +59,7 @@ class MpiJobs final : public JobRuntime, private RankActivity {
  private:
   void rank_stopped(VmId vm) override;
   void rank_went_on(VmId vm) override;
-  void look_at(const std::vector<VmId>& vms);
+  std::vector<VmSite> look_at(const std::vector<VmId>& vms);
   void relocate(JobId job);
 
   World& world_;

@@ -12,7 +12,7 @@ namespace ferry::mpi {
 /// All but `returns` and `fragment` are numbered by the ordered pair of ranks, and are taken in
 /// that order, once.
 enum class PacketKind : std::uint8_t {
-  returns,   ///< only credits and acknowledgement
+  returns,   ///< only credits
   eager,     ///< envelope and body; `key`: the sender's request if it is synchronous, `more`: below
   announce,  ///< envelope; `more`: the sender's request, `key`: its memory where it can be read
   matched,   ///< to the sender of a synchronous eager message

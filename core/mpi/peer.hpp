@@ -26,13 +26,6 @@ struct Early {
   PacketHeader header;
 };
 
-/// A packet that may have been lost, until its receiver has acknowledged it.
-struct Retained {
-  Links<Retained> links;
-  KeptBody<32> body;
-  PacketHeader header;
-};
-
 /// One direction of state for each way of an ordered pair of ranks. Made by the first message.
 struct alignas(64) Peer {
   /// Whether packets may be posted. While they may not, sends stay descriptors.
@@ -57,63 +50,65 @@ struct alignas(64) Peer {
     std::uint64_t fragments_due = 0;  ///< by its last flush
   };
 
-  // In the order of use: a message that nothing stands in the way of touches two cache lines.
-  RankId rank;
-  EndpointAddress address;
+  // In the order of use: a message that nothing stands in the way of touches one cache line.
+  Way way;
   const Route* route = nullptr;
-  std::uint64_t route_generation = 0;
   std::uint64_t next_sequence = 1;      ///< to it
   std::uint64_t expected_sequence = 1;  ///< from it
-  std::uint64_t acknowledged = 0;       ///< by it: the highest in order
-  std::uint64_t told_sequence = 0;      ///< acknowledged to it
+  RankId rank;
+  std::uint32_t route_generation = 0;  ///< the lower half
+  std::uint32_t used_credits = 0;      ///< of its buffers, ever
+  std::uint32_t returned_credits = 0;  ///< by it, ever
+  std::uint32_t consumed_credits = 0;  ///< of our buffers, ever
+  std::uint32_t told_credits = 0;      ///< of these it knows
   Connection connection = Connection::open;
+  bool has_sends = false;   ///< `sends` is not empty
+  bool has_early = false;   ///< nor `early`
   bool backlogged = false;  ///< in the engine's list of those with something to post
 
-  std::uint32_t used_credits = 0;                   ///< of its buffers, ever
-  std::uint32_t returned_credits = 0;               ///< by it, ever
-  std::uint32_t consumed_credits = 0;               ///< of our buffers, ever
-  std::uint32_t told_credits = 0;                   ///< of these it knows
-  List<Operation, &Operation::stream_links> sends;  ///< descriptors: nothing has left
-  List<Retained, &Retained::links> retained;        ///< ascending
-  List<Early, &Early::links> early;                 ///< ascending
-
+  List<Operation, &Operation::stream_links> sends;    ///< descriptors: nothing has left
+  List<Early, &Early::links> early;                   ///< ascending
   List<Answer, &Answer::links> answers;               ///< to be posted, before all else
   List<Operation, &Operation::stream_links> streams;  ///< sends with fragments to post
   Links<Peer> backlog_links;
   Hold hold;
 
   /// Whether a send may leave now; those before it have left.
-  [[nodiscard]] bool may_send() const { return connection == Connection::open && sends.empty(); }
+  [[nodiscard]] bool may_send() const { return connection == Connection::open && !has_sends; }
   [[nodiscard]] bool may_answer() const {
     return connection != Connection::held && answers.empty();
   }
 };
 
-/// Peers by rank in the job; open addressing, so that one look is enough most times.
+/// Peers by rank in the job; open addressing, so that one look is enough most times. Ranks stand
+/// beside what they are the peers of: who looks for one touches no other.
 class PeerTable {
  public:
   /// Null if they have not talked.
   [[nodiscard]] Peer* find(RankId rank) const {
-    if (slots_.empty()) return nullptr;
-    for (std::size_t i = home(rank);; i = (i + 1) & (slots_.size() - 1)) {
-      if (slots_[i] == nullptr || slots_[i]->rank == rank) return slots_[i].get();
+    for (std::size_t i = home(rank);; i = (i + 1) & last_) {
+      if (slots_[i].rank == rank) return slots_[i].peer.get();
+      if (slots_[i].peer == nullptr) return nullptr;
     }
   }
   /// There is none yet.
   Peer& add(RankId rank);
-  /// In no order that means anything: for counting and looking up.
-  [[nodiscard]] const std::vector<std::unique_ptr<Peer>>& slots() const { return slots_; }
   /// By rank.
   [[nodiscard]] std::vector<Peer*> in_order() const;
 
  private:
+  struct Slot {
+    RankId rank;
+    std::unique_ptr<Peer> peer;
+  };
   [[nodiscard]] std::size_t home(RankId rank) const {
     const std::uint32_t hash = rank.index * 0x9e37'79b1U;
-    return (hash ^ hash >> 16U) & (slots_.size() - 1);
+    return (hash ^ hash >> 16U) & last_;
   }
   void insert(std::unique_ptr<Peer> peer);
 
-  std::vector<std::unique_ptr<Peer>> slots_;
+  std::vector<Slot> slots_ = std::vector<Slot>(4);
+  std::size_t last_ = 3;  ///< of them; there are a power of two
   std::size_t count_ = 0;
 };
 

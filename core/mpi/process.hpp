@@ -18,7 +18,7 @@
 namespace ferry::mpi {
 
 class Engine;
-class Board;
+class RankBoard;
 
 /// The job is over before its ranks have ended; thrown by blocking calls, and unwinds the rank.
 class JobAborted : public std::runtime_error {
@@ -43,7 +43,7 @@ class JobWatch {
   virtual ~JobWatch() = default;
   /// An error that a status also says: a truncated message.
   virtual void complain(RankId rank, std::string what) = 0;
-  /// The job cannot go on: its ranks leave their calls with `JobAborted`.
+  /// The job cannot go on: its ranks leave their calls with `JobAborted`, at once or later.
   virtual void abort(std::string why) = 0;
 };
 
@@ -56,7 +56,7 @@ struct ProcessPorts {
   const Directory& directory;
   const ChannelChooser& chooser;
   JobWatch& watch;
-  Board* board = nullptr;  ///< null: the job is never suspended
+  RankBoard* board = nullptr;  ///< null: the job is never suspended
 };
 
 struct ProcessOptions {

@@ -6,6 +6,7 @@
 
 #include "core/mpi/checksum.hpp"
 #include "core/mpi/engine_call.hpp"
+#include "core/mpi/message_path.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
@@ -24,13 +25,38 @@ void Engine::leave() {
   if (suspension_ != nullptr) suspension_->leave();
 }
 
-void Engine::take_arrivals() {
-  progress_until([] { return false; });
+bool Engine::take_arrivals() {
+  std::size_t looks = 0;
+  progress_until([&looks] {
+    ++looks;
+    return false;
+  });
+  return looks > 1;
+}
+
+std::size_t Engine::sends_to_leave() const {
+  std::size_t count = 0;
+  for (const Peer* peer = backlog_.front(); peer != nullptr;
+       peer = decltype(backlog_)::next(*peer)) {
+    for (const Operation* send = peer->sends.front(); send != nullptr;
+         send = decltype(peer->sends)::next(*send)) {
+      ++count;
+    }
+    for (const Operation* send = peer->streams.front(); send != nullptr;
+         send = decltype(peer->streams)::next(*send)) {
+      ++count;
+    }
+  }
+  return count;
 }
 
 void Engine::take_part() {
   suspension_->step();
   if (suspension_->keeps_program()) block_until([] { return true; });
+}
+
+void Engine::tell_who_waits() {
+  if (waiting_) ports_.wait_set.notify();
 }
 
 Wake Engine::wait_for_something() {
@@ -46,6 +72,25 @@ Wake Engine::wait_for_something() {
   return woken;
 }
 
+// How many lines of 64 bytes: what a message uses of each (8 B, recursive doubling).
+void Engine::fetch() const {
+  const auto fetch_lines = [](const void* from, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      __builtin_prefetch(static_cast<const std::byte*>(from) + 64 * i, 1);
+    }
+  };
+  fetch_lines(this, 9);
+  fetch_lines(&ports_.endpoint, 1);
+  if (latest_peer_ != nullptr) fetch_lines(latest_peer_, 1);
+  const Operation* const receive = of_world_[1].only_posted();  // of collectives
+  if (receive == nullptr) return;
+  fetch_lines(receive, 2);
+  const CollectiveRun* const run = receive->run;
+  if (run == nullptr) return;
+  fetch_lines(run, 3);
+  fetch_lines(run->round_at, 4);
+}
+
 void Engine::pause() {
   if (mutex_ != nullptr) mutex_->unlock();
   ports_.wait_set.pause();
@@ -57,6 +102,83 @@ void Engine::handle(const Arrival& arrival) {
     case Arrival::Kind::packet: return take_packet(arrival);
     case Arrival::Kind::read_done: return take_read(arrival.cookie, true);
     case Arrival::Kind::read_failed: return take_read(arrival.cookie, false);
+  }
+}
+
+[[gnu::always_inline]] inline void Engine::verify(const Packet& packet) const {
+  const PacketHeader& header = packet.header;
+  if (!options_.check_packets) return;
+  const auto kind = static_cast<PacketKind>(header.kind);
+  const bool says_more = kind == PacketKind::announce && (header.flags & flag_reads) != 0 &&
+                         (header.flags & flag_phantom) == 0;
+  if (says_more && options_.check_bodies) return;  // of the bytes too: when they have been read
+  std::uint64_t sum = checksum_of(header, rank_);
+  if (options_.check_bodies && packet.body != nullptr && packet.body_size != 0) {
+    sum ^= checksum_of_piece({packet.body, packet.body_size});
+  }
+  if (sum == header.checksum) [[likely]] {
+    return;
+  }
+  check(false, fmt::format("packet {} from rank {} to rank {} is not what was sent",
+                           header.sequence, header.source, rank_.index));
+}
+
+[[gnu::always_inline]] inline void Engine::take_returns(Peer& peer, const PacketHeader& header) {
+  // Packets of several channels overtake each other: what an older one says is known already.
+  if (static_cast<std::int32_t>(header.credits - peer.returned_credits) <= 0) return;
+  peer.returned_credits = header.credits;
+  check(peer.used_credits - peer.returned_credits <= options_.credits,
+        "a peer returns no more credits than it was asked for");
+}
+
+[[gnu::always_inline]] inline Operation* Engine::take_message(Peer& peer, const Packet& packet) {
+  const PacketHeader& header = packet.header;
+  Operation* receive = matching(header.context).match_message({header.source, header.tag});
+  const bool is_eager = static_cast<PacketKind>(header.kind) == PacketKind::eager;
+  if (collective_of(header) != Collective::none) {
+    if (receive == nullptr || receive->run == nullptr) {
+      check_collective(header);
+    } else if (!is_eager || header.more != receive->run->mark) {
+      const CollectiveRun& run = *receive->run;
+      check_collective(*run.communicator, {run.number, run.call}, header);
+    }
+  }
+  if (receive == nullptr) {
+    keep_unexpected(packet);
+    return nullptr;
+  }
+  if (!is_eager) {
+    receive_announced(peer, *receive, header);
+    return nullptr;
+  }
+  receive_eager(peer, *receive, header, packet.body);
+  return receive;
+}
+
+[[gnu::always_inline]] inline Operation* Engine::dispatch(Peer& peer, const Packet& packet) {
+  switch (static_cast<PacketKind>(packet.header.kind)) {
+    case PacketKind::eager:
+    case PacketKind::announce: return take_message(peer, packet);
+    default: dispatch_control(peer, packet.header); return nullptr;
+  }
+}
+
+/// The next one in order. What a receive's end sets going begins here and not further down: it
+/// leads far down itself, and less of a stack in use is more of it in the caches.
+[[gnu::always_inline]] inline void Engine::take_next(Peer& peer, const Packet& packet) {
+  ++peer.expected_sequence;
+  Operation* const received = dispatch(peer, packet);
+  if (received != nullptr) complete(*received);
+}
+
+[[gnu::noinline]] void Engine::take_early(Peer& peer, Channel channel) {
+  while (Early* early = peer.early.front()) {
+    if (early->header.sequence != peer.expected_sequence) break;
+    peer.early.remove(*early);
+    peer.has_early = !peer.early.empty();
+    take_next(peer, {early->header, early->body.data(), early->body_size, channel});
+    early->body.drop(blocks_);
+    early_.give_back(*early);
   }
 }
 
@@ -79,64 +201,8 @@ void Engine::take_packet(const Arrival& arrival) {
     return;  // else it is a double
   }
   take_next(peer, packet);
-  if (!peer.early.empty()) take_early(peer, packet.channel);
-  return_credits_if_due(peer);
-}
-
-/// The next one in order. What a receive's end sets going begins here and not further down: it
-/// leads far down itself, and less of a stack in use is more of it in the caches.
-void Engine::take_next(Peer& peer, const Packet& packet) {
-  ++peer.expected_sequence;
-  Operation* const received = dispatch(peer, packet);
-  if (received != nullptr) complete(*received);
-}
-
-[[gnu::noinline]] void Engine::take_early(Peer& peer, Channel channel) {
-  while (Early* early = peer.early.front()) {
-    if (early->header.sequence != peer.expected_sequence) break;
-    peer.early.remove(*early);
-    take_next(peer, {early->header, early->body.data(), early->body_size, channel});
-    early->body.drop(blocks_);
-    early_.give_back(*early);
-  }
-}
-
-void Engine::take_returns(Peer& peer, const PacketHeader& header) {
-  // Packets of several channels overtake each other: what an older one says is known already.
-  const auto credits =
-      static_cast<std::int16_t>(static_cast<std::uint16_t>(header.credits - peer.returned_credits));
-  if (credits > 0) {
-    peer.returned_credits += static_cast<std::uint32_t>(credits);
-    check(peer.used_credits - peer.returned_credits <= options_.credits,
-          "a peer returns no more credits than it was asked for");
-  }
-  const auto packets = static_cast<std::int32_t>(header.acknowledged -
-                                                 static_cast<std::uint32_t>(peer.acknowledged));
-  if (packets <= 0) return;
-  peer.acknowledged += static_cast<std::uint64_t>(packets);
-  while (Retained* kept = peer.retained.front()) {
-    if (kept->header.sequence > peer.acknowledged) break;
-    peer.retained.remove(*kept);
-    kept->body.drop(blocks_);
-    retained_.give_back(*kept);
-  }
-}
-
-void Engine::verify(const Packet& packet) const {
-  const PacketHeader& header = packet.header;
-  if (!options_.check_packets) return;
-  const auto kind = static_cast<PacketKind>(header.kind);
-  const bool says_more = kind == PacketKind::announce && (header.flags & flag_reads) != 0 &&
-                         (header.flags & flag_phantom) == 0;
-  if (says_more && options_.check_bodies) return;  // of the bytes too: when they have been read
-  std::uint64_t sum = checksum_of(header, rank_);
-  if (options_.check_bodies && packet.body != nullptr && packet.body_size != 0) {
-    const ConstSlice body{packet.body, packet.body_size};
-    sum ^= checksum_of(std::span<const ConstSlice>(&body, 1));
-  }
-  if (sum == header.checksum) return;
-  check(false, fmt::format("packet {} from rank {} to rank {} is not what was sent",
-                           header.sequence, header.source, rank_.index));
+  if (peer.has_early) take_early(peer, packet.channel);
+  if (owes(peer)) return_credits_if_due(peer);
 }
 
 void Engine::keep_early(Peer& peer, const Packet& packet) {
@@ -152,14 +218,7 @@ void Engine::keep_early(Peer& peer, const Packet& packet) {
     std::memcpy(early.body.make(blocks_, packet.body_size), packet.body, packet.body_size);
   }
   peer.early.insert_after(before, early);
-}
-
-Operation* Engine::dispatch(Peer& peer, const Packet& packet) {
-  switch (static_cast<PacketKind>(packet.header.kind)) {
-    case PacketKind::eager:
-    case PacketKind::announce: return take_message(peer, packet);
-    default: dispatch_control(peer, packet.header); return nullptr;
-  }
+  peer.has_early = true;
 }
 
 void Engine::dispatch_control(Peer& peer, const PacketHeader& header) {
@@ -175,22 +234,6 @@ void Engine::dispatch_control(Peer& peer, const PacketHeader& header) {
     default: break;
   }
   check(false, "packets are of a kind that the engine knows");
-}
-
-Operation* Engine::take_message(Peer& peer, const Packet& packet) {
-  const PacketHeader& header = packet.header;
-  Operation* receive = matching(header.context).match_message({header.source, header.tag});
-  if (collective_of(header) != Collective::none) check_collective(header, receive);
-  if (receive == nullptr) {
-    keep_unexpected(packet);
-    return nullptr;
-  }
-  if (static_cast<PacketKind>(header.kind) == PacketKind::announce) {
-    receive_announced(peer, *receive, header);
-    return nullptr;
-  }
-  receive_eager(peer, *receive, header, packet.body);
-  return receive;
 }
 
 void Engine::keep_unexpected(const Packet& packet) {

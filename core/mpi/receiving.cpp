@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "core/mpi/engine.hpp"
+#include "core/mpi/message_path.hpp"
 #include "core/mpi/slices.hpp"
 
 namespace ferry::mpi {
@@ -42,7 +42,7 @@ void Engine::meet(Operation& receive, Unexpected& message) {
   unexpected_.give_back(message);
 }
 
-std::size_t Engine::note_envelope(Operation& receive, const PacketHeader& header) {
+std::size_t Engine::note_status(Operation& receive, const PacketHeader& header) {
   receive.status.source = receive.group->rank_of(header.source);
   receive.status.tag = header.tag;
   receive.status.size = header.size;
@@ -54,13 +54,6 @@ std::size_t Engine::note_envelope(Operation& receive, const PacketHeader& header
     return receive.into.size();
   }
   return header.size;
-}
-
-void Engine::receive_eager(Peer& peer, Operation& receive, const PacketHeader& header,
-                           const std::byte* body) {
-  copy_into(receive.into.pieces(), 0, body, note_envelope(receive, header));
-  peer.consumed_credits += credits_for(header.size);
-  if ((header.flags & flag_synchronous) != 0) answer_matched(peer, header.key);
 }
 
 // Apart: what is on the stack of each message is in the caches of each rank.

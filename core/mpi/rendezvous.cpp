@@ -3,12 +3,15 @@
 #include <algorithm>
 
 #include "core/mpi/checksum.hpp"
-#include "core/mpi/engine.hpp"
+#include "core/mpi/message_path.hpp"
 #include "core/mpi/slices.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
 namespace {
+
+/// Of a message, before the next one that goes to the same rank has its turn.
+constexpr int fragments_in_turn = 4;
 
 PacketHeader answer_of(PacketKind kind, std::uint64_t request) {
   PacketHeader header;
@@ -62,7 +65,7 @@ void Engine::start_read(Peer& peer, Operation& receive) {
     cut(into, 0, receive.wanted, receive.trimmed);
     into = receive.trimmed;
   }
-  ports_.endpoint.read(peer.address, receive.data, MemoryKey{receive.key}, 0, into,
+  ports_.endpoint.read(peer.way.to, receive.data, MemoryKey{receive.key}, 0, into,
                        receive.name().packed());
 }
 
@@ -155,9 +158,9 @@ void Engine::take_clear(Peer& peer, const PacketHeader& header) {
   send->moved = 0;
   choose_data(peer, *send);
   const bool first = peer.connection == Peer::Connection::open && peer.streams.empty();
-  if (first && stream(peer, *send)) return end_stream(*send);
   peer.streams.push_back(*send);
-  backlog(peer);
+  if (first) flush_streams(peer);
+  if (!peer.streams.empty()) backlog(peer);
 }
 
 void Engine::choose_data(Peer& peer, Operation& send) {
@@ -165,10 +168,30 @@ void Engine::choose_data(Peer& peer, Operation& send) {
   send.data = choice.protocol == Protocol::rendezvous_fragments ? choice.data : choice.channel;
 }
 
+void Engine::flush_streams(Peer& peer) {
+  Operation* send = peer.streams.front();
+  while (send != nullptr && peer.connection != Peer::Connection::held) {
+    Operation* const next = decltype(peer.streams)::next(*send);
+    if (peer.connection == Peer::Connection::draining && send->moved == 0) {
+      send = next;
+      continue;
+    }
+    if (!stream(peer, *send)) return;
+    peer.streams.remove(*send);
+    const bool goes_on = send->moved != send->wanted;
+    if (goes_on) {
+      peer.streams.push_back(*send);
+    } else if (send->state == Operation::State::moving) {
+      end_stream(*send);
+    }
+    send = goes_on && next != nullptr ? next : peer.streams.front();
+  }
+}
+
 bool Engine::stream(Peer& peer, Operation& send) {
   const std::size_t largest = std::min<std::size_t>(
       route_of(peer).choose(send.from.size()).fragment, ports_.endpoint.largest_body(send.data));
-  while (send.moved != send.wanted) {
+  for (int i = 0; i < fragments_in_turn && send.moved != send.wanted; ++i) {
     const std::size_t size = std::min(largest, send.wanted - send.moved);
     cut(send.from.pieces(), send.moved, size, cut_);
     PacketHeader header;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/mpi/engine_call.hpp"
+#include "core/mpi/message_path.hpp"
 #include "core/mpi/slices.hpp"
 #include "core/units/check.hpp"
 
@@ -34,25 +35,15 @@ std::string describe_call(std::uint64_t mark, bool whole) {
   return text;
 }
 
-/// Null for phantom regions.
-const std::byte* base_of(const CollectiveRun& run, Region region) {
-  switch (region) {
-    case Region::input: return run.input;
-    case Region::output: return run.output;
-    case Region::scratch: return run.scratch;
-  }
-  return nullptr;
+ConstSlice memory_from(const CollectiveRun& run, const Leg& leg) {
+  const std::byte* const base = run.region(leg.region);
+  return {base == nullptr ? nullptr : base + leg.offset, leg.size};
 }
 
-ConstSlice memory_from(const CollectiveRun& run, const Piece& piece) {
-  const std::byte* base = base_of(run, piece.region);
-  return {base == nullptr ? nullptr : base + piece.offset, piece.size};
-}
-
-Slice memory_into(const CollectiveRun& run, const Piece& piece) {
-  check(piece.region != Region::input, "a collective does not write to what it sends");
-  std::byte* base = piece.region == Region::output ? run.output : run.scratch;
-  return {base == nullptr ? nullptr : base + piece.offset, piece.size};
+Slice memory_into(const CollectiveRun& run, Region region, std::size_t offset, std::size_t size) {
+  check(region != Region::input, "a collective does not write to what it sends");
+  std::byte* const base = run.region(region);
+  return {base == nullptr ? nullptr : base + offset, size};
 }
 
 /// How many sends, the oldest ones, have ended.
@@ -70,7 +61,7 @@ Request Engine::start_schedule(Communicator::State& in, const CollectiveCall& ca
   CollectiveRun& run = make_run(in, call, input, output);
   Operation& request = *run.request;
   request.holds_request = true;
-  run.schedule = std::move(schedule);
+  take_course(run, *schedule);
   begin_run(run);
   return {request.index, request.generation};
 }
@@ -98,8 +89,8 @@ Operation& Engine::begin_collective(Communicator::State& in, const CollectiveCal
                                     const Buffer& output) {
   CollectiveRun& run = make_run(in, call, input, output);
   Operation& request = *run.request;  // the run may be over before we return
-  run.schedule = in.planner->start(shape);
-  if (run.schedule != nullptr) {
+  if (const std::shared_ptr<const Schedule> schedule = in.planner->start(shape)) {
+    take_course(run, *schedule);
     begin_run(run);
     return request;
   }
@@ -113,12 +104,26 @@ Operation& Engine::begin_collective(Communicator::State& in, const CollectiveCal
   return request;
 }
 
+void Engine::take_course(CollectiveRun& run, const Schedule& schedule) {
+  Communicator::State& in = *run.communicator;
+  std::shared_ptr<void>* const kept = in.planner->attachment(schedule);
+  if (kept != nullptr && *kept != nullptr) {
+    run.course = std::static_pointer_cast<Course>(*kept);
+  } else {
+    run.course = std::make_shared<Course>(make_course(schedule, in.group));
+    if (kept != nullptr) *kept = run.course;
+  }
+  run.round_at = run.course->legs.data();
+  run.end = run.round_at + run.course->legs.size();
+}
+
 /// A run with its number and request, which has no schedule yet.
 CollectiveRun& Engine::make_run(Communicator::State& in, const CollectiveCall& call,
                                 const ConstBuffer& input, const Buffer& output) {
   CollectiveRun& run = runs_.take();
   run.communicator = &in;
   run.call = call;
+  run.mark = mark_of(call);
   run.number = in.next_collective;
   in.next_collective = in.next_collective == largest_tag ? 0 : in.next_collective + 1;
   Operation& request = requests_.take(Operation::Kind::collective, Operation::State::moving);
@@ -147,8 +152,9 @@ void Engine::release_held(Communicator::State& in) {
   for (CollectiveRun* run = in.runs.front(); run != nullptr;) {
     CollectiveRun* const next = in.runs.next(*run);
     if (run->held != nullptr) {
-      run->schedule = in.planner->start(run->held->shape);
-      if (run->schedule == nullptr) return;
+      const std::shared_ptr<const Schedule> schedule = in.planner->start(run->held->shape);
+      if (schedule == nullptr) return;
+      take_course(*run, *schedule);
       run->held.reset();
       begin_run(*run);
     }
@@ -157,20 +163,18 @@ void Engine::release_held(Communicator::State& in) {
 }
 
 void Engine::place_regions(CollectiveRun& run, const ConstBuffer& input, const Buffer& output) {
-  const Schedule& schedule = *run.schedule;
+  const std::size_t scratch = run.course->scratch;
   if (input.is_phantom() || output.is_phantom()) return;  // nothing is there
-  if (schedule.scratch != 0) {
-    run.scratch = blocks_.take(schedule.scratch);
-  }
+  if (scratch != 0) run.region(Region::scratch) = blocks_.take(scratch);
   if (input.pieces().size() == 1) {
-    run.input = input.pieces().front().data;
+    run.region(Region::input) = const_cast<std::byte*>(input.pieces().front().data);
   } else {
     run.packed_input.resize(input.size());
     copy_from(input.pieces(), 0, run.packed_input.data(), input.size());
-    run.input = run.packed_input.data();
+    run.region(Region::input) = run.packed_input.data();
   }
   if (output.pieces().size() == 1) {
-    run.output = output.pieces().front().data;
+    run.region(Region::output) = output.pieces().front().data;
   } else {
     run.packed_output.resize(output.size());
     // What is received in part keeps the rest of what was there.
@@ -179,99 +183,107 @@ void Engine::place_regions(CollectiveRun& run, const ConstBuffer& input, const B
       std::memcpy(run.packed_output.data() + offset, piece.data, piece.size);
       offset += piece.size;
     }
-    run.output = run.packed_output.data();
+    run.region(Region::output) = run.packed_output.data();
+  }
+}
+
+// What each message of a collective passes is one function: calls cost about as much as what is
+// done in them.
+
+[[gnu::always_inline]] inline void Engine::start_send_leg(CollectiveRun& run, Leg& leg,
+                                                          std::uint32_t context) {
+  if (!leg.knows_peer()) [[unlikely]] {
+    leg.know(peer_of(leg.rank()));
+  }
+  Peer& peer = leg.peer();
+  note_latest(peer);
+  const ConstSlice from = memory_from(run, leg);
+  const std::uint32_t ordinal = run.sends_started++;
+  const SendCall call{*run.communicator, context, run.number, false, run.mark};
+  const bool is_phantom = from.data == nullptr && from.size != 0;
+  if (peer.may_send() &&
+      try_eager_here(peer, call, {&from, 1}, from.size, is_phantom ? flag_phantom : 0, 0)) {
+    return;
+  }
+  Operation& send = start_late_send(peer, call, {from.data, from.size});
+  if (send.is_complete()) return requests_.give_back(send);
+  send.run = &run;
+  send.ordinal = ordinal;
+  run.sends_open.push_back(send);
+}
+
+[[gnu::always_inline]] inline void Engine::start_receive_leg(CollectiveRun& run, const Leg& leg,
+                                                             std::uint32_t context) {
+  const Slice into = memory_into(run, leg.region, leg.offset, leg.size);
+  Operation& receive = requests_.take(Operation::Kind::receive, Operation::State::posted);
+  receive.source = leg.rank().index;
+  receive.tag = run.number;
+  receive.context = context;
+  receive.group = &run.communicator->group;
+  receive.into = {into.data, into.size};
+  receive.collective = static_cast<std::uint8_t>(run.call.kind);
+  receive.run = &run;
+  ++run.receives_open;
+  start_receive(receive);
+}
+
+[[gnu::always_inline]] inline bool Engine::start_round(CollectiveRun& run, Leg* round) {
+  if (ended_sends(run) < round->sends_ended_before()) return false;
+  run.round_started = true;
+  const std::uint32_t context = run.communicator->group.context + 1;
+  Leg* const end = round + 1 + round->other;
+  for (Leg* leg = round + 1; leg != end; ++leg) {
+    if (leg->kind == Leg::Kind::send) {
+      start_send_leg(run, *leg, context);
+    } else {
+      start_receive_leg(run, *leg, context);
+    }
+  }
+  return true;
+}
+
+[[gnu::always_inline]] inline void Engine::local_legs(CollectiveRun& run, const Leg* round) {
+  const Leg* const end = round + 1 + round->offset;
+  for (const Leg* leg = round + 1 + round->other; leg != end; ++leg) {
+    const ConstSlice from = memory_from(run, *leg);
+    const Slice into = memory_into(run, leg->into_region(), leg->into_offset(), leg->size);
+    if (leg->kind == Leg::Kind::copy) {
+      if (from.data != nullptr && into.data != nullptr && from.data != into.data) {
+        std::memmove(into.data, from.data, from.size);
+      }
+      continue;
+    }
+    reduce_into(run.call.op, run.call.type, from, into);
+    if (!options_.costs.reduce.is_unlimited()) {
+      ports_.processor.spend(Bytes(leg->size) / options_.costs.reduce);
+    }
   }
 }
 
 void Engine::advance(CollectiveRun& run) {
   if (run.advancing) return;
   run.advancing = true;
-  const Schedule& schedule = *run.schedule;
-  while (run.round != schedule.rounds.size()) {
-    const Round& round = schedule.rounds[run.round];
+  while (run.round_at != run.end) {
+    Leg* const round = run.round_at;
     if (!run.round_started && !start_round(run, round)) break;
-    if (run.receives_open != 0 || ended_sends(run) < round.sends_ended_between) break;
-    local_steps(run, round);
+    if (run.receives_open != 0 || ended_sends(run) < round->sends_ended_between()) break;
+    local_legs(run, round);
     run.round_started = false;
     ++run.round;
+    run.round_at = round + 1 + round->offset;
   }
   run.advancing = false;
-  if (run.round == schedule.rounds.size() && run.sends_open.empty()) end_run(run);
-}
-
-bool Engine::start_round(CollectiveRun& run, const Round& round) {
-  if (ended_sends(run) < round.sends_ended_before) return false;
-  run.round_started = true;
-  const Communicator::State& in = *run.communicator;
-  const std::uint32_t context = in.group.context + 1;
-  for (std::uint32_t i = round.first; i != round.first + round.count; ++i) {
-    const Step& step = run.schedule->steps[i];
-    if (step.kind == Step::Kind::send) {
-      const ConstSlice from = memory_from(run, step.from);
-      const std::uint32_t ordinal = run.sends_started++;
-      Operation* send = start_send({in, context, step.peer, run.number, false, mark_of(run.call)},
-                                   {from.data, from.size});
-      if (send == nullptr) continue;
-      if (send->is_complete()) {
-        requests_.give_back(*send);
-        continue;
-      }
-      send->run = &run;
-      send->ordinal = ordinal;
-      run.sends_open.push_back(*send);
-    } else if (step.kind == Step::Kind::receive) {
-      const Slice into = memory_into(run, step.into);
-      Operation& receive = requests_.take(Operation::Kind::receive, Operation::State::posted);
-      receive.source = in.group.in_job(step.peer);
-      receive.tag = run.number;
-      receive.context = context;
-      receive.group = &in.group;
-      receive.into = {into.data, into.size};
-      receive.collective = static_cast<std::uint8_t>(run.call.kind);
-      receive.run = &run;
-      ++run.receives_open;
-      start_receive(receive);
-    }
-  }
-  return true;
-}
-
-void Engine::local_steps(CollectiveRun& run, const Round& round) {
-  for (std::uint32_t i = round.first; i != round.first + round.count; ++i) {
-    const Step& step = run.schedule->steps[i];
-    if (step.kind == Step::Kind::copy) {
-      const ConstSlice from = memory_from(run, step.from);
-      const Slice into = memory_into(run, step.into);
-      if (from.data != nullptr && into.data != nullptr && from.data != into.data) {
-        std::memmove(into.data, from.data, from.size);
-      }
-    } else if (step.kind == Step::Kind::reduce) {
-      reduce_into(run.call.op, run.call.type, memory_from(run, step.from),
-                  memory_into(run, step.into));
-      if (!options_.costs.reduce.is_unlimited()) {
-        ports_.processor.spend(Bytes(step.from.size) / options_.costs.reduce);
-      }
-    }
-  }
-}
-
-void Engine::step_ended(Operation& step) {
-  CollectiveRun& run = *step.run;
-  if (step.kind == Operation::Kind::send) {
-    run.sends_open.remove(step);
-  } else {
-    --run.receives_open;
-  }
-  requests_.give_back(step);
-  if (run.receives_open == 0) advance(run);
+  if (run.round_at == run.end && run.sends_open.empty()) end_run(run);
 }
 
 void Engine::end_run(CollectiveRun& run) {
   if (!run.packed_output.empty()) {
     copy_into(run.request->into.pieces(), 0, run.packed_output.data(), run.packed_output.size());
   }
-  if (run.scratch != nullptr) blocks_.give_back(run.scratch, run.schedule->scratch);
-  run.schedule.reset();
+  if (std::byte* const scratch = run.region(Region::scratch)) {
+    blocks_.give_back(scratch, run.course->scratch);
+  }
+  run.course.reset();
   run.communicator->runs.remove(run);
   Operation& request = *run.request;
   runs_.give_back(run);
@@ -280,11 +292,8 @@ void Engine::end_run(CollectiveRun& run) {
 
 // --- Ranks that do not call the same. ---
 
-void Engine::check_collective(const PacketHeader& header, const Operation* receive) {
-  if (receive != nullptr && receive->run != nullptr) {
-    const CollectiveRun& run = *receive->run;  // needed next in any case
-    return check_collective(*run.communicator, {run.number, run.call}, header);
-  }
+/// A message of a collective that met no receive of one.
+void Engine::check_collective(const PacketHeader& header) {
   const std::uint32_t index = header.context / 2;
   if (index >= communicators_.size() || communicators_[index] == nullptr) return;
   const Communicator::State& in = *communicators_[index];

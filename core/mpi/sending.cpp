@@ -4,17 +4,13 @@
 #include <algorithm>
 
 #include "core/mpi/checksum.hpp"
-#include "core/mpi/engine.hpp"
+#include "core/mpi/message_path.hpp"
 #include "core/mpi/slices.hpp"
 #include "core/mpi/suspension.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
 namespace {
-
-std::span<const ConstSlice> body_of(const ConstBuffer& buffer) {
-  return buffer.size() == 0 ? std::span<const ConstSlice>() : buffer.pieces();
-}
 
 std::uint8_t flags_of(const ConstBuffer& from, bool synchronous) {
   return static_cast<std::uint8_t>((from.is_phantom() ? flag_phantom : 0) |
@@ -23,75 +19,55 @@ std::uint8_t flags_of(const ConstBuffer& from, bool synchronous) {
 
 }  // namespace
 
-Peer& Engine::peer_of(RankId rank) {
-  if (Peer* peer = peers_.find(rank)) return *peer;
+Peer& Engine::add_peer(RankId rank) {
   Peer& peer = peers_.add(rank);
-  peer.address = ports_.directory.address_of(rank);
-  peer.route_generation = ports_.chooser.generation();
+  peer.way.to = ports_.directory.address_of(rank);
+  peer.route_generation = static_cast<std::uint32_t>(ports_.chooser.generation());
   peer.route = &ports_.chooser.route(rank_, rank);
   if (suspension_ != nullptr) suspension_->meet(peer);
   return peer;
 }
 
-const Route& Engine::route_of(Peer& peer) {
-  const std::uint64_t generation = ports_.chooser.generation();
-  if (generation != peer.route_generation) {
-    peer.route_generation = generation;
-    peer.route = &ports_.chooser.route(rank_, peer.rank);
-  }
-  if (!peer.route->reaches()) {
-    fail(fmt::format("rank {} cannot reach rank {}: {}", rank_.index, peer.rank.index,
-                     peer.route->unreachable()));
-    throw JobAborted(*aborted_.load());
-  }
-  return *peer.route;
+void Engine::renew_route(Peer& peer, std::uint32_t generation) {
+  peer.route_generation = generation;
+  peer.route = &ports_.chooser.route(rank_, peer.rank);
 }
 
-Operation* Engine::start_send(const SendCall& call, const ConstBuffer& from) {
-  const std::uint32_t to = call.in.group.in_job(call.to);
-  Operation* send = nullptr;
-  if (to == rank_.index) {
-    send_to_self(call, from, send);
-    return send;
+void Engine::end_unreachable(const Peer& peer) {
+  const std::string why = fmt::format("rank {} cannot reach rank {}: {}", rank_.index,
+                                      peer.rank.index, peer.route->unreachable());
+  fail(why);
+  const std::string* const first = aborted_.load(std::memory_order_acquire);
+  throw JobAborted(first != nullptr ? *first : why);
+}
+
+Operation* Engine::start_send(const SendCall& call, Rank to, const ConstBuffer& from) {
+  const RankId rank{call.in.group.in_job(to)};
+  if (rank != rank_) [[likely]] {
+    return start_send_to(peer_of(rank), call, from);
   }
-  Peer& peer = peer_of(RankId{to});
-  if (!call.synchronous && peer.may_send() && try_eager(peer, call, from, 0)) return nullptr;
-  send = &requests_.take(Operation::Kind::send, Operation::State::queued);
-  send->synchronous = call.synchronous;
-  send->source = to;
-  send->tag = call.tag;
-  send->context = call.context;
-  send->group = &call.in.group;
-  send->from = from;
-  send->remote = call.collective;
-  send->moved = 0;
-  if (!peer.may_send() || !leave(peer, *send)) queue_send(peer, *send);
+  Operation* send = nullptr;
+  send_to_self(call, from, send);
   return send;
 }
 
-// Where messages pass, what posts them is not called: it would take more of each rank's stack.
-[[gnu::always_inline]] inline bool Engine::post_here(Peer& peer, PacketHeader& header,
-                                                     std::span<const ConstSlice> body,
-                                                     std::uint64_t body_checksum, Channel channel) {
-  header.source = rank_.index;
-  header.credits = static_cast<std::uint16_t>(peer.consumed_credits);
-  header.acknowledged = static_cast<std::uint32_t>(peer.expected_sequence - 1);
-  if (options_.check_packets) header.checksum = body_checksum ^ checksum_of(header, peer.rank);
-  if (!ports_.endpoint.post(peer.address, channel, header, body)) return false;
-  peer.told_credits = peer.consumed_credits;
-  peer.told_sequence = peer.expected_sequence - 1;
-  return true;
+Operation* Engine::start_send_to(Peer& peer, const SendCall& call, const ConstBuffer& from) {
+  if (!call.synchronous && peer.may_send() && try_eager(peer, call, from, 0)) return nullptr;
+  return &start_late_send(peer, call, from);
 }
 
-[[gnu::always_inline]] inline bool Engine::transmit_here(Peer& peer, PacketHeader& header,
-                                                         std::span<const ConstSlice> body,
-                                                         std::uint64_t body_checksum,
-                                                         Channel channel) {
-  header.sequence = peer.next_sequence;
-  if (!post_here(peer, header, body, body_checksum, channel)) return false;
-  ++peer.next_sequence;
-  if (can_lose(channel)) retain(peer, header, body);
-  return true;
+Operation& Engine::start_late_send(Peer& peer, const SendCall& call, const ConstBuffer& from) {
+  Operation& send = requests_.take(Operation::Kind::send, Operation::State::queued);
+  send.synchronous = call.synchronous;
+  send.source = peer.rank.index;
+  send.tag = call.tag;
+  send.context = call.context;
+  send.group = &call.in.group;
+  send.from = from;
+  send.remote = call.collective;
+  send.moved = 0;
+  if (!peer.may_send() || !leave(peer, send)) queue_send(peer, send);
+  return send;
 }
 
 bool Engine::transmit(Peer& peer, PacketHeader& header, std::span<const ConstSlice> body,
@@ -106,30 +82,14 @@ bool Engine::post(Peer& peer, PacketHeader& header, std::span<const ConstSlice> 
 
 bool Engine::try_eager(Peer& peer, const SendCall& call, const ConstBuffer& from,
                        std::uint64_t request_name) {
-  const Choice& choice = route_of(peer).choose(from.size());
-  if (choice.protocol != Protocol::eager) return false;
-  const std::uint32_t credits = credits_for(from.size());
-  const std::uint32_t used = peer.used_credits - peer.returned_credits;
-  if (credits > options_.credits / 2 || used + credits > options_.credits) return false;
-  PacketHeader header;
-  header.kind = static_cast<std::uint8_t>(PacketKind::eager);
-  header.flags = flags_of(from, call.synchronous);
-  header.context = call.context;
-  header.tag = call.tag;
-  header.size = from.size();
-  header.key = request_name;
-  header.more = call.collective;
-  const std::uint64_t sum =
-      options_.check_bodies && from.size() != 0 ? checksum_of(from.pieces()) : 0;
-  if (!transmit_here(peer, header, body_of(from), sum, choice.channel)) return false;
-  peer.used_credits += credits;
-  return true;
+  return try_eager_here(peer, call, from.pieces(), from.size(), flags_of(from, call.synchronous),
+                        request_name);
 }
 
 bool Engine::leave(Peer& peer, Operation& send) {
   const Choice& choice = route_of(peer).choose(send.from.size());
   const Communicator::State& in = *communicators_[send.context / 2];
-  const SendCall call{in, send.context, 0, send.tag, send.synchronous, send.remote};
+  const SendCall call{in, send.context, send.tag, send.synchronous, send.remote};
   if (try_eager(peer, call, send.from, send.synchronous ? send.name().packed() : 0)) {
     if (send.synchronous) {
       send.state = Operation::State::finishing;
@@ -138,7 +98,8 @@ bool Engine::leave(Peer& peer, Operation& send) {
     }
     return true;
   }
-  return announce(peer, send, choice);
+  // Who may leave its bytes there waits for room to do so, not for a receive.
+  return !may_be_eager(peer, choice, send.from.size()) && announce(peer, send, choice);
 }
 
 bool Engine::announce(Peer& peer, Operation& send, const Choice& choice) {
@@ -169,17 +130,8 @@ bool Engine::announce(Peer& peer, Operation& send, const Choice& choice) {
 void Engine::queue_send(Peer& peer, Operation& send) {
   send.state = Operation::State::queued;
   peer.sends.push_back(send);
+  peer.has_sends = true;
   backlog(peer);
-}
-
-void Engine::retain(Peer& peer, const PacketHeader& header, std::span<const ConstSlice> body) {
-  Retained& kept = retained_.take();
-  kept.header = header;
-  if (!body.empty() && (header.flags & flag_phantom) == 0) {
-    const std::size_t size = header.size;
-    copy_from(body, 0, kept.body.make(blocks_, size), size);
-  }
-  peer.retained.push_back(kept);
 }
 
 void Engine::answer(Peer& peer, PacketHeader header) {
@@ -188,11 +140,6 @@ void Engine::answer(Peer& peer, PacketHeader header) {
   waiting.header = header;
   peer.answers.push_back(waiting);
   backlog(peer);
-}
-
-bool Engine::owes(const Peer& peer) const {
-  return peer.consumed_credits - peer.told_credits >= options_.credits / 2 ||
-         peer.expected_sequence - 1 - peer.told_sequence >= options_.credits;
 }
 
 void Engine::return_credits_if_due(Peer& peer) {
@@ -221,18 +168,14 @@ void Engine::flush(Peer& peer) {
   while (Operation* send = peer.sends.front()) {
     if (peer.connection != Peer::Connection::open) break;
     peer.sends.remove(*send);
+    peer.has_sends = !peer.sends.empty();
     if (!leave(peer, *send)) {
       peer.sends.insert_after(nullptr, *send);
+      peer.has_sends = true;
       break;
     }
   }
-  while (Operation* send = peer.streams.front()) {
-    if (peer.connection == Peer::Connection::held) break;
-    if (peer.connection == Peer::Connection::draining && send->moved == 0) break;
-    if (!stream(peer, *send)) break;
-    peer.streams.remove(*send);
-    if (send->state == Operation::State::moving) end_stream(*send);
-  }
+  flush_streams(peer);
   return_credits_if_due(peer);
   if (!peer.answers.empty() || !peer.sends.empty() || !peer.streams.empty() || owes(peer)) return;
   backlog_.remove(peer);

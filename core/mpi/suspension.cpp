@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/mpi/engine_call.hpp"
+#include "core/mpi/message_path.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry::mpi {
@@ -32,7 +33,7 @@ bool is_silent(const Peer& peer) {
 
 }  // namespace
 
-Suspension::Suspension(Engine& engine, Board& board, Executor& executor)
+Suspension::Suspension(Engine& engine, RankBoard& board, Executor& executor)
     : engine_(engine), board_(board), executor_(executor) {
   board_.enlist(engine.rank(), *this);
 }
@@ -152,6 +153,7 @@ void Suspension::take_note() {
       case Post::Kind::request: begin(post); break;
       case Post::Kind::close: close(post); break;
       case Post::Kind::reactivate:
+        open_device(post);
         end(post);
         ended.push_back(post.epoch);
         break;
@@ -204,6 +206,16 @@ void Suspension::close(const Post& post) {
     }
     return closed;
   });
+}
+
+/// Where a device is a thing, who reads the post has opened it by now.
+void Suspension::open_device(const Post& post) {
+  const std::optional<VmId> own = board_.options().vms[engine_.rank().index];
+  if (!own || board_.options().open_device == Duration::zero() || !post.sites) return;
+  for (const VmSite& site : *post.sites) {
+    if (site.vm != *own || !site.virtual_function) continue;
+    engine_.ports_.processor.spend(board_.options().open_device);
+  }
 }
 
 void Suspension::end(const Post& post) {
@@ -292,7 +304,7 @@ std::size_t Suspension::disconnect(Peer& peer) {
   std::size_t count = 0;
   for (const Channel channel : all_channels) {
     if (!closing[static_cast<std::size_t>(channel)]) continue;
-    engine_.ports_.endpoint.disconnect(peer.address, channel);
+    engine_.ports_.endpoint.disconnect(peer.way.to, channel);
     count = 1;
   }
   if (count != 0) engine_.ports_.processor.spend(board_.options().close_channel);
@@ -316,7 +328,7 @@ void Suspension::connect(const Peer& peer) {
       closing_channels(engine_.ports_.chooser.route(engine_.rank(), peer.rank));
   for (const Channel channel : all_channels) {
     if (opening[static_cast<std::size_t>(channel)]) {
-      engine_.ports_.endpoint.connect(peer.address, channel);
+      engine_.ports_.endpoint.connect(peer.way.to, channel);
     }
   }
 }
@@ -399,7 +411,7 @@ void Suspension::spawn_helper() {
 }
 
 void Suspension::help() {
-  std::size_t seen = 0;
+  std::uint64_t seen = 0;
   try {
     while (board_.await_post(engine_.rank(), seen)) seen = help_once();
     return;
@@ -410,11 +422,15 @@ void Suspension::help() {
 }
 
 /// Takes part until no epoch is open. Posts that were seen.
-std::size_t Suspension::help_once() {
+std::uint64_t Suspension::help_once() {
   const Engine::Locked locked(engine_);
   for (;;) {
-    do engine_.take_arrivals();
+    const std::size_t left = engine_.sends_to_leave();
+    bool took = false;
+    do took = engine_.take_arrivals() || took;
     while (step());
+    // A program that was woken for it may have looked again too late.
+    if (took || engine_.sends_to_leave() != left) engine_.tell_who_waits();
     if (is_hopeless()) board_.delist(engine_.rank());
     if (actives_.empty() || is_hopeless() || ending_.load()) return seen_;
     if (engine_.wait_for_something() == Wake::cancelled && !ending_.load()) {

@@ -7,8 +7,9 @@
 #include <memory>
 #include <vector>
 
-#include "core/mpi/board.hpp"
 #include "core/mpi/engine.hpp"
+#include "core/mpi/rank_board.hpp"
+#include "core/ports/executor.hpp"
 
 namespace ferry::mpi {
 
@@ -23,16 +24,18 @@ namespace ferry::mpi {
 /// have all fragments that were sent before it. A flush leaves when no answer waits, no stream is
 /// in its middle, and no read of the other's memory is under way: so who has it withdraws what the
 /// other could have read. A rank that was never spoken with has nothing to flush.
-class Suspension {
+class Suspension final : public BoardMember {
  public:
-  Suspension(Engine& engine, Board& board, Executor& executor);
+  Suspension(Engine& engine, RankBoard& board, Executor& executor);
   /// Joins the helper.
-  ~Suspension();
+  ~Suspension() override;
   Suspension(const Suspension&) = delete;
   Suspension& operator=(const Suspension&) = delete;
 
   /// Whether there is something to do before the rank goes on; looked at in each of its calls.
   [[nodiscard]] bool stirred() const { return board_.posted() != seen_ || restless_; }
+  /// Neither that, nor an epoch that is not over.
+  [[nodiscard]] bool is_quiet() const { return !stirred() && actives_.empty(); }
   /// Reads the board, and drains as far as it goes now. Whether anything has changed.
   bool step();
   /// Whether the progress engine keeps the program in its call.
@@ -54,8 +57,8 @@ class Suspension {
   void take_flush(Peer& peer, const PacketHeader& header);
 
   // --- Of the board, under its lock. ---
-  void wake() { engine_.ports_.wait_set.notify(); }
-  void spawn_helper();
+  void wake() override { engine_.ports_.wait_set.notify(); }
+  void spawn_helper() override;
 
  private:
   /// A post and its place on the board, from 1.
@@ -78,6 +81,7 @@ class Suspension {
   void take_place(Post::Kind kind, const LocalityAgreement& said);
   void begin(const Post& request);
   void close(const Post& post);
+  void open_device(const Post& post);
   void end(const Post& post);
   void settle();
   void concern(Active& active);
@@ -93,15 +97,15 @@ class Suspension {
   void report();
   [[nodiscard]] bool waits_for_held() const;
   void help();
-  std::size_t help_once();
+  std::uint64_t help_once();
   /// The job is aborted: what the others would wait for does not come.
   [[nodiscard]] bool is_hopeless() const { return engine_.aborted_.load() != nullptr; }
 
   Engine& engine_;
-  Board& board_;
+  RankBoard& board_;
   Executor& executor_;
-  std::size_t seen_ = 0;   ///< posts of the board
-  bool restless_ = false;  ///< a connection is not drained
+  std::uint64_t seen_ = 0;  ///< posts of the board
+  bool restless_ = false;   ///< a connection is not drained
   std::vector<Active> actives_;
   std::vector<Numbered> history_;  ///< since none was active: for ranks that are met meanwhile
   std::size_t concerned_ = 0;      ///< active epochs that concern this rank

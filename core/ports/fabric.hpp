@@ -44,14 +44,13 @@ struct Slice {
 /// What goes before the body. The world carries it and does not look into it, but for `channel`'s
 /// sake. One cache line.
 struct alignas(64) PacketHeader {
-  std::uint8_t kind = 0;
-  std::uint8_t flags = 0;
-  std::uint16_t credits = 0;
+  std::uint16_t kind = 0;
+  std::uint16_t flags = 0;
   std::uint32_t epoch = 0;
   std::uint32_t source = 0;   ///< rank of the sender in its job
   std::uint32_t context = 0;  ///< of the communicator
   std::int32_t tag = 0;
-  std::uint32_t acknowledged = 0;
+  std::uint32_t credits = 0;
   std::uint64_t sequence = 0;  ///< of the ordered pair of ranks
   std::uint64_t size = 0;      ///< of the whole message
   std::uint64_t checksum = 0;
@@ -81,6 +80,13 @@ struct Arrival {
   std::uint64_t cookie = 0;         ///< of a read
 };
 
+/// Where packets go. Kept by who sends them, for one endpoint.
+struct Way {
+  EndpointAddress to;
+  Channel channel = Channel::shm;
+  void* known = nullptr;  ///< what the world has found there, so as not to look for it again
+};
+
 /// One rank's access to the fabric, by all its channels. Used by the tasks of that rank, one at a
 /// time. Nothing here blocks. In simulation what a call costs the processor (overhead, copies) is
 /// added to the calling task's time and is spent at its next wait. Destruction closes it: what is
@@ -99,6 +105,11 @@ class Endpoint {
   /// connection and pays for it. `body` at most `largest_body(channel)`.
   [[nodiscard]] virtual bool post(EndpointAddress to, Channel channel, const PacketHeader& header,
                                   std::span<const ConstSlice> body) = 0;
+  /// The same, for who sends there often.
+  [[nodiscard]] virtual bool post_along(Way& way, const PacketHeader& header,
+                                        std::span<const ConstSlice> body) {
+    return post(way.to, way.channel, header, body);
+  }
   [[nodiscard]] virtual std::size_t largest_body(Channel channel) const = 0;
   /// The oldest arrival, none if there is none now. It stays valid until the next call of `poll`.
   [[nodiscard]] virtual const Arrival* poll() = 0;

@@ -84,6 +84,8 @@ std::string_view to_name(DeviceStrategy strategy);
 
 /// The devices that a VM gives up before it moves.
 enum class DeviceKind : std::uint8_t { virtual_function, ivshmem };
+inline constexpr std::array<DeviceKind, 2> all_device_kinds = {DeviceKind::virtual_function,
+                                                               DeviceKind::ivshmem};
 std::string_view to_name(DeviceKind kind);
 
 /// How a phase, or a whole migration, ended.

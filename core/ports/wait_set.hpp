@@ -5,6 +5,17 @@
 
 namespace ferry {
 
+/// What a task looks for while it waits.
+class Look {
+ public:
+  virtual ~Look() = default;
+  /// Whether the task is to go on. Acts for the task, and never blocks: a world may call it without
+  /// continuing the task.
+  [[nodiscard]] virtual bool look() = 0;
+  /// It will soon look: begins to fetch what that will touch. Changes nothing.
+  virtual void fetch() const {}
+};
+
 /// Tasks of one rank wait here; any number of them, and all are woken.
 class WaitSet {
  public:
@@ -15,6 +26,15 @@ class WaitSet {
   /// May return `ready` for nothing: look again. On hardware it spins a little, then sleeps; in
   /// simulation it is an event.
   virtual Wake wait(TimePoint deadline) = 0;
+  /// Waits again and again, and looks each time that `wait` would have returned `ready`, until that
+  /// is true. `ready`, then, or `cancelled`. What the look throws passes through. In simulation the
+  /// waits that end in vain take no switch to the task.
+  virtual Wake wait_until(Look& look) {
+    for (;;) {
+      const Wake wake = wait(TimePoint::never());
+      if (wake != Wake::ready || look.look()) return wake;
+    }
+  }
   /// Wakes who waits, or who waits next. From any task; never blocks.
   virtual void notify() = 0;
   /// Lets time pass after a look that found nothing, so that an application that polls ends: in

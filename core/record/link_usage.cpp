@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "core/record/csv.hpp"
-#include "core/record/natural_order.hpp"
+#include "core/units/natural_order.hpp"
 
 namespace ferry {
 namespace {
@@ -15,9 +15,9 @@ constexpr std::size_t links_over_time = 64;
 /// Shares sum up to a little less than 1 where parts of transfers meet.
 constexpr double full = 0.95;
 
-using Link = LinkUsage::Link;
+using UsedLink = LinkUsage::Link;
 
-Bytes total(const Link& link) {
+Bytes total(const UsedLink& link) {
   return std::accumulate(link.carried.begin(), link.carried.end(), Bytes());
 }
 
@@ -25,19 +25,19 @@ Duration times(Duration interval, std::size_t count) {
   return Duration::nanoseconds(interval.count_nanoseconds() * static_cast<std::int64_t>(count));
 }
 
-double utilisation(Bytes bytes, Duration time, const Link& link) {
+double utilisation(Bytes bytes, Duration time, const UsedLink& link) {
   const double most = link.bandwidth.to_bytes_per_second() * time.to_seconds();
   return most > 0 ? static_cast<double>(bytes.count()) / most : 0;
 }
 
 /// By the time that each link needs for all its bytes; equal ones by name.
-std::vector<const Link*> most_loaded_first(const LinkUsage& usage) {
+std::vector<const UsedLink*> most_loaded_first(const LinkUsage& usage) {
   struct Loaded {
     double seconds;
-    const Link* link;
+    const UsedLink* link;
   };
   std::vector<Loaded> order;
-  for (const Link& link : usage.links) {
+  for (const UsedLink& link : usage.links) {
     order.push_back({utilisation(total(link), Duration::seconds(1), link), &link});
   }
   std::sort(order.begin(), order.end(), [&](const Loaded& a, const Loaded& b) {
@@ -45,7 +45,7 @@ std::vector<const Link*> most_loaded_first(const LinkUsage& usage) {
     if (a.link->network != b.link->network) return natural_less(a.link->network, b.link->network);
     return natural_less(a.link->name, b.link->name);
   });
-  std::vector<const Link*> links;
+  std::vector<const UsedLink*> links;
   for (const Loaded& loaded : order) links.push_back(loaded.link);
   return links;
 }
@@ -54,7 +54,7 @@ std::vector<const Link*> most_loaded_first(const LinkUsage& usage) {
 Duration active_time(const LinkUsage& usage) {
   std::size_t first = std::string::npos;
   std::size_t end = 0;
-  for (const Link& link : usage.links) {
+  for (const UsedLink& link : usage.links) {
     for (std::size_t i = 0; i < link.carried.size(); ++i) {
       if (link.carried[i] == Bytes()) continue;
       first = std::min(first, i);
@@ -72,7 +72,7 @@ std::string links_csv(const LinkUsage& usage) {
   const Duration active = active_time(usage);
   CsvText csv({"network", "link", "bandwidth_bytes_per_second", "bytes", "mean_utilisation",
                "peak_utilisation", "full_seconds"});
-  for (const Link* link : most_loaded_first(usage)) {
+  for (const UsedLink* link : most_loaded_first(usage)) {
     double peak = 0;
     std::size_t full_intervals = 0;
     for (const Bytes bytes : link->carried) {
@@ -94,9 +94,9 @@ std::string links_csv(const LinkUsage& usage) {
 
 std::string link_usage_csv(const LinkUsage& usage) {
   CsvText csv({"network", "link", "start_seconds", "end_seconds", "utilisation"});
-  std::vector<const Link*> links = most_loaded_first(usage);
+  std::vector<const UsedLink*> links = most_loaded_first(usage);
   links.resize(std::min(links.size(), links_over_time));
-  for (const Link* link : links) {
+  for (const UsedLink* link : links) {
     for (std::size_t i = 0; i < link->carried.size(); ++i) {
       if (link->carried[i] == Bytes()) continue;
       csv.field(link->network)

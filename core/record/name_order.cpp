@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "core/record/natural_order.hpp"
+#include "core/units/natural_order.hpp"
 
 namespace ferry {
 namespace {

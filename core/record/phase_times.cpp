@@ -1,6 +1,7 @@
 #include "core/record/phase_times.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "core/units/check.hpp"

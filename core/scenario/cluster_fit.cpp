@@ -155,12 +155,28 @@ class Fit {
   void strategies() {
     for (const Migration& migration : scenario_.migrations) {
       if (migration.device == DeviceStrategy::detach) continue;
-      in_scenario(Problem::no_device, {{"migrations"}, {migration.name}, {"device"}},
-                  fmt::format("{} is simulated only: on hw virtual functions are unplugged and "
-                              "plugged again; write device: detach (ferry doctor says what the other "
-                              "ways need)",
-                              to_name(migration.device)));
+      in_scenario(
+          Problem::no_device, {{"migrations"}, {migration.name}, {"device"}},
+          fmt::format("{} is simulated only: on hw virtual functions are unplugged and "
+                      "plugged again; write device: detach (ferry doctor says what the other "
+                      "ways need)",
+                      to_name(migration.device)));
     }
+  }
+
+  /// Whether the job's ranks run in guests, behind agents, and answer requests.
+  [[nodiscard]] bool has_ranks(const Job& job) const {
+    if (job.workload.type == WorkloadType::timed || cluster_.cluster.rank.path.empty()) {
+      return false;
+    }
+    for (const JobSpec& spec : instance_.jobs) {
+      if (spec.name != job.name) continue;
+      for (const VmId vm : spec.vms) {
+        const ClusterVm* const known = cluster_.cluster.vm(instance_.vms[vm.index].name);
+        if (known == nullptr || known->agent.empty()) return false;
+      }
+    }
+    return true;
   }
 
   void jobs() {
@@ -171,10 +187,15 @@ class Fit {
     });
     std::set<std::string_view> groups_said;
     for (const Job& job : scenario_.jobs) {
-      if (job.strategy == Strategy::none) continue;
+      if (job.strategy == Strategy::none || has_ranks(job)) continue;
       in_scenario(Problem::no_ranks, {{"jobs"}, {job.name}, {"strategy"}},
-                  "on hw this version has no ranks that answer a migration request; "
-                  "write strategy: none for a job that does not cooperate");
+                  job.workload.type == WorkloadType::timed
+                      ? "on hw a timed job has no ranks that answer a migration request; write "
+                        "strategy: none for a job that does not cooperate, or a workload that "
+                        "sends messages, with agents in its VMs"
+                      : "on hw ranks answer a migration request through agents in their VMs; give "
+                        "each of the job's VMs an agent, and rank, in the cluster file, or write "
+                        "strategy: none for a job that does not cooperate");
     }
     if (!real_functions) return;
     for (const VmSpec& vm : instance_.vms) {

@@ -166,6 +166,9 @@ void describe(Visitor& v, MpiCosts& costs) {
              "For each channel, before reactivation ends, with reconnect: eager.");
   v.required("reactivate", costs.reactivate, any_time,
              "Exchange of addresses and wake-up, once for each epoch.");
+  v.present_if(costs.open_device > Duration::zero());
+  v.optional("open_device", costs.open_device, any_time,
+             "A moved rank waits so long until its new device's port is active, and opens it.");
   // All four or none: a `poll` of zero stands for none.
   const bool known = costs.runtime.poll > Duration::zero();
   v.present_if(known);

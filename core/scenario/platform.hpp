@@ -94,7 +94,9 @@ struct MpiCosts {
       drain_channel;  ///< per channel to or from a moving rank (every channel with suspend: job)
   Duration reconnect_channel;  ///< per channel, before reactivation ends, with reconnect: eager
   Duration reactivate;         ///< address exchange and wake-up, per epoch
-  RuntimeCosts runtime = {};   ///< `poll` zero: not known; then jobs have no channels
+  /// A moved rank, from when it hears of the end: until its new device's port is active and opened.
+  Duration open_device = {};
+  RuntimeCosts runtime = {};  ///< `poll` zero: not known; then jobs have no channels
   /// By Channel: the largest message that goes eagerly; zero: where the costs cross.
   std::array<Bytes, channel_count> eager_thresholds = {};
 };
@@ -117,7 +119,8 @@ struct ComputeTimes {
                                                       const ComputeTimes& times);
 
 /// Whether a constant can change what this workload does: those of `compute` belong to one kernel
-/// and class, those of messages to all but `timed`, all others to everything. `path` as of `SourcedConstant`.
+/// and class, those of messages to all but `timed`, all others to everything. `path` as of
+/// `SourcedConstant`.
 [[nodiscard]] bool concerns(std::string_view path, const Workload& workload);
 
 struct Star {};

@@ -9,14 +9,12 @@
 
 #include "core/scenario/describe_platform.hpp"
 #include "core/scenario/host_layout.hpp"
+#include "core/units/characters.hpp"
 
 namespace ferry {
 namespace {
 
 constexpr std::size_t longest_text = 10'000;
-
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 bool is_title_name(std::string_view text) {
   if (text.empty() || text.size() > longest_name) return false;

@@ -9,12 +9,11 @@
 #include <utility>
 
 #include "core/scenario/report.hpp"
+#include "core/units/characters.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry {
 namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);

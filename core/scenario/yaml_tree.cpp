@@ -10,13 +10,11 @@
 #include <sstream>
 #include <utility>
 
+#include "core/units/characters.hpp"
 #include "core/units/check.hpp"
 
 namespace ferry {
 namespace {
-
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 SourcePlace to_place(const YAML::Mark& mark, std::uint32_t source) {
   SourcePlace place;

@@ -20,6 +20,9 @@
 
 namespace ferry {
 
+/// For one question, which a healthy libvirtd answers at once.
+inline constexpr Duration answer_patience = Duration::milliseconds(10'000);
+
 class ClusterLink {
  public:
   /// Throws WorldError if a host or VM of the scenario is not in the cluster file. Connects
@@ -47,6 +50,15 @@ class ClusterLink {
                 std::function<Result<T>(HostConnections&)> body) {
     const WaitingTime::Scope awaited(times_, vm, WaitingTime::Kind::awaited);
     times_.count_call(vm);
+    return calls_.run<T>(what, deadline,
+                         [connections = connections_[host.index], body = std::move(body)] {
+                           return body(*connections);
+                         });
+  }
+  /// The same, counted for nobody.
+  template <class T>
+  Result<T> ask_uncounted(HostId host, const std::string& what, TimePoint deadline,
+                          std::function<Result<T>(HostConnections&)> body) {
     return calls_.run<T>(what, deadline,
                          [connections = connections_[host.index], body = std::move(body)] {
                            return body(*connections);

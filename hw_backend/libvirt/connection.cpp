@@ -3,6 +3,8 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include <cstdlib>
+#include <cstdlib>
 #include <mutex>
 
 #include "hw_backend/libvirt/refusals.hpp"
@@ -192,6 +194,13 @@ Result<std::shared_ptr<Connection>> HostConnections::migration() {
 std::size_t HostConnections::migration_connections() const {
   const std::lock_guard guard(mutex_);
   return migrations_.size();
+}
+
+std::string taken(char* text) {
+  if (text == nullptr) return {};
+  std::string result(text);
+  std::free(text);
+  return result;
 }
 
 }  // namespace ferry

@@ -89,4 +89,7 @@ class HostConnections {
   std::list<std::shared_ptr<Shared>> migrations_;
 };
 
+/// A text that libvirt allocated, and that is freed here; empty for none.
+[[nodiscard]] std::string taken(char* text);
+
 }  // namespace ferry

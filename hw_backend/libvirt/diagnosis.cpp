@@ -14,7 +14,7 @@ namespace {
 
 using Level = Finding::Level;
 
-constexpr Duration patience = Duration::milliseconds(30'000);
+constexpr Duration diagnosis_patience = Duration::milliseconds(30'000);
 
 /// Collects what is found.
 class Judge {
@@ -442,7 +442,7 @@ Diagnosis diagnose(const ClusterFile& cluster, const Instance* instance, bool at
     }
     std::vector<std::string> domains;
     for (const VmSpec& vm : looked_at.vms) domains.push_back(cluster.vm(vm.name)->domain);
-    const TimePoint deadline = sleeper.now() + patience;
+    const TimePoint deadline = sleeper.now() + diagnosis_patience;
     const auto hosts = link->ask_all<HostFacts>(
         "a look at the host", deadline,
         [&cluster, &looked_at, domains](HostConnections& host, HostId id) {

@@ -4,6 +4,7 @@
 #include <libvirt/virterror.h>
 
 #include <array>
+#include <cstdlib>
 #include <memory>
 
 #include "core/units/check.hpp"
@@ -22,13 +23,6 @@ struct OpenDomain {
   Domain domain;
   [[nodiscard]] virDomainPtr get() const { return domain.get(); }
 };
-
-std::string taken(char* text) {
-  if (text == nullptr) return {};
-  std::string result(text);
-  std::free(text);
-  return result;
-}
 
 int last_code() {
   const virErrorPtr error = virGetLastError();

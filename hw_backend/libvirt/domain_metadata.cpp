@@ -6,11 +6,7 @@
 #include "hw_backend/libvirt/xml_tree.hpp"
 
 namespace ferry {
-namespace {
-
-constexpr std::array<DeviceKind, 2> all_kinds = {DeviceKind::virtual_function, DeviceKind::ivshmem};
-
-}  // namespace
+namespace {}  // namespace
 
 const TakenDevice* DomainMark::find(DeviceKind kind) const {
   const auto found = std::ranges::find(taken, kind, &TakenDevice::kind);
@@ -67,7 +63,7 @@ std::optional<DomainMark> read_mark(std::string_view xml) {
   if (phase == all_phases.end()) return std::nullopt;
   mark.phase = *phase;
   for (const XmlElement& taken : move.children("taken")) {
-    for (const DeviceKind kind : all_kinds) {
+    for (const DeviceKind kind : all_device_kinds) {
       if (taken.attribute("device") == to_name(kind)) {
         mark.take(kind, taken.content(), taken.attribute("host"));
         mark.taken.back().gone = taken.attribute("gone") == "yes";

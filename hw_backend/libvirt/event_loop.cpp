@@ -2,6 +2,7 @@
 
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <signal.h>
 
 #include <atomic>
 #include <mutex>
@@ -16,6 +17,8 @@ namespace {
 void register_once() {
   static std::once_flag once;
   std::call_once(once, [] {
+    // An ssh that ends while libvirt writes to it must not end this process.
+    signal(SIGPIPE, SIG_IGN);
     if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0) {
       throw WorldError("libvirt's event loop cannot be set up");
     }

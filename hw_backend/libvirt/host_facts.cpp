@@ -4,19 +4,12 @@
 #include <libvirt/virterror.h>
 
 #include <algorithm>
-#include <cstdlib>
 
+#include "hw_backend/libvirt/connection.hpp"
 #include "hw_backend/libvirt/xml_tree.hpp"
 
 namespace ferry {
 namespace {
-
-std::string taken(char* text) {
-  if (text == nullptr) return {};
-  std::string result(text);
-  std::free(text);
-  return result;
-}
 
 /// libvirt's name of a PCI device: pci_0000_03_00_1.
 std::string node_device_name(std::string address) {

@@ -11,10 +11,6 @@
 namespace ferry {
 namespace {
 
-constexpr std::array<DeviceKind, 2> all_kinds = {DeviceKind::virtual_function, DeviceKind::ivshmem};
-
-/// For one question to hosts that are well.
-constexpr Duration patience = Duration::milliseconds(10'000);
 /// The events are what counts; libvirt is asked this often all the same, in case one was missed
 /// while a connection was down.
 constexpr Duration look_again = Duration::milliseconds(2'000);
@@ -234,7 +230,7 @@ Result<> LibvirtHypervisor::await_gone(VmId vm, DeviceKind kind, DomainInbox& in
       }
     }
     // Nothing was heard, or something may have been missed.
-    const Result<VmPlace> place = find(vm, link_.clock().now() + patience);
+    const Result<VmPlace> place = find(vm, link_.clock().now() + answer_patience);
     if (place && !find_device(place->state.xml, alias)) {
       over();
       return {};
@@ -517,7 +513,7 @@ Result<TransferReport> LibvirtHypervisor::migrate(VmId vm, HostId destination,
     if (at(vm).moving || place->state.sends) {
       return failure(FailureKind::refused, link_.name(vm) + " is migrating already");
     }
-    for (const DeviceKind kind : all_kinds) {
+    for (const DeviceKind kind : all_device_kinds) {
       if (device(vm, kind).plugging) {
         return failure(FailureKind::refused, label(vm, kind) + " is being attached");
       }
@@ -537,7 +533,7 @@ Result<TransferReport> LibvirtHypervisor::migrate(VmId vm, HostId destination,
 VmInspection LibvirtHypervisor::inspect(VmId vm) const {
   const Port scope(link_.times(), vm, port);
   const Uncancellable to_the_answer(link_.executor());
-  const Result<VmPlace> place = find(vm, link_.clock().now() + patience);
+  const Result<VmPlace> place = find(vm, link_.clock().now() + answer_patience);
   const Lock lock(*mutex_);
   VmInspection seen;
   seen.host = whereabouts_->last_known(vm);
@@ -558,7 +554,7 @@ VmInspection LibvirtHypervisor::inspect(VmId vm) const {
 
 bool LibvirtHypervisor::reachable(HostId host) const {
   const Uncancellable to_the_answer(link_.executor());
-  return link_.reachable(host, link_.clock().now() + patience).has_value();
+  return link_.reachable(host, link_.clock().now() + answer_patience).has_value();
 }
 
 Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
@@ -567,10 +563,10 @@ Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
   // A device that is there although it was taken away, on the host where it was: its unplug is
   // under way, or it came back there and the controller ended before it could note that. Guests let
   // go within this time or not at all.
-  const TimePoint inferred_until = link_.clock().now() + patience;
+  const TimePoint inferred_until = link_.clock().now() + answer_patience;
   for (;;) {
     const auto answers =
-        link_.look_everywhere(vm, std::min(deadline, link_.clock().now() + patience));
+        link_.look_everywhere(vm, std::min(deadline, link_.clock().now() + answer_patience));
     std::string busy;
     for (std::uint32_t i = 0; i < answers.size(); ++i) {
       if (!answers[i]) {
@@ -585,7 +581,7 @@ Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
     if (busy.empty()) {
       const Result<VmPlace> place = find(vm, deadline);
       if (!place) return {};  // it runs nowhere, so nothing is under way
-      for (const DeviceKind kind : all_kinds) {
+      for (const DeviceKind kind : all_device_kinds) {
         const Lock lock(*mutex_);
         Device& target = device(vm, kind);
         if (!target.unplugging) continue;
@@ -610,11 +606,11 @@ Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
 
 Result<> LibvirtHypervisor::cancel_migration(VmId vm) {
   const Port scope(link_.times(), vm, port);
-  const auto answers = link_.look_everywhere(vm, link_.clock().now() + patience);
+  const auto answers = link_.look_everywhere(vm, link_.clock().now() + answer_patience);
   for (std::uint32_t i = 0; i < answers.size(); ++i) {
     if (!answers[i] || !answers[i]->sends) continue;
     const Result<> aborted = link_.ask<void>(
-        vm, HostId{i}, "cancellation of " + link_.name(vm), link_.clock().now() + patience,
+        vm, HostId{i}, "cancellation of " + link_.name(vm), link_.clock().now() + answer_patience,
         [domain = link_.domain(vm)](HostConnections& host) { return abort_job(host, domain); });
     if (aborted) return {};
     return failure(FailureKind::refused, aborted.error().reason);

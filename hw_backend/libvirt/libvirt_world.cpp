@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "hw_backend/libvirt/cluster_link.hpp"
+#include "hw_backend/libvirt/domain_channel.hpp"
 #include "hw_backend/libvirt/libvirt_hypervisor.hpp"
 #include "hw_backend/threads/sleeping_processor.hpp"
 #include "hw_backend/threads/thread_executor.hpp"
@@ -12,6 +13,13 @@ namespace ferry {
 
 void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
                     const ClusterOptions& options, const std::function<void(World&)>& body) {
+  run_on_cluster(instance, cluster, options,
+                 [&body](World& world, const ChannelOpener&) { body(world); });
+}
+
+void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
+                    const ClusterOptions& options,
+                    const std::function<void(World&, const ChannelOpener&)>& body) {
   const ThreadClock clock(1.0, options.start);
   ThreadExecutor executor(clock);
   ThreadSleeper sleeper(clock);
@@ -21,11 +29,17 @@ void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
   SleepingProcessor processor(sleeper);
   World world{sleeper, executor, hypervisor, processor, fabric};
 
+  const ChannelOpener open = [&](VmId vm) -> std::unique_ptr<Control> {
+    const std::string& channel = link.description(vm).agent;
+    if (channel.empty()) return nullptr;
+    return std::make_unique<DomainChannel>(link, vm, hypervisor.inspect(vm).host, channel);
+  };
+
   std::exception_ptr error;
   executor.adopt([&] {
     try {
       link.connect_all(sleeper.now() + options.connect_patience);
-      body(world);
+      body(world, open);
     } catch (...) {
       error = std::current_exception();
     }

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "core/ports/control.hpp"
 #include "core/ports/world.hpp"
 #include "core/scenario/cluster_file.hpp"
 #include "core/scenario/instance.hpp"
@@ -25,11 +27,18 @@ struct ClusterOptions {
   std::vector<VmTimes>* times = nullptr;
 };
 
+/// Opens the channel to the agent in a VM's guest; null: the cluster file names none.
+using ChannelOpener = std::function<std::unique_ptr<Control>(VmId)>;
+
 /// Runs `body` in the calling thread as the world's first task; returns when it and every task that
 /// was spawned have ended, then rethrows what `body` threw. Throws WorldError, and `body` is not
 /// run, if a host or VM of the instance is not in the cluster file, or a host does not answer. One
 /// world at a time in a process; a process that had one must not fork and make another.
 void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
                     const ClusterOptions& options, const std::function<void(World&)>& body);
+/// With the way to agents. What the opener gives must have ended when `body` returns.
+void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
+                    const ClusterOptions& options,
+                    const std::function<void(World&, const ChannelOpener&)>& body);
 
 }  // namespace ferry

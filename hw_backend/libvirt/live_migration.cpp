@@ -10,8 +10,6 @@
 namespace ferry {
 namespace {
 
-/// For questions whose answer a healthy libvirtd has at once.
-constexpr Duration patience = Duration::milliseconds(10'000);
 /// For a migration to end after its abort was asked for: longer than keep-alive takes to find out
 /// that a daemon is dead.
 constexpr Duration abort_patience = Duration::milliseconds(60'000);
@@ -61,7 +59,7 @@ LiveMigration::LiveMigration(ClusterLink& link, Whereabouts& whereabouts, VmId v
 template <class T>
 Result<T> LiveMigration::ask(HostId host, const std::string& what,
                              std::function<Result<T>(HostConnections&)> body) {
-  const TimePoint soon = link_.clock().now() + patience;
+  const TimePoint soon = link_.clock().now() + answer_patience;
   // Once its end was decided on, the move's own deadline counts no more.
   const TimePoint limit = decided() ? soon : std::min(deadline_, soon);
   return link_.ask<T>(vm_, host, what, limit, std::move(body));
@@ -307,10 +305,11 @@ Result<TransferReport> LiveMigration::arrived() {
     end = completed_->at;
   } else {
     // The destination keeps them as well.
-    const auto kept = link_.ask<JobStatistics>(vm_, to_, what_, link_.clock().now() + patience,
-                                               [domain = link_.domain(vm_)](HostConnections& host) {
-                                                 return job_statistics(host, domain, true);
-                                               });
+    const auto kept =
+        link_.ask<JobStatistics>(vm_, to_, what_, link_.clock().now() + answer_patience,
+                                 [domain = link_.domain(vm_)](HostConnections& host) {
+                                   return job_statistics(host, domain, true);
+                                 });
     statistics = kept.value_or(JobStatistics{});
   }
   observer_.round_done(vm_, rounds_.finish(end, statistics, switched_));
@@ -327,7 +326,7 @@ Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
   const TimePoint resume_limit = link_.clock().now() + resume_patience;
   Result<VmPlace> place = tl::unexpected(why);
   for (;;) {
-    place = whereabouts_.find(vm_, link_.clock().now() + patience);
+    place = whereabouts_.find(vm_, link_.clock().now() + answer_patience);
     if (place && (place->state.running || (!was_running_ && !place->state.sends))) break;
     // libvirt lets the guest run again at once, if it does.
     const TimePoint now = link_.clock().now();
@@ -369,7 +368,7 @@ Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
 Result<> LiveMigration::resume_at(HostId host) {
   const HostId elsewhere = host == to_ ? from_ : to_;
   const auto there = link_.ask<DomainState>(
-      vm_, elsewhere, what_, link_.clock().now() + patience,
+      vm_, elsewhere, what_, link_.clock().now() + answer_patience,
       [domain = link_.domain(vm_)](HostConnections& other) { return look_at(other, domain); });
   if (!there) {
     return failure(FailureKind::lost, "it may run on " + link_.name(elsewhere) +
@@ -379,7 +378,7 @@ Result<> LiveMigration::resume_at(HostId host) {
     return failure(FailureKind::lost, "its domain is on " + link_.name(elsewhere) + " too");
   }
   return link_.ask<void>(
-      vm_, host, what_, link_.clock().now() + patience,
+      vm_, host, what_, link_.clock().now() + answer_patience,
       [domain = link_.domain(vm_)](HostConnections& here) { return resume(here, domain); });
 }
 

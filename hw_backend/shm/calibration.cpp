@@ -20,8 +20,16 @@ namespace ferry::shm {
 namespace {
 
 constexpr std::array<std::size_t, 6> packet_sizes = {0, 64, 512, 4096, 16'384, 65'536};
-constexpr std::array<std::size_t, 5> read_sizes = {1024, 8192, 65'536, 262'144, 1U << 20U};
-constexpr int batches = 12;
+constexpr std::array<std::size_t, 7> read_sizes = {1024,      8192,      65'536,   262'144,
+                                                   1U << 20U, 2U << 20U, 4U << 20U};
+/// Where memory is read and where bodies go through the ring in fragments, both are measured: which
+/// is quicker is a question of caches, and changes with the size more than once.
+constexpr std::size_t first_large = 2;  ///< of `read_sizes`
+constexpr std::size_t large_sizes = read_sizes.size() - first_large;
+constexpr std::array<std::size_t, 4> fragment_sizes = {8192, 16'384, 32'768, 65'536};
+constexpr int batches = 6;
+/// All of it, some time apart: a machine that does something else for a while spoils one of them.
+constexpr int repetitions = 3;
 constexpr std::size_t rounds_of_small = 200;
 constexpr std::size_t bytes_of_batch = 1U << 20U;
 constexpr Duration patience = Duration::milliseconds(60'000);
@@ -30,7 +38,9 @@ constexpr Duration patience = Duration::milliseconds(60'000);
 struct Times {
   std::array<double, packet_sizes.size()> packet;  ///< one way
   std::array<double, read_sizes.size()> read;      ///< announcement and read, one way
-  double post;                                     ///< of a packet of nothing, for its sender
+  /// Large bodies in fragments, one way.
+  std::array<std::array<double, large_sizes>, fragment_sizes.size()> fragments;
+  double post;  ///< of a packet of nothing, for its sender
 };
 
 class Player {
@@ -86,6 +96,19 @@ class Player {
       withdraw();
     }
     return time;
+  }
+
+  double fragments_time(std::size_t size, std::size_t fragment) {
+    return time_of_ping_pong(
+        size,
+        [&] {
+          for (std::size_t at = 0; at < size; at += fragment) post({}, fragment, at);
+        },
+        [&] {
+          for (std::size_t at = 0; at < size; at += fragment) {
+            std::memcpy(in_.data() + at, next().body.data(), fragment);
+          }
+        });
   }
 
   /// Fewer packets than a ring holds.
@@ -146,8 +169,8 @@ class Player {
     return best;
   }
 
-  void post(const PacketHeader& header, std::size_t size) {
-    const ConstSlice body{out_.data(), size};
+  void post(const PacketHeader& header, std::size_t size, std::size_t at = 0) {
+    const ConstSlice body{out_.data() + at, size};
     while (!end_->post(peer_, Channel::shm, header, {&body, 1})) {
       static_cast<void>(set_->wait(TimePoint::never()));
     }
@@ -184,14 +207,27 @@ Times measure(const RegionSizes& sizes, bool reads) {
         ShmFabric fabric(region, clock, {});
         Player player(fabric, rank, read_sizes.back());
         Times mine{};
-        mine.post = player.post_time();
-        for (std::size_t i = 0; i < packet_sizes.size(); ++i) {
-          // As large as a packet may be, if that is less.
-          mine.packet[i] =
-              player.packet_time(std::min<std::size_t>(packet_sizes[i], sizes.data.count() / 4));
-        }
-        for (std::size_t i = 0; i < read_sizes.size() && reads; ++i) {
-          mine.read[i] = player.read_time(read_sizes[i]);
+        const auto keep_quicker = [](double& kept, double now) {
+          if (kept == 0 || now < kept) kept = now;
+        };
+        // As large as a packet may be, if that is less.
+        const auto packet = [&](std::size_t size) {
+          return std::min<std::size_t>(size, sizes.data.count() / 4);
+        };
+        for (int repetition = 0; repetition < repetitions; ++repetition) {
+          keep_quicker(mine.post, player.post_time());
+          for (std::size_t i = 0; i < packet_sizes.size(); ++i) {
+            keep_quicker(mine.packet[i], player.packet_time(packet(packet_sizes[i])));
+          }
+          for (std::size_t i = 0; i < read_sizes.size() && reads; ++i) {
+            keep_quicker(mine.read[i], player.read_time(read_sizes[i]));
+          }
+          for (std::size_t i = 0; i < fragment_sizes.size(); ++i) {
+            for (std::size_t j = 0; j < large_sizes; ++j) {
+              keep_quicker(mine.fragments[i][j], player.fragments_time(read_sizes[first_large + j],
+                                                                       packet(fragment_sizes[i])));
+            }
+          }
         }
         if (rank == 0) *times = mine;
       },
@@ -229,36 +265,41 @@ std::vector<TransportSegment> segments_through(const std::array<std::size_t, cou
   return segments;
 }
 
-/// Where the next protocol becomes the quicker one: the largest power of two that is not.
-Route route_for(const ShmProfiles& profiles, std::size_t largest_packet) {
-  Choice last{.protocol = Protocol::rendezvous_fragments,
-              .channel = Channel::shm,
-              .data = Channel::shm,
-              .fragment = static_cast<std::uint32_t>(largest_packet)};
-  Duration quickest = Duration::max();
-  for (std::size_t fragment = 4096; fragment <= largest_packet; fragment *= 2) {
-    const Duration time = fragments_time(profiles.shm, Bytes::mebi(1), Bytes(fragment));
-    if (time >= quickest) continue;
-    quickest = time;
-    last.fragment = static_cast<std::uint32_t>(fragment);
+/// Eager up to where the next protocol is quicker: the largest power of two that is not. Then
+/// memory is read, as long as that is not slower than fragments.
+Route route_for(const ShmProfiles& profiles, const Times& times, std::size_t largest_packet) {
+  constexpr std::size_t everything = std::numeric_limits<std::size_t>::max();
+  std::size_t fragments = 0;  // the quickest, for the largest body
+  for (std::size_t i = 1; i < fragment_sizes.size() && fragment_sizes[i] <= largest_packet; ++i) {
+    if (times.fragments[i].back() < times.fragments[fragments].back()) fragments = i;
   }
-  const TransportProfile* data = &profiles.shm;
-  if (profiles.cma) {
-    last.protocol = Protocol::rendezvous_read;
-    last.data = Channel::cma;
-    data = &*profiles.cma;
+  const Choice by_fragments{
+      .protocol = Protocol::rendezvous_fragments,
+      .channel = Channel::shm,
+      .data = Channel::shm,
+      .fragment = static_cast<std::uint32_t>(std::min(fragment_sizes[fragments], largest_packet))};
+  Choice by_reading = by_fragments;
+  by_reading.protocol = Protocol::rendezvous_read;
+  by_reading.data = Channel::cma;
+  std::size_t most_read = 0;
+  for (std::size_t i = 0; profiles.cma && i < large_sizes; ++i) {
+    const std::size_t at = first_large + i;
+    if (times.read[at] <= times.fragments[fragments][i]) most_read = read_sizes[at];
   }
-  const Choice eager{.protocol = Protocol::eager,
-                     .channel = Channel::shm,
-                     .data = Channel::shm,
-                     .fragment = last.fragment};
+  const Choice& next = most_read != 0 ? by_reading : by_fragments;
+  const TransportProfile& data = most_read != 0 ? *profiles.cma : profiles.shm;
+
+  Choice eager = by_fragments;
+  eager.protocol = Protocol::eager;
   std::size_t most_eager = 64;
   while (most_eager * 2 <= largest_packet &&
          packet_time(profiles.shm, Bytes(most_eager * 2)) <=
-             message_time(last, profiles.shm, *data, Bytes(most_eager * 2))) {
+             message_time(next, profiles.shm, data, Bytes(most_eager * 2))) {
     most_eager *= 2;
   }
-  return Route({{most_eager, eager}, {std::numeric_limits<std::size_t>::max(), last}});
+  if (most_read <= most_eager) return Route({{most_eager, eager}, {everything, by_fragments}});
+  if (most_read == read_sizes.back()) return Route({{most_eager, eager}, {everything, by_reading}});
+  return Route({{most_eager, eager}, {most_read, by_reading}, {everything, by_fragments}});
 }
 
 std::string to_text(std::string_view name, const TransportProfile& profile) {
@@ -294,7 +335,7 @@ Calibration calibrate(const RegionSizes& sizes) {
     }
   }
   const std::size_t largest = std::min<std::size_t>(packet_sizes.back(), sizes.data.count() / 4);
-  calibration.route = route_for(profiles, largest);
+  calibration.route = route_for(profiles, times, largest);
   return calibration;
 }
 

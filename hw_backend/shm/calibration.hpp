@@ -10,13 +10,14 @@ namespace ferry::shm {
 
 struct Calibration {
   ShmProfiles profiles;
-  /// The better of the channels by size, as measured: bodies through rings, then memory that is
-  /// read where that is possible, otherwise fragments.
+  /// The better of the channels by size, as measured: whole bodies through rings, then memory that
+  /// is read where that is possible, then fragments from where these are quicker.
   Route route{std::string()};
   [[nodiscard]] std::string to_text() const;
 };
 
-/// Forks two processes that play ping-pong with packets, and with announced memory, of some sizes;
+/// Forks two processes that play ping-pong with packets, and with announced memory, and with
+/// bodies in fragments, of some sizes;
 /// keeps the quickest of some batches. Segments: latency and overhead from packets of nothing, the
 /// rest from what larger ones take more. To be called where `run_shm_processes` may be.
 [[nodiscard]] Calibration calibrate(const RegionSizes& sizes = {});

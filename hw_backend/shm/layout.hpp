@@ -13,6 +13,12 @@ namespace ferry::shm {
 
 inline constexpr std::size_t cache_line = 64;
 
+/// What a region begins with: "Ferry", and the version of what is here.
+inline constexpr std::uint64_t region_magic = 0x4665'7272'7900'0003;
+constexpr bool is_region_of_any_version(std::uint64_t first) {
+  return first >> 24U == region_magic >> 24U;
+}
+
 /// Where the tasks of one rank sleep.
 struct alignas(cache_line) WaitSlot {
   std::atomic<std::uint32_t> taken;
@@ -26,6 +32,7 @@ struct alignas(cache_line) EndpointSlot {
   std::atomic<std::uint32_t> address;     ///< of who is here now; 0: nobody
   std::atomic<std::uint32_t> generation;  ///< how many were here
   std::atomic<std::uint32_t> wait_slot;
+  std::atomic<std::uint32_t> name;  ///< + 1, of who has one; 0: none
   std::atomic<std::int32_t> process;
   /// Rings that senders have opened and the receiver has not seen: index + 1 of the first, each
   /// leads to the next; `closed_stack` when there is nobody to see them.
@@ -58,6 +65,7 @@ struct alignas(cache_line) Ring {
   std::uint32_t receiver;  ///< address
   std::uint32_t sender_wait_slot;
   std::uint32_t channel;
+  std::uint32_t sender_name;       ///< if it has one
   std::uint32_t next;              ///< of the stack it is in: index + 1
   std::uint64_t start;             ///< position of the first packet
   std::atomic<std::uint64_t> end;  ///< after the last packet, once the sender has closed it
@@ -81,6 +89,9 @@ struct alignas(cache_line) RegionHeader {
   std::uint32_t data;       ///< bytes of each ring
   std::uint64_t size;       ///< of the region
   std::uint64_t rings;      ///< at most
+  std::uint32_t exposures;  ///< of each endpoint, at most
+  /// Of a device: whose the region is, and whether it is laid out (`DeviceState`).
+  std::atomic<std::uint64_t> owner;
   alignas(cache_line) std::atomic<std::uint64_t> rings_made;
   /// Index + 1 of the first ring that can be used again, below a count of changes (32 bits each).
   std::atomic<std::uint64_t> rings_free;

@@ -85,8 +85,8 @@ class RingWriter {
       : ring_(region.ring(index)),
         cells_(region.cells(ring_)),
         data_(region.data(ring_)),
-        mask_(region.header().cells - 1),
-        cursor_(region.header().data),
+        mask_(region.sizes().cells - 1),
+        cursor_(region.sizes().data.count()),
         index_(index),
         tail_(ring_.start),
         cells_freed_(ring_.start) {}
@@ -194,14 +194,20 @@ class RingReader {
         ring_(region.ring(index)),
         cells_(region.cells(ring_)),
         data_(region.data(ring_)),
-        mask_(region.header().cells - 1),
-        cursor_(region.header().data),
+        mask_(region.sizes().cells - 1),
+        cursor_(region.sizes().data.count()),
         index_(index),
+        sender_(ring_.sender),
+        sender_name_(ring_.sender_name),
+        channel_(static_cast<Channel>(ring_.channel)),
         sleepers_fence_(sleepers_fence),
         head_(ring_.start),
         freed_(ring_.start) {}
 
+  /// Never of a broken one.
   [[nodiscard]] bool has_packet() const {
+    if (broken_.load(std::memory_order_relaxed)) [[unlikely]]
+      return false;
     const std::uint64_t head = head_.load(std::memory_order_relaxed);
     return Mark::is_of(cells_[head & mask_].mark.load(std::memory_order_acquire), head);
   }
@@ -214,6 +220,10 @@ class RingReader {
     if (!Mark::is_of(mark, head)) return false;
     const std::size_t size = Mark::size_of(mark);
     const PacketShape shape(mark, size);
+    if (shape.data > cursor_.capacity() || broken_.load(std::memory_order_relaxed)) [[unlikely]] {
+      broken_ = true;
+      return false;
+    }
     const std::uint64_t data_start = cursor_.start_of(data_head_, shape.data);
     const std::byte* const data = data_ + cursor_.offset_of(data_start);
     std::memcpy(reinterpret_cast<std::byte*>(&arrival.header), cell.bytes, Mark::head);
@@ -251,6 +261,8 @@ class RingReader {
     publish(head, data_head_);
   }
 
+  /// Its sender wrote what no sender writes: of it nothing is read any more.
+  [[nodiscard]] bool is_broken() const { return broken_.load(std::memory_order_relaxed); }
   /// Skips what is there now; what the last `read` gave stays valid until `release`.
   void drop_all() {
     for (;;) {
@@ -258,6 +270,10 @@ class RingReader {
       const std::uint64_t mark = cells_[head & mask_].mark.load(std::memory_order_acquire);
       if (!Mark::is_of(mark, head)) return;
       const PacketShape shape(mark, Mark::size_of(mark));
+      if (shape.data > cursor_.capacity()) {
+        broken_ = true;
+        return;
+      }
       data_head_ = DataCursor::end_of(cursor_.start_of(data_head_, shape.data), shape.data);
       head_.store(head + 1, std::memory_order_relaxed);
     }
@@ -265,6 +281,10 @@ class RingReader {
 
   [[nodiscard]] Ring& ring() const { return ring_; }
   [[nodiscard]] std::uint32_t index() const { return index_; }
+  // What the ring said of itself when it was opened.
+  [[nodiscard]] std::uint32_t sender() const { return sender_; }
+  [[nodiscard]] std::uint32_t sender_name() const { return sender_name_; }
+  [[nodiscard]] Channel channel() const { return channel_; }
 
  private:
   void publish(std::uint64_t cells, std::uint64_t data) {
@@ -272,6 +292,7 @@ class RingReader {
     data_freed_ = data;
     ring_.data_freed.store(data, std::memory_order_relaxed);
     ring_.cells_freed.store(cells, std::memory_order_release);
+    if (!region_.can_wake()) return;
     light_fence(sleepers_fence_);  // the sender that wants room says so, then looks, likewise
     if (ring_.room_wanted.load(std::memory_order_relaxed) != 0) [[unlikely]] {
       ring_if_asleep(region_.wait_slot(ring_.sender_wait_slot), sleepers_fence_);
@@ -285,11 +306,15 @@ class RingReader {
   std::uint64_t mask_;
   DataCursor cursor_;
   std::uint32_t index_;
+  std::uint32_t sender_;
+  std::uint32_t sender_name_;
+  Channel channel_;
   bool sleepers_fence_;
   std::atomic<std::uint64_t> head_;  ///< written by the reading task, read by those about to sleep
   std::uint64_t data_head_ = 0;
   std::uint64_t freed_;  ///< as the sender knows
   std::uint64_t data_freed_ = 0;
+  std::atomic<bool> broken_{false};
 };
 
 }  // namespace ferry::shm

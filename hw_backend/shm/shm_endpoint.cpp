@@ -15,15 +15,17 @@ namespace {
 
 /// Packets of one sender before others get a turn.
 constexpr std::uint32_t most_in_a_row = 16;
-/// Shares of a ring's data that one body may take, so that senders and receivers overlap.
-constexpr std::size_t bodies_in_data = 4;
+/// Where nobody can be woken, those who wait look this often: while somebody talks to them, and
+/// else.
+constexpr Duration longest_nap = Duration::microseconds(500);
+constexpr Duration longest_nap_alone = Duration::milliseconds(5);
 
 std::size_t place_of(EndpointAddress to, Channel channel) {
   return slot_of(to) * channel_count + static_cast<std::size_t>(channel);
 }
 
 constexpr std::uint32_t exposure_bits = 16;
-static_assert(most_exposures == 1U << exposure_bits);
+constexpr std::uint64_t exposure_mask = (1U << exposure_bits) - 1;
 
 }  // namespace
 
@@ -40,51 +42,73 @@ struct ShmEndpoint::Outbound {
   bool starved = false;
 };
 
-ShmEndpoint::ShmEndpoint(std::shared_ptr<Region> region, ShmWaitSet& wait_set, bool sleepers_fence)
+ShmEndpoint::ShmEndpoint(std::shared_ptr<Region> region, ShmWaiting& wait_set, bool sleepers_fence,
+                         std::optional<RankId> name)
     : region_(std::move(region)),
       wait_set_(wait_set),
       sleepers_fence_(sleepers_fence),
-      outbound_(channel_count * region_->header().endpoints),
-      inbound_(channel_count * region_->header().endpoints) {
-  const std::uint32_t slots = region_->header().endpoints;
-  for (std::uint32_t index = 0; index < slots && slot_ == nullptr; ++index) {
-    EndpointSlot& slot = region_->endpoint_slot(index);
-    std::uint32_t free = 0;
-    if (!slot.taken.compare_exchange_strong(free, 1)) continue;
-    slot_ = &slot;
-    const std::uint32_t generation = slot.generation.fetch_add(1) + 1;
-    check(generation < 1U << (32 - slot_bits), "a place in the region was used a million times");
-    address_ = EndpointAddress{generation << slot_bits | index};
-  }
-  if (slot_ == nullptr) {
-    throw WorldError("the shared memory of this job has no place for another endpoint: all " +
-                     std::to_string(slots) + " are taken");
-  }
-  slot_->wait_slot.store(wait_set_.slot());
+      name_(name),
+      outbound_(channel_count * region_->sizes().endpoints),
+      inbound_(channel_count * region_->sizes().endpoints) {
+  take_slot();
+  slot_->wait_slot.store(region_->can_wake() ? wait_set_.slot() : 0);
   slot_->process.store(getpid());
   slot_->opened.store(0);
   slot_->address.store(address_.value);
   region_->header().open_endpoints.fetch_add(1);
   wait_set_.watch(*this);
+  if (name_) region_->announce(name_->index, address_);
+}
+
+/// A free one. Whoever has a name and left without a word, with its machine, has its old one again:
+/// under another address, so that what leads to the old one leads nowhere.
+void ShmEndpoint::take_slot() {
+  const std::uint32_t slots = region_->sizes().endpoints;
+  const auto take = [&](std::uint32_t index) {
+    slot_ = &region_->endpoint_slot(index);
+    slot_->name.store(name_ ? name_->index + 1 : 0);
+    const std::uint32_t most = 1U << (32 - slot_bits);
+    const std::uint32_t generation = slot_->generation.fetch_add(1) + 1;
+    check(region_->is_device() || generation < most,
+          "a place in the region was used a million times");
+    address_ = EndpointAddress{std::max(generation % most, 1U) << slot_bits | index};
+  };
+  for (std::uint32_t index = 0; name_ && region_->is_device() && index < slots; ++index) {
+    const EndpointSlot& slot = region_->endpoint_slot(index);
+    if (slot.taken.load() != 0 && slot.name.load() == name_->index + 1) {
+      region_->abandon_rings_of(slot.address.load());
+      return take(index);
+    }
+  }
+  for (std::uint32_t index = 0; index < slots; ++index) {
+    std::uint32_t free = 0;
+    if (region_->endpoint_slot(index).taken.compare_exchange_strong(free, 1)) return take(index);
+  }
+  throw WorldError("the shared memory of this job has no place for another endpoint: all " +
+                   std::to_string(slots) + " are taken");
 }
 
 ShmEndpoint::~ShmEndpoint() {
   wait_set_.forget(*this);
-  const bool buried = slot_->address.exchange(0) == 0;
+  std::uint32_t mine = address_.value;
+  const bool buried = !slot_->address.compare_exchange_strong(mine, 0);
+  // Somebody else has its place, or another job the whole device: nothing there is its own any
+  // more.
+  if (buried && region_->is_device()) return;
+  if (name_ && region_->address_now(name_->index) == address_) {
+    region_->announce(name_->index, Region::gone);
+  }
   for (const auto& out : outbound_) {
     if (out != nullptr) close(*out);
   }
   // Who waits for room towards this endpoint learns that there is none to wait for.
   std::vector<std::uint32_t> waiting;
-  std::uint32_t opened = slot_->opened.exchange(closed_stack);
-  while (opened != 0 && opened != closed_stack) {
-    Ring& ring = region_->ring(opened - 1);
-    const std::uint32_t next = ring.next;
+  for (const std::uint32_t index : opened_rings(slot_->opened.exchange(closed_stack))) {
+    Ring& ring = region_->ring(index);
     waiting.push_back(ring.sender_wait_slot);
     if ((ring.closed.fetch_or(closed_by_receiver) & closed_by_sender) != 0) {
-      region_->give_ring_back(opened - 1);
+      region_->give_ring_back(index);
     }
-    opened = next;
   }
   for (std::uint32_t i = 0; i < inbound_count_.load(); ++i) {
     RingReader* const reader = inbound_[i].load();
@@ -92,7 +116,9 @@ ShmEndpoint::~ShmEndpoint() {
     waiting.push_back(reader->ring().sender_wait_slot);
     close_inbound(*reader);
   }
-  for (const std::uint32_t slot : waiting) ring_if_asleep(region_->wait_slot(slot), false);
+  for (const std::uint32_t slot : waiting) {
+    if (region_->can_wake()) ring_if_asleep(region_->wait_slot(slot), false);
+  }
   for (std::uint32_t index = 0; index < exposures_made_; ++index) {
     Exposure& exposure = region_->exposure(slot_of(address_), index);
     const std::uint64_t generation = exposure.generation.load();
@@ -100,11 +126,29 @@ ShmEndpoint::~ShmEndpoint() {
   }
   if (buried) return;
   region_->header().open_endpoints.fetch_sub(1);
+  slot_->name.store(0);
   slot_->taken.store(0);
 }
 
+void ShmEndpoint::leave_for_now() {
+  check(name_.has_value(), "only who has a name can be waited for");
+  region_->announce(name_->index, Region::nowhere);
+}
+
+/// Of the stack that begins with `first`, the last one that was opened first. Others wrote it: what
+/// does not make sense ends it.
+std::vector<std::uint32_t> ShmEndpoint::opened_rings(std::uint32_t first) const {
+  std::vector<std::uint32_t> rings;
+  for (std::uint32_t next = first; next != 0 && next != closed_stack;) {
+    if (next > region_->most_rings() || rings.size() >= region_->most_rings()) break;
+    rings.push_back(next - 1);
+    next = std::atomic_ref(region_->ring(next - 1).next).load(std::memory_order_relaxed);
+  }
+  return rings;
+}
+
 bool ShmEndpoint::is_open(EndpointAddress there) const {
-  return slot_of(there) < region_->header().endpoints && there.value != 0 &&
+  return slot_of(there) < region_->sizes().endpoints && there.value != 0 &&
          region_->endpoint_slot(slot_of(there)).address.load(std::memory_order_acquire) ==
              there.value;
 }
@@ -113,17 +157,39 @@ bool ShmEndpoint::is_open(EndpointAddress there) const {
 
 bool ShmEndpoint::post(EndpointAddress to, Channel channel, const PacketHeader& header,
                        std::span<const ConstSlice> body) {
+  if (name_) {
+    const EndpointAddress now = region_->address_now(to.value);
+    if (now == Region::nowhere) [[unlikely]]
+      return wait_for(to);
+    to = now;
+  }
   Outbound* const out = outbound(to, channel);
   if (out == nullptr) [[unlikely]]
     return true;  // nobody is there: lost, as on a network
   if (!out->writer.write(header, body)) [[unlikely]]
     return no_room(*out);
-  ring_if_asleep(out->bell, sleepers_fence_);
+  if (region_->can_wake()) ring_if_asleep(out->bell, sleepers_fence_);
   return true;
 }
 
+/// Its address is not known yet: a packet for it finds no room.
+bool ShmEndpoint::wait_for(EndpointAddress name) {
+  const std::lock_guard guard(starved_mutex_);
+  if (std::find(absent_.begin(), absent_.end(), name.value) == absent_.end()) {
+    absent_.push_back(name.value);
+  }
+  count_starved();
+  // It may have come since; who announced it then did not see anybody wait.
+  return false;
+}
+
+/// Under the mutex.
+void ShmEndpoint::count_starved() {
+  starved_count_.store(static_cast<std::uint32_t>(starved_.size() + absent_.size()));
+}
+
 std::size_t ShmEndpoint::largest_body(Channel) const {
-  return region_->header().data / bodies_in_data;
+  return region_->sizes().data.count() / bodies_in_data;
 }
 
 ShmEndpoint::Outbound* ShmEndpoint::outbound(EndpointAddress to, Channel channel) {
@@ -143,8 +209,9 @@ ShmEndpoint::Outbound* ShmEndpoint::open_ring(EndpointAddress to, Channel channe
   Ring& ring = region_->ring(index);
   ring.sender = address_.value;
   ring.receiver = to.value;
-  ring.sender_wait_slot = wait_set_.slot();
+  ring.sender_wait_slot = region_->can_wake() ? wait_set_.slot() : 0;
   ring.channel = static_cast<std::uint32_t>(channel);
+  ring.sender_name = name_ ? name_->index : 0;
   place = std::make_unique<Outbound>(*region_, index, to);
   std::atomic<std::uint32_t>& opened = place->receiver.opened;
   std::uint32_t first = opened.load();
@@ -154,7 +221,7 @@ ShmEndpoint::Outbound* ShmEndpoint::open_ring(EndpointAddress to, Channel channe
       place.reset();
       return nullptr;
     }
-    ring.next = first;
+    std::atomic_ref(ring.next).store(first, std::memory_order_relaxed);
   } while (!opened.compare_exchange_weak(first, index + 1, std::memory_order_acq_rel));
   return place.get();
 }
@@ -166,7 +233,7 @@ bool ShmEndpoint::no_room(Outbound& out) {
   if (!out.starved) {
     out.starved = true;
     starved_.push_back(&out);
-    starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
+    count_starved();
   }
   return false;
 }
@@ -180,7 +247,7 @@ void ShmEndpoint::close(Outbound& out) {
   {
     const std::lock_guard guard(starved_mutex_);
     std::erase(starved_, &out);
-    starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
+    count_starved();
   }
   Ring& ring = out.writer.ring();
   ring.end.store(out.writer.tail(), std::memory_order_relaxed);
@@ -189,6 +256,7 @@ void ShmEndpoint::close(Outbound& out) {
 }
 
 void ShmEndpoint::connect(EndpointAddress to, Channel channel) {
+  if (name_) to = region_->address_now(to.value);
   static_cast<void>(outbound(to, channel));
 }
 
@@ -222,8 +290,8 @@ const Arrival* ShmEndpoint::packet_of(RingReader& reader) {
   ++in_a_row_;
   last_ = &reader;
   arrival_.kind = Arrival::Kind::packet;
-  arrival_.channel = static_cast<Channel>(reader.ring().channel);
-  arrival_.from = EndpointAddress{reader.ring().sender};
+  arrival_.channel = reader.channel();
+  arrival_.from = EndpointAddress{name_ ? reader.sender_name() : reader.sender()};
   return &arrival_;
 }
 
@@ -245,20 +313,24 @@ void ShmEndpoint::adopt_new_rings() {
     slot_->opened.store(closed_stack);
     return;
   }
-  // The last one that was opened comes first.
-  std::vector<std::uint32_t> rings;
-  for (; opened != 0; opened = region_->ring(opened - 1).next) rings.push_back(opened - 1);
+  std::vector<std::uint32_t> rings = opened_rings(opened);
   std::reverse(rings.begin(), rings.end());
   for (const std::uint32_t index : rings) {
     Ring& ring = region_->ring(index);
     readers_.push_back(std::make_unique<RingReader>(*region_, index, sleepers_fence_));
     RingReader* const reader = readers_.back().get();
-    if (ring.receiver != address_.value) {  // meant for who had this place before
+    // Meant for who had this place before; or nonsense.
+    if (ring.receiver != address_.value || ring.channel >= channel_count ||
+        (name_ && reader->sender_name() >= region_->sizes().ranks)) {
       close_inbound(*reader);
       continue;
     }
     std::uint32_t place = 0;
     while (place < inbound_count_.load() && inbound_[place].load() != nullptr) ++place;
+    if (place == inbound_.size() && region_->is_device()) {  // senders left without a word
+      close_inbound(*reader);
+      continue;
+    }
     check(place < inbound_.size(), "an endpoint has one ring of each other one and channel");
     inbound_[place].store(reader, std::memory_order_release);
     if (place == inbound_count_.load()) inbound_count_.store(place + 1);
@@ -268,10 +340,10 @@ void ShmEndpoint::adopt_new_rings() {
 void ShmEndpoint::sweep_closed_rings() {
   for (std::uint32_t i = 0; i < inbound_count_.load(); ++i) {
     RingReader* const reader = inbound_[i].load();
-    if (reader == nullptr || (reader->ring().closed.load() & closed_by_sender) == 0 ||
-        reader->has_packet()) {
-      continue;
-    }
+    if (reader == nullptr || reader->has_packet()) continue;
+    const bool closed = (reader->ring().closed.load() & closed_by_sender) != 0;
+    // A sender on another machine may have left without a word.
+    if (!closed && !(region_->is_device() && !is_open(EndpointAddress{reader->sender()}))) continue;
     inbound_[i].store(nullptr);
     close_inbound(*reader);
   }
@@ -287,8 +359,8 @@ void ShmEndpoint::disconnect(EndpointAddress to, Channel channel) {
   if (slot_->opened.load(std::memory_order_acquire) != 0) adopt_new_rings();
   for (std::uint32_t i = 0; i < inbound_count_.load(); ++i) {
     RingReader* const reader = inbound_[i].load();
-    if (reader == nullptr || reader->ring().sender != to.value ||
-        reader->ring().channel != static_cast<std::uint32_t>(channel)) {
+    if (reader == nullptr || reader->channel() != channel ||
+        (name_ ? reader->sender_name() : reader->sender()) != to.value) {
       continue;
     }
     reader->drop_all();
@@ -309,19 +381,33 @@ bool ShmEndpoint::has_something() const {
   }
   if (starved_count_.load(std::memory_order_relaxed) == 0) return false;
   const std::lock_guard guard(starved_mutex_);
-  return std::any_of(starved_.begin(), starved_.end(),
+  return std::any_of(absent_.begin(), absent_.end(),
+                     [this](std::uint32_t name) {
+                       return region_->address_now(name) != Region::nowhere;
+                     }) ||
+         std::any_of(starved_.begin(), starved_.end(),
                      [this](const Outbound* out) { return has_room_again(*out); });
+}
+
+std::optional<Duration> ShmEndpoint::longest_sleep() const {
+  if (region_->can_wake()) return std::nullopt;
+  const bool live = inbound_count_.load(std::memory_order_relaxed) != 0 ||
+                    starved_count_.load(std::memory_order_relaxed) != 0;
+  return live ? longest_nap : longest_nap_alone;
 }
 
 bool ShmEndpoint::tells_of_room() {
   if (starved_count_.load(std::memory_order_relaxed) == 0) return false;
   const std::lock_guard guard(starved_mutex_);
-  const std::size_t told = std::erase_if(starved_, [this](Outbound* out) {
+  std::size_t told = std::erase_if(starved_, [this](Outbound* out) {
     if (!has_room_again(*out)) return false;
     out->starved = false;
     return true;
   });
-  starved_count_.store(static_cast<std::uint32_t>(starved_.size()));
+  told += std::erase_if(absent_, [this](std::uint32_t name) {
+    return region_->address_now(name) != Region::nowhere;
+  });
+  count_starved();
   return told != 0;
 }
 
@@ -331,7 +417,9 @@ MemoryKey ShmEndpoint::expose(Channel, std::span<const ConstSlice> memory) {
   std::uint32_t index = 0;
   if (free_exposures_.empty()) {
     index = exposures_made_++;
-    check(index < most_exposures, "an endpoint exposes at most 65536 pieces of memory at a time");
+    check(index < region_->sizes().exposures,
+          "an endpoint exposes at most so many pieces of memory at a time as its region has room "
+          "for");
   } else {
     index = free_exposures_.back();
     free_exposures_.pop_back();
@@ -352,7 +440,7 @@ MemoryKey ShmEndpoint::expose(Channel, std::span<const ConstSlice> memory) {
 }
 
 void ShmEndpoint::withdraw(MemoryKey key) {
-  const auto index = static_cast<std::uint32_t>(key.value & (most_exposures - 1));
+  const auto index = static_cast<std::uint32_t>(key.value & exposure_mask);
   Exposure& exposure = region_->exposure(slot_of(address_), index);
   const std::uint64_t generation = key.value >> exposure_bits;
   check(exposure.generation.load() == generation && (generation & 1U) != 0,
@@ -375,11 +463,15 @@ void ShmEndpoint::read(EndpointAddress from, Channel channel, MemoryKey key, std
 
 bool ShmEndpoint::read_exposed(EndpointAddress from, MemoryKey key, std::size_t offset,
                                std::span<const Slice> into) {
-  if (!is_open(from) || key.value == 0) return false;
+  if (name_) from = region_->address_now(from.value);
+  if (!is_open(from) || key.value == 0 ||
+      (key.value & exposure_mask) >= region_->sizes().exposures) {
+    return false;
+  }
   const std::int32_t process =
       region_->endpoint_slot(slot_of(from)).process.load(std::memory_order_relaxed);
-  Exposure& exposure = region_->exposure(
-      slot_of(from), static_cast<std::uint32_t>(key.value & (most_exposures - 1)));
+  Exposure& exposure =
+      region_->exposure(slot_of(from), static_cast<std::uint32_t>(key.value & exposure_mask));
   const auto still_exposed = [&] {
     std::atomic_thread_fence(std::memory_order_acquire);
     return exposure.generation.load() == key.value >> exposure_bits;

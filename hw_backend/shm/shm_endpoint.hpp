@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "hw_backend/shm/ring.hpp"
@@ -13,9 +14,16 @@ namespace ferry::shm {
 
 class ShmEndpoint final : public Endpoint, private Watched {
  public:
-  ShmEndpoint(std::shared_ptr<Region> region, ShmWaitSet& wait_set, bool sleepers_fence);
+  /// With a `name`, addresses are names: this one's, of those that it talks to, and of senders. A
+  /// packet to a name that nobody has yet finds no room until somebody has.
+  ShmEndpoint(std::shared_ptr<Region> region, ShmWaiting& wait_set, bool sleepers_fence,
+              std::optional<RankId> name = std::nullopt);
   ~ShmEndpoint() override;
-  [[nodiscard]] EndpointAddress address() const override { return address_; }
+  [[nodiscard]] EndpointAddress address() const override {
+    return name_ ? EndpointAddress{name_->index} : address_;
+  }
+  /// Before it is closed: somebody of its name will come back, and packets for it are to wait.
+  void leave_for_now();
   [[nodiscard]] bool post(EndpointAddress to, Channel channel, const PacketHeader& header,
                           std::span<const ConstSlice> body) override;
   [[nodiscard]] std::size_t largest_body(Channel channel) const override;
@@ -35,8 +43,13 @@ class ShmEndpoint final : public Endpoint, private Watched {
     std::uint64_t cookie;
   };
 
+  void take_slot();
+  [[nodiscard]] std::vector<std::uint32_t> opened_rings(std::uint32_t first) const;
+  [[nodiscard]] bool wait_for(EndpointAddress name);
+  void count_starved();
   [[nodiscard]] bool has_something() const override;
   [[nodiscard]] bool tells_of_room() override;
+  [[nodiscard]] std::optional<Duration> longest_sleep() const override;
   [[nodiscard]] bool is_open(EndpointAddress there) const;
   [[nodiscard]] Outbound* outbound(EndpointAddress to, Channel channel);
   [[nodiscard]] Outbound* open_ring(EndpointAddress to, Channel channel);
@@ -52,8 +65,9 @@ class ShmEndpoint final : public Endpoint, private Watched {
                                   std::span<const Slice> into);
 
   std::shared_ptr<Region> region_;
-  ShmWaitSet& wait_set_;
+  ShmWaiting& wait_set_;
   bool sleepers_fence_;
+  std::optional<RankId> name_;
   EndpointAddress address_;
   EndpointSlot* slot_ = nullptr;
 
@@ -64,6 +78,7 @@ class ShmEndpoint final : public Endpoint, private Watched {
   /// That refused a packet since a wait last told of their room. A packet that went since then does
   /// not take one out: others may be waiting behind the refused one.
   std::vector<Outbound*> starved_;
+  std::vector<std::uint32_t> absent_;  ///< names that packets were refused for, likewise
 
   /// Those of `readers_` in use; places of closed rings are null until they are taken again. Never
   /// moved: waits look at them meanwhile.

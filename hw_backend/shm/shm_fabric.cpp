@@ -21,13 +21,19 @@ ShmFabric::ShmFabric(std::shared_ptr<Region> region, const ThreadClock& clock, S
 }
 ShmFabric::~ShmFabric() = default;
 
-std::unique_ptr<WaitSet> ShmFabric::make_wait_set() {
+std::unique_ptr<WaitSet> ShmFabric::make_wait_set() { return make_shm_wait_set(); }
+
+std::unique_ptr<ShmWaitSet> ShmFabric::make_shm_wait_set() {
   return std::make_unique<ShmWaitSet>(region_, clock_, spin_);
 }
 
 std::unique_ptr<Endpoint> ShmFabric::open(const RankPlace&, WaitSet& wait_set) {
   return std::make_unique<ShmEndpoint>(region_, static_cast<ShmWaitSet&>(wait_set),
                                        sleepers_fence_);
+}
+
+std::unique_ptr<ShmEndpoint> ShmFabric::open_named(RankId rank, ShmWaiting& wait_set) {
+  return std::make_unique<ShmEndpoint>(region_, wait_set, sleepers_fence_, rank);
 }
 
 const TransportProfile* ShmFabric::profile(Channel channel, bool) const {

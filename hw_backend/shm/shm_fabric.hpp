@@ -11,6 +11,10 @@
 
 namespace ferry::shm {
 
+class ShmEndpoint;
+class ShmWaitSet;
+class ShmWaiting;
+
 /// What this machine's channels cost; `calibrate` measures them.
 struct ShmProfiles {
   TransportProfile shm;
@@ -35,8 +39,12 @@ class ShmFabric final : public Fabric {
             SpinLimits spin = {});
   ~ShmFabric() override;
   [[nodiscard]] std::unique_ptr<WaitSet> make_wait_set() override;
+  [[nodiscard]] std::unique_ptr<ShmWaitSet> make_shm_wait_set();
   /// Throws WorldError if the region has no place left.
   [[nodiscard]] std::unique_ptr<Endpoint> open(const RankPlace& place, WaitSet& wait_set) override;
+  /// One whose address is its rank's number, as are those that it talks to and hears of: see
+  /// `ShmEndpoint`.
+  [[nodiscard]] std::unique_ptr<ShmEndpoint> open_named(RankId rank, ShmWaiting& wait_set);
   /// Of `shm` and, where it works, `cma`; the same for all sockets.
   [[nodiscard]] const TransportProfile* profile(Channel channel, bool same_socket) const override;
 

@@ -38,72 +38,33 @@ std::uint32_t usable_processors() {
 
 }  // namespace
 
-/// Scope in which a wait looks at what is watched.
-struct ShmWaitSet::Looking {
-  explicit Looking(ShmWaitSet& set) : set_(set) { set_.looking_.fetch_add(1); }
-  ~Looking() { set_.looking_.fetch_sub(1); }
-  Looking(const Looking&) = delete;
-  Looking& operator=(const Looking&) = delete;
-  ShmWaitSet& set_;
-};
-
-ShmWaitSet::ShmWaitSet(std::shared_ptr<Region> region, const ThreadClock& clock, SpinLimits spin)
-    : region_(std::move(region)),
-      clock_(clock),
-      limits_(spin),
-      slot_(0),
-      processors_(usable_processors()),
-      spin_nanoseconds_(limits_.longest.count_nanoseconds()) {
-  const std::uint32_t slots = region_->header().endpoints;
-  for (; slot_ < slots; ++slot_) {
+std::uint32_t take_wait_slot(Region& region) {
+  const std::uint32_t slots = region.sizes().endpoints;
+  for (std::uint32_t slot = 0; slot < slots; ++slot) {
     std::uint32_t free = 0;
-    if (region_->wait_slot(slot_).taken.compare_exchange_strong(free, 1)) return;
+    if (region.wait_slot(slot).taken.compare_exchange_strong(free, 1)) return slot;
   }
   throw WorldError("the shared memory of this job has no place for another rank: all " +
                    std::to_string(slots) + " are taken");
 }
 
+ShmWaitSet::ShmWaitSet(std::shared_ptr<Region> region, const ThreadClock& clock, SpinLimits spin)
+    : region_(std::move(region)),
+      clock_(clock),
+      limits_(spin),
+      slot_(take_wait_slot(*region_)),
+      processors_(usable_processors()),
+      spin_nanoseconds_(limits_.longest.count_nanoseconds()) {}
+
 ShmWaitSet::~ShmWaitSet() {
-  for (const auto& place : watched_) {
-    check(place.load() == nullptr, "a wait set outlives its endpoints");
-  }
+  check(watched_.empty(), "a wait set outlives its endpoints");
   // A late ring at this slot wakes its next user for nothing.
   region_->wait_slot(slot_).taken.store(0);
 }
 
-void ShmWaitSet::watch(Watched& watched) {
-  for (std::uint32_t i = 0; i < watched_.size(); ++i) {
-    Watched* none = nullptr;
-    if (watched_[i].compare_exchange_strong(none, &watched)) {
-      if (places_used_.load() <= i) places_used_.store(i + 1);
-      return;
-    }
-  }
-  check(false, "a wait set has at most eight endpoints");
-}
-
-void ShmWaitSet::forget(Watched& watched) {
-  for (auto& place : watched_) {
-    Watched* mine = &watched;
-    if (!place.compare_exchange_strong(mine, nullptr)) continue;
-    while (looking_.load() != 0) std::this_thread::yield();
-  }
-}
-
-template <class Tells>
-bool ShmWaitSet::any_watched(Tells tells) const {
-  bool any = false;
-  const std::uint32_t places = places_used_.load(std::memory_order_acquire);
-  for (std::uint32_t i = 0; i < places; ++i) {
-    Watched* const watched = watched_[i].load();
-    any = (watched != nullptr && tells(*watched)) || any;
-  }
-  return any;
-}
-
 bool ShmWaitSet::has_something(std::uint32_t known) const {
   if (notified_.load(std::memory_order_acquire) != known) return true;
-  return any_watched([](const Watched& watched) { return watched.has_something(); });
+  return watched_.has_something();
 }
 
 /// More ranks than processors: a rank that spins keeps others from running.
@@ -114,7 +75,7 @@ bool ShmWaitSet::crowded() const {
 /// Within a scope of looking.
 Wake ShmWaitSet::ready() {
   // What this wait says of room once must end the waits of other tasks too.
-  if (any_watched([](Watched& watched) { return watched.tells_of_room(); })) [[unlikely]]
+  if (watched_.tells_of_room()) [[unlikely]]
     notify();
   notifications_seen_.store(notified_.load(std::memory_order_acquire), std::memory_order_relaxed);
   return Wake::ready;
@@ -130,7 +91,7 @@ Wake ShmWaitSet::wait(TimePoint deadline) {
 }
 
 std::optional<Wake> ShmWaitSet::spin(Parker* parker, TimePoint deadline, std::uint32_t known) {
-  const Looking looking(*this);
+  const WatchedList::Looking looking(watched_);
   const auto look = [this, known] {
     for (int i = 0; i < looks_per_round; ++i) {
       if (has_something(known)) return true;
@@ -173,10 +134,11 @@ Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline, std::uint32_t known) 
   WaitSlot& slot = region_->wait_slot(slot_);
   const steady_clock::time_point start = steady_clock::now();
   const std::optional<ThreadClock::RealTime> end = clock_.real_time(deadline);
+  Duration nap = first_nap;
   for (;;) {
     const std::uint32_t seen = slot.word.load();  // before looking: a ring after it ends the sleep
     {
-      const Looking looking(*this);
+      const WatchedList::Looking looking(watched_);
       if (has_something(known)) {
         adapt(since(start));
         return ready();
@@ -186,6 +148,16 @@ Wake ShmWaitSet::sleep(Parker* parker, TimePoint deadline, std::uint32_t known) 
     if (clock_.now() >= deadline) return Wake::timed_out;
     std::optional<Duration> left;
     if (end) left = -since(*end);
+    std::optional<Duration> longest;
+    {
+      const WatchedList::Looking looking(watched_);
+      longest = watched_.longest_sleep();
+    }
+    if (longest) {
+      nap = std::min(nap, *longest);
+      if (!left || *left > nap) left = nap;
+      nap = nap * 2.0;
+    }
     futex_sleep(slot.word, seen, left);
   }
 }

@@ -1,27 +1,26 @@
 // Waiting for shared memory to change: look often, then sleep on a futex.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 
 #include "core/ports/wait_set.hpp"
 #include "hw_backend/shm/doorbell.hpp"
 #include "hw_backend/shm/shm_fabric.hpp"
+#include "hw_backend/shm/watched.hpp"
 
 namespace ferry::shm {
 
-/// What a wait set looks at. Asked by any task of the rank, also while another one uses it.
-class Watched {
- public:
-  virtual ~Watched() = default;
-  [[nodiscard]] virtual bool has_something() const = 0;
-  /// A wait is about to return `ready`. Whether a sender learns by that of room for a packet that
-  /// was refused; it is not told again.
-  [[nodiscard]] virtual bool tells_of_room() = 0;
-};
+/// Their indices are taken until the slot is given back.
+/// Throws WorldError if all are taken.
+[[nodiscard]] std::uint32_t take_wait_slot(Region& region);
 
-class ShmWaitSet final : public WaitSet, private Sleep {
+/// The longest that a wait sleeps the first time where nobody wakes it; each sleep may be twice as
+/// long as the one before it. Less is not worth sleeping for.
+inline constexpr Duration first_nap = Duration::microseconds(20);
+
+class ShmWaitSet final : public WaitSet, public ShmWaiting, private Sleep {
  public:
   ShmWaitSet(std::shared_ptr<Region> region, const ThreadClock& clock, SpinLimits spin);
   ~ShmWaitSet() override;
@@ -29,19 +28,14 @@ class ShmWaitSet final : public WaitSet, private Sleep {
   void notify() override;
   void pause() override { spin_pause(); }
 
-  void watch(Watched& watched);
-  /// Returns when no wait looks at it any more.
-  void forget(Watched& watched);
-  /// Index of the slot at which senders ring.
-  [[nodiscard]] std::uint32_t slot() const { return slot_; }
+  void watch(Watched& watched) override { watched_.watch(watched); }
+  void forget(Watched& watched) override { watched_.forget(watched); }
+  [[nodiscard]] std::uint32_t slot() const override { return slot_; }
 
  private:
-  struct Looking;
   void interrupt() override;
   /// Or was told something since `known`.
   [[nodiscard]] bool has_something(std::uint32_t known) const;
-  template <class Tells>
-  [[nodiscard]] bool any_watched(Tells tells) const;
   [[nodiscard]] bool crowded() const;
   [[nodiscard]] std::optional<Wake> spin(Parker* parker, TimePoint deadline, std::uint32_t known);
   [[nodiscard]] Wake sleep(Parker* parker, TimePoint deadline, std::uint32_t known);
@@ -53,9 +47,7 @@ class ShmWaitSet final : public WaitSet, private Sleep {
   SpinLimits limits_;
   std::uint32_t slot_;
   std::uint32_t processors_;
-  std::array<std::atomic<Watched*>, 8> watched_{};
-  std::atomic<std::uint32_t> places_used_{0};
-  std::atomic<std::uint32_t> looking_{0};  ///< waits that look at what is watched
+  WatchedList watched_;
   std::atomic<std::uint32_t> notified_{0};
   std::atomic<std::uint32_t> notifications_seen_{0};  ///< when a wait last returned
   std::atomic<std::int64_t> spin_nanoseconds_;

@@ -238,3 +238,27 @@ def test_no_texts_of_a_comparison_overlap(run, transports, tmp_path):
         differences = compare([a], [b], 0.05).differences
         drawn = compare_plot.picture(differences, "a-name", ("A" * 40, "B" * 40), 0.05)
         assert_no_overlap(drawn.figure)
+
+
+def with_ranks(folder, answer, blocked, elapsed):
+    """A run whose two ranks answered, and were blocked, for so long; and their job's length."""
+    synthetic.write_run(folder)
+    synthetic.add_jobs(folder, [synthetic.job("pair", unmigrated=elapsed, exposed=0.0)])
+    columns = ("job", "rank", "requested", "drained", "ready", "blocked_from", "blocked_to")
+    rows = [("pair", rank, 1.0, 1.0 + answer / 2, 1.0 + answer, 1.0, 1.0 + blocked)
+            for rank in range(2)]
+    synthetic.write_csv(folder / "ranks.csv", columns, [dict(zip(columns, row)) for row in rows])
+    return folder
+
+
+def test_what_ranks_and_jobs_took_is_compared_too(tmp_path, command):
+    a = with_ranks(tmp_path / "a", 0.1, 2.0, 10.0)
+    b = with_ranks(tmp_path / "b", 0.1, 2.5, 10.0)
+    command("compare", a, "--with", b)
+    assert command.status == 1
+    lines = {line.split()[0]: line.split() for line in command.output.splitlines() if line}
+    assert lines["job_elapsed"][-3:] == ["0.0", "%", "within"]
+    assert lines["rank_answer"][1:3] == ["100.0", "ms"] and lines["rank_answer"][-1] == "within"
+    assert lines["rank_blocked"][-3:] == ["+25.0", "%", "beyond"]
+    assert command.output.splitlines()[-1] == "15 of 16 medians are within 5 %; beyond: rank_blocked"
+    assert "rank_blocked: a rank, while it could not go on because of a move" in command.output

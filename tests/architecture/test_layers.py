@@ -35,8 +35,8 @@ LIBRARIES = {
     r"infiniband/": ["hw_backend/verbs/"],
     r"boost/context": ["sim_backend/", "tests/bench/"],
     r"yaml-cpp/": ["core/scenario/yaml_tree", "tests/bench/"],
-    r"hwloc\.h": ["core/scenario/host_layout"],
-    r"CLI/": ["controller/cli/"],
+    r"hwloc\.h": ["core/scenario/host_layout", "hw_backend/host/machine_layout"],
+    r"CLI/": ["controller/cli/", "hw_backend/ranks/main", "hw_backend/host/main"],
 }
 
 

@@ -1,6 +1,7 @@
 // Many VMs: 10,000 beside a bare program of the same S4U communications, 100,000 beside 10,000, and
-// the planning of both.
+// the planning of both. An argument: so many VMs alone, under limits (to profile it).
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "tests/bench/rotation.hpp"
@@ -21,17 +22,19 @@ void against_bare(std::uint32_t count, double dirty) {
   report(load + "_memory", ours.mebibytes, bare.mebibytes, "MiB");
 }
 
-/// Two out of and two into each host: how the work grows with the VMs alone.
-void growth(std::uint32_t few, std::uint32_t many) {
+/// Two out of and two into each host.
+Measured run_limited(std::uint32_t count, int repetitions) {
   const FerrySettings settings{.limits = {.cluster = {}, .host_out = 2, .host_in = 2, .link = {}},
                                .order = ferry::Order::parallel,
                                .plan_only = false};
-  const auto run = [&](std::uint32_t count) {
-    const Rotation rotation = rotation_of(count, 0);
-    return best_of(2, [&] { return rotate_with_ferry(rotation, settings); });
-  };
-  const Measured small = run(few);
-  const Measured large = run(many);
+  const Rotation rotation = rotation_of(count, 0);
+  return best_of(repetitions, [&] { return rotate_with_ferry(rotation, settings); });
+}
+
+/// How the work grows with the VMs alone.
+void growth(std::uint32_t few, std::uint32_t many) {
+  const Measured small = run_limited(few, 2);
+  const Measured large = run_limited(many, 2);
   std::printf("limits of 2 out and in: %u VMs %.3g s, %.4g MiB; %u VMs %.3g s, %.4g MiB\n", few,
               small.seconds, small.mebibytes, many, large.seconds, large.mebibytes);
   const double times = static_cast<double>(many) / few;
@@ -58,7 +61,14 @@ void planning(std::uint32_t count) {
 
 }  // namespace
 
-int main() {
+int main(int count, char** words) {
+  if (count == 2) {
+    const auto vms = static_cast<std::uint32_t>(std::atoi(words[1]));
+    const Measured alone = run_limited(vms, 1);
+    std::printf("limits of 2 out and in: %u VMs %.4g s, %.4g MiB, %.9g simulated s\n", vms,
+                alone.seconds, alone.mebibytes, alone.figure);
+    return 0;
+  }
   against_bare(10'000, 0);
   against_bare(10'000, 10e6);
   growth(10'000, 100'000);

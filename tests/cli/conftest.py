@@ -91,3 +91,12 @@ def has_libvirt(worlds):
 def simulation(has_simulation):
     if not has_simulation:
         pytest.skip("this build has no simulated world")
+
+
+@pytest.fixture(scope="session")
+def ferry_host():
+    """The program for hosts, in a build or where it is installed."""
+    for found in (program().parents[2] / "hw_backend/ferry-host", program().parent / "ferry-host"):
+        if found.exists():
+            return found
+    pytest.fail("ferry-host is not there; build it")

@@ -66,8 +66,9 @@ def test_a_scenario_that_does_not_fit_the_cluster_is_bad_input(ferry, command):
     assert result.returncode == 2
     errors = result.stderr.splitlines()
     assert "cluster.yaml:11:1: vms: the scenario's VM vm2 is not here; add `vm2: {domain: ...}`" in errors
-    assert errors[-1] == ("four.yaml:19:51: jobs.lu.strategy: on hw this version has no ranks that answer a "
-                          "migration request; write strategy: none for a job that does not cooperate")
+    assert errors[-1] == ("four.yaml:19:51: jobs.lu.strategy: on hw a timed job has no ranks that answer a migration request; "
+                          "write strategy: none for a job that does not cooperate, or a workload that sends messages, "
+                          "with agents in its VMs")
     assert len(errors) == 6
     assert ferry.names() == []
 

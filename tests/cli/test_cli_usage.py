@@ -161,3 +161,20 @@ def test_a_wrong_place_for_the_analysis_is_said(ferry):
     assert result.returncode == 3
     assert result.stderr == ("ferry: FERRY_ANALYSIS=/nowhere: no folder ferry_analysis in it; "
                              "the folder above it would be right\n")
+
+
+def test_a_scenario_of_a_million_vms_is_checked(ferry):
+    (ferry.folder / "million.yaml").write_text("""\
+ferry: 1
+name: million
+platform: platform.yaml
+cluster:
+  hosts: [{name: host, count: 100000, cores: 16, memory: 1GiB}]
+vms:
+  - {name: vm, count: 1000000, on: host, memory: 1MiB, virtual_functions: 0, pages: {zero: 0%}}
+migrations:
+  - {name: leave, vms: vm, to: any, at: 1s}
+""")
+    result = ferry("check", "million.yaml")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "million.yaml: ok\n"

@@ -2,8 +2,12 @@
 #include "hw_backend/threads/threads_world.hpp"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <csignal>
 #include <stdexcept>
 #include <thread>
 
@@ -39,6 +43,44 @@ TEST(ThreadsWorld, it_ends_when_every_task_has_ended_whoever_holds_them) {
   });
   EXPECT_TRUE(ended);
   outlives->join();
+}
+
+/// Of a thread that is interrupted: it is held up for 0.3 s of a world at speed 10.
+void hold_up(int /*signal*/) { usleep(30'000); }
+
+TEST(ThreadsWorld, a_rank_that_hears_late_of_a_pause_has_not_computed_meanwhile) {
+  SmallCluster cluster = small_cluster();
+  cluster.instance.vms[0].virtual_function = false;
+  cluster.instance.vms[0].ivshmem = Bytes();
+  struct sigaction before {};
+  struct sigaction during {};
+  during.sa_handler = hold_up;
+  during.sa_flags = SA_RESTART;
+  ASSERT_EQ(sigaction(SIGUSR1, &during, &before), 0);
+  run_threads(cluster.instance, cluster.platform, {.speed = 10}, [](World& world) {
+    std::atomic<bool> computes = false;
+    pthread_t thread{};
+    TimePoint start;
+    TimePoint end;
+    ScopedTask rank(world, "rank", [&] {
+      thread = pthread_self();
+      start = world.clock.now();
+      computes = true;
+      EXPECT_EQ(world.processor.compute(VmId{0}, Duration::seconds(1)), Wake::timed_out);
+      end = world.clock.now();
+    });
+    while (!computes) sleep(world, Duration::milliseconds(10));
+    sleep(world, Duration::milliseconds(50));
+    ASSERT_EQ(pthread_kill(thread, SIGUSR1), 0);
+    RoundLog rounds;
+    const auto moved = world.hypervisor.migrate(VmId{0}, HostId{3}, {.mode = MemoryMode::offline},
+                                                rounds, TimePoint::never());
+    ASSERT_TRUE(succeeded(moved));
+    rank.join();
+    // 64 MiB at 1 GB/s less zero pages.
+    EXPECT_GE(end - start, Duration::seconds(1) + Duration::milliseconds(40));
+  });
+  sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST(ThreadsWorld, what_the_body_throws_reaches_the_caller_after_every_task_has_ended) {

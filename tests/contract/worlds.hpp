@@ -33,7 +33,7 @@ class WorldUnderTest {
 
 /// All that pretend their VMs, missing ones too: these take any instance and platform.
 const std::vector<const WorldUnderTest*>& worlds_under_test();
-/// And the fabric over shared memory: what is about ranks and packets is tested on these.
+/// And the fabrics over shared memory and over RDMA devices: what is about ranks and packets is tested on these.
 const std::vector<const WorldUnderTest*>& worlds_with_packets();
 /// `worlds_under_test` and real hypervisors: what holds for VMs as they are is tested on these.
 const std::vector<const WorldUnderTest*>& worlds_with_vms();
@@ -44,5 +44,7 @@ void PrintTo(const WorldUnderTest* world, std::ostream* stream);
 const WorldUnderTest& simulated_world_under_test();
 /// Likewise the world of real hypervisors.
 const WorldUnderTest& real_world_under_test();
+/// Likewise packets by an RDMA device; missing where there is none that is usable.
+const WorldUnderTest& verbs_under_test();
 
 }  // namespace ferry

@@ -59,7 +59,7 @@ class SharedLabs:
         self.folder, self.name, self.lab = folder, None, None
 
     def get(self, name, plans):
-        if self.name != name:
+        if self.name != name or not self.lab.is_whole():  # a test may have lost a guest, and has failed
             self.down()
             self.lab = labs.up(self.folder / name, *plans())
             self.name = name
@@ -118,9 +118,9 @@ def make_lab(lab_is_possible, tmp_path):
     """Labs of a test's own: make_lab(hosts=2, vms=1, ivshmem=4 << 20) or make_lab(scenario=FILE, changes=[...])."""
     made = []
 
-    def make(scenario=None, changes=(), **options):
+    def make(scenario=None, changes=(), programs=(), rdma=False, **options):
         hosts, vms = read_scenario(scenario, changes) if scenario else plan(**options)
-        made.append(labs.up(tmp_path / f"lab{len(made)}", hosts, vms))
+        made.append(labs.up(tmp_path / f"lab{len(made)}", hosts, vms, programs=programs, rdma=rdma))
         return made[-1]
 
     yield make

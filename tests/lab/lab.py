@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--zero", type=read_share, default=read_share("40%"), help="share of the memory never written")
     up.add_argument("--working-set", type=read_bytes, default=0)
     up.add_argument("--dirty-rate", type=read_bandwidth, default=0)
+    up.add_argument("--program", type=Path, action="append", default=[], help="in the guests: first ferry-agent, then ferry-rank")
+    up.add_argument("--rdma", action="store_true", help="Soft-RoCE in the guests, and a NIC that they keep through moves")
     up.set_defaults(do=_up)
 
     down = commands.add_parser("down", help="end the lab of a folder and remove its files")
@@ -78,7 +80,7 @@ def _up(arguments) -> int:
                dirty_rate=arguments.dirty_rate, number=i)
             for i in range(arguments.vms)
         ]  # fmt: skip
-    lab = labs.up(arguments.dir, hosts, vms)
+    lab = labs.up(arguments.dir, hosts, vms, programs=arguments.program, rdma=arguments.rdma)
     lab.keep()
     print(f"{len(hosts)} hosts, {len(vms)} guests, accelerator {lab.accelerator.name}: {lab.accelerator.reason}", file=sys.stderr)
     for told in lab.off_the_mark():

@@ -1,5 +1,9 @@
 """Hosts that are reached by TLS with certificates and passwords (SASL), and by SSH."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 import yaml
 from conftest import SCENARIOS
@@ -45,6 +49,20 @@ def test_two_vms_move_crosswise(program, guarded, tmp_path, way):
         assert move["to"] != before[vm]
         check_whole(lab, vm, move["to"])
     in_parallel(lab.bring_home, list(lab.vms))
+
+
+def test_doctor_asks_hosts_for_their_report_by_ssh(program, guarded, tmp_path):
+    built = Path(program).resolve().parents[2] / "hw_backend/ferry-host"
+    if not built.exists():
+        pytest.skip(f"{built} is not built")
+    lab, ways = guarded
+    by(lab, ways, ways.ssh)
+    shutil.copy(built, lab.host("host0").root / "ferry-host")
+    done = subprocess.run([program, "doctor", "--cluster", lab.cluster_file, "--ferry-host", "/ferry-host"], text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=300)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "host0: versions " in done.stdout
+    assert "host1: versions " not in done.stdout, "it is optional"
 
 
 def test_a_wrong_password_is_said_and_nothing_is_touched(program, guarded, tmp_path):

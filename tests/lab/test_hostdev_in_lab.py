@@ -37,6 +37,21 @@ def test_doctor_finds_the_functions(steps):
     assert "0000:01:00.1 are there" in steps["doctor"]["said"]
 
 
+def test_ferry_host_knows_functions_groups_and_who_has_one(steps):
+    if "report" not in steps:
+        pytest.skip("ferry-host is not built")
+    report = steps["report"]["report"]
+    assert report["iommu"]["on"] and "intel_iommu=on" in report["iommu"]["options"]
+    (adapter,) = report["adapters"]
+    assert (adapter["name"], adapter["driver"], adapter["functions_possible"]) == ("", "nvme", 2)
+    first, second = adapter["functions"]
+    assert (first["pci"], second["pci"]) == ("0000:01:00.1", "0000:01:00.2")
+    assert first["driver"] == second["driver"] == "vfio-pci"
+    assert first["group"] != second["group"] and first["group_peers"] == second["group_peers"] == []
+    assert (first["user"]["guest"], second["user"]) == ("vm0", None)
+    assert adapter["bridges"][0]["acs"] in ("on", "off", "absent")
+
+
 @pytest.mark.parametrize(("move", "host", "function"), [("there", "host1", "0x2"), ("back", "host0", "0x1")])
 def test_a_vm_gets_the_function_of_the_host_where_it_goes(steps, move, host, function):
     assert steps[move]["status"] == 0, steps[move]["said"]

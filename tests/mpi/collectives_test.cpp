@@ -1,9 +1,12 @@
 // Every collective on every world against what it means.
+#include <algorithm>
+#include <array>
 #include <numeric>
 #include <random>
 
 #include "core/mpi/collectives/choose.hpp"
 #include "tests/mpi/mpi_job.hpp"
+#include "tests/sanitized.hpp"
 #include "tests/unit/mpi/call_case.hpp"
 
 namespace ferry::mpi {
@@ -73,8 +76,9 @@ class Collectives : public MpiJob {
   /// Runs the job and compares what its ranks have, in the process that the job ran in.
   template <class... AllSeries>
   void run_and_compare(const JobOptions& with, const Body& body, const AllSeries&... series) const {
-    if (in_processes()) {  // each has its own copy, in which it has changed its own memory
-      return run_in_processes(with, [&](Communicator& world) {
+    if (in_processes() !=
+        nullptr) {  // each has its own copy, in which it has changed its own memory
+      return run_in_processes(*in_processes(), with, [&](Communicator& world) {
         body(world);
         (series.expect_right(), ...);
       });
@@ -99,7 +103,9 @@ void run_several_at_once(Communicator in, Series& series, std::size_t at_once) {
 }
 
 TEST_P(Collectives, mean_the_same_for_any_number_of_ranks) {
+  constexpr std::array few = {1U, 2U, 3U, 5U, 8U, 13U, 17U};
   for (std::uint32_t ranks = 1; ranks <= 17; ++ranks) {
+    if (sanitized && std::ranges::find(few, ranks) == few.end()) continue;
     SCOPED_TRACE(ranks);
     Series series;
     for (const std::size_t size : {0, 1, 37, 601})

@@ -8,6 +8,7 @@
 
 #include "sim_backend/sim_world.hpp"
 #include "tests/contract/forked.hpp"
+#include "tests/sanitized.hpp"
 
 namespace ferry::mpi {
 namespace {
@@ -48,7 +49,7 @@ TEST(SimulatedSwarm, loses_and_doubles_nothing_whenever_vms_move) {
   std::uint64_t suspended = 0;
   std::uint64_t refused = 0;
   std::uint64_t relocated = 0;
-  const Seeds range = seeds(250);
+  const Seeds range = seeds(sanitized ? 80 : 250);
   for (std::uint64_t seed = range.first; seed <= range.last; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const SwarmEnd end = simulate(seed);

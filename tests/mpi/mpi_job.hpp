@@ -14,6 +14,7 @@
 #include "hw_backend/shm/processes.hpp"
 #include "hw_backend/shm/rank_process.hpp"
 #include "tests/contract/contract.hpp"
+#include "tests/mpi/verbs_rank.hpp"
 
 namespace ferry::mpi {
 
@@ -39,24 +40,42 @@ inline std::vector<std::byte> bytes_like(std::size_t size, std::size_t seed) {
   return bytes;
 }
 
-/// Ranks as processes that share memory: `MpiJob::run_job` alone runs there.
+/// Ranks as processes: `MpiJob::run_job` alone runs there.
 class ProcessesUnderTest final : public WorldUnderTest {
  public:
-  static const ProcessesUnderTest& only() {
-    static const ProcessesUnderTest world;
+  /// They share memory.
+  static const ProcessesUnderTest& by_memory() {
+    static const ProcessesUnderTest world("processes", &shm::run_rank, nullptr);
     return world;
   }
-  [[nodiscard]] std::string name() const override { return "processes"; }
-  [[nodiscard]] std::optional<std::string> missing() const override { return std::nullopt; }
+  /// They reach each other by an RDMA device.
+  static const ProcessesUnderTest& by_verbs() {
+    static const ProcessesUnderTest world("verbs_processes", &run_verbs_rank, &verbs_under_test());
+    return world;
+  }
+  using RunRank = decltype(&shm::run_rank);
+  ProcessesUnderTest(std::string name, RunRank how, const WorldUnderTest* as)
+      : name_(std::move(name)), run_rank_(how), as_(as) {}
+  [[nodiscard]] std::string name() const override { return name_; }
+  [[nodiscard]] std::optional<std::string> missing() const override {
+    return as_ == nullptr ? std::nullopt : as_->missing();
+  }
+  [[nodiscard]] RunRank run_rank() const { return run_rank_; }
   [[nodiscard]] bool has_devices() const override { return false; }
   void run(const Instance& /*instance*/, const Platform& /*platform*/,
            const std::function<void(World&)>& /*body*/) const override {
     GTEST_SKIP() << "it looks at all ranks of a job from one process";
   }
+
+ private:
+  std::string name_;
+  RunRank run_rank_;
+  const WorldUnderTest* as_;  ///< is missing where that is
 };
 inline std::vector<const WorldUnderTest*> fabrics_and_processes() {
   std::vector<const WorldUnderTest*> all = worlds_with_packets();
-  all.push_back(&ProcessesUnderTest::only());
+  all.push_back(&ProcessesUnderTest::by_memory());
+  all.push_back(&ProcessesUnderTest::by_verbs());
   return all;
 }
 #define FERRY_FOR_EVERY_FABRIC_AND_PROCESSES(suite) \
@@ -64,15 +83,15 @@ inline std::vector<const WorldUnderTest*> fabrics_and_processes() {
 
 /// Each rank in a process of its own; what it checks with GoogleTest fails here as well, after its
 /// messages were printed. A rank whose job ends with an error, or that complains, has failed.
-inline void run_in_processes(const JobOptions& with,
+inline void run_in_processes(const ProcessesUnderTest& world, const JobOptions& with,
                              const std::function<void(Communicator&)>& body) {
   const auto ranks = static_cast<std::uint32_t>(with.places.size());
   const UniformChooser chooser(every_protocol());
   const auto be_rank = [&](std::uint32_t rank, const std::shared_ptr<shm::Region>& region) {
     const shm::RankEnd end =
-        shm::run_rank(region, RankId{rank}, ranks, chooser, with.process, [&](Process& process) {
-          Communicator world = process.world();
-          body(world);
+        world.run_rank()(region, RankId{rank}, ranks, chooser, with.process, [&](Process& process) {
+          Communicator all = process.world();
+          body(all);
         });
     EXPECT_TRUE(end.ended) << end.ended.error().reason;
     EXPECT_THAT(end.complaints, testing::IsEmpty());
@@ -86,7 +105,9 @@ inline void run_in_processes(const JobOptions& with,
 
 class MpiJob : public Contract {
  protected:
-  [[nodiscard]] bool in_processes() const { return GetParam() == &ProcessesUnderTest::only(); }
+  [[nodiscard]] const ProcessesUnderTest* in_processes() const {
+    return dynamic_cast<const ProcessesUnderTest*>(GetParam());
+  }
   using Body = std::function<void(Communicator&)>;
 
   /// `ranks` ranks, on the hosts by turns.
@@ -114,7 +135,7 @@ class MpiJob : public Contract {
   /// Runs a job that ends well.
   void run_job(std::uint32_t ranks, const Body& body) const { run_job(options(ranks), body); }
   void run_job(const JobOptions& with, const Body& body) const {
-    if (in_processes()) return run_in_processes(with, body);
+    if (in_processes() != nullptr) return run_in_processes(*in_processes(), with, body);
     run_job(with, body, [](Job& job, const Result<void>& ended) {
       EXPECT_TRUE(ended) << ended.error().reason;
       EXPECT_THAT(job.complaints(), testing::IsEmpty());

@@ -294,6 +294,7 @@ CHANGES = {
     "platform.mpi.drain_channel": (None, override("mpi", "drain_channel", "7ms")),
     "platform.mpi.reconnect_channel": (eager, override("mpi", "reconnect_channel", "7ms")),
     "platform.mpi.reactivate": (None, override("mpi", "reactivate", "700ms")),
+    "platform.mpi.open_device": (None, override("mpi", "open_device", "700ms")),
     "platform.networks.topology": (platforms_networks, network("topology", {"fat_tree": {"hosts_per_leaf": 3, "spines": 1}})),
     "platform.networks.topology.fat_tree.hosts_per_leaf": (platform_fat_tree(3, 1), platform_fat_tree(5, 1)),
     "platform.networks.topology.fat_tree.spines": (platform_fat_tree(3, 1), platform_fat_tree(3, 4)),

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "tests/sanitized.hpp"
 #include "tests/swarm/run_seed.hpp"
 
 namespace ferry {
@@ -17,13 +18,9 @@ namespace {
 
 constexpr std::uint64_t usual_seeds = 1575;                // each cell is meant 25 times
 constexpr std::uint64_t usual_seeds_with_messages = 1008;  // 16 times
-#ifdef FERRY_SANITIZED  // each run forks, which sanitizers make slow
-constexpr std::uint64_t default_seeds = 189;
-constexpr std::uint64_t default_seeds_with_messages = 126;
-#else
-constexpr std::uint64_t default_seeds = usual_seeds;
-constexpr std::uint64_t default_seeds_with_messages = usual_seeds_with_messages;
-#endif
+// Each run forks, which sanitizers make slow.
+constexpr std::uint64_t default_seeds = sanitized ? 126 : usual_seeds;
+constexpr std::uint64_t default_seeds_with_messages = sanitized ? 63 : usual_seeds_with_messages;
 constexpr int least_hits = 20;
 /// One run in so many is made twice.
 constexpr std::uint64_t repeated = 10;

@@ -3,15 +3,6 @@
 #include "core/mpi/collectives/phases.hpp"
 
 namespace ferry::mpi::phase {
-namespace {
-
-Piece block_of(const Members& members, const Blocks& blocks, const Piece& all, Rank index) {
-  const auto at = static_cast<std::size_t>((index + members.first) % members.count);
-  return part(all, blocks.begin(at), blocks.end(at));
-}
-
-}  // namespace
-
 void alltoall_bruck(ScheduleBuilder& to, const Members& members, std::size_t block,
                     const Piece& from, const Piece& into) {
   const Rank count = members.count;

@@ -42,15 +42,6 @@ struct Tree {
   }
 };
 
-std::size_t unturned(const Members& members, Rank index) {
-  return static_cast<std::size_t>((index + members.first) % members.count);
-}
-
-Piece block_of(const Members& members, const Blocks& blocks, const Piece& all, Rank index) {
-  const std::size_t at = unturned(members, index);
-  return part(all, blocks.begin(at), blocks.end(at));
-}
-
 void gather_at_root(ScheduleBuilder& to, const Tree& tree, const Piece& from, const Piece& into) {
   Piece turned;  // what wraps arrives here; at most one subtree does
   Tree::Place torn{};

@@ -35,6 +35,13 @@ struct Members {
   [[nodiscard]] Rank further(Rank distance) const { return (me + distance + count) % count; }
 };
 
+/// A member's block of `all`, which has them in the order of `ranks`.
+[[nodiscard]] inline Piece block_of(const Members& members, const Blocks& blocks, const Piece& all,
+                                    Rank index) {
+  const auto at = static_cast<std::size_t>((index + members.first) % members.count);
+  return part(all, blocks.begin(at), blocks.end(at));
+}
+
 /// Where `count` is not a power of two, pairs of members act as one: of the first 2 x `pairs`, odd
 /// ones hand over to the even one before them. Those that act are numbered afresh. So member 0
 /// always acts, and what actors stand for is consecutive.

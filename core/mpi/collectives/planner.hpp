@@ -33,6 +33,10 @@ class CollectivePlanner {
   /// Starts the communicator's next collective. Null, and nothing is started, while it has to wait
   /// for ranks to agree on a locality.
   [[nodiscard]] std::shared_ptr<const Schedule> start(const CollectiveShape& shape);
+  /// What the caller keeps with a schedule that `start` gave (`ScheduleCache::attachment`).
+  [[nodiscard]] std::shared_ptr<void>* attachment(const Schedule& schedule) {
+    return cache_.attachment(schedule);
+  }
   /// How a collective would be done now.
   [[nodiscard]] AlgorithmChoice choose(const CollectiveShape& shape) const;
 

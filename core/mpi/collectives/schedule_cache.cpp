@@ -39,7 +39,18 @@ std::shared_ptr<Schedule> ScheduleCache::make(const CollectiveShape& shape) {
   // Memory of a schedule that nobody uses any more is used again.
   if (entry.schedule == nullptr || entry.schedule.use_count() > 1)
     entry.schedule = std::make_shared<Schedule>();
+  entry.attachment = nullptr;
   return entry.schedule;
+}
+
+std::shared_ptr<void>* ScheduleCache::attachment(const Schedule& schedule) {
+  if (last_ < entries_.size() && entries_[last_].schedule.get() == &schedule) {
+    return &entries_[last_].attachment;
+  }
+  for (Entry& entry : entries_) {
+    if (entry.schedule.get() == &schedule) return &entry.attachment;
+  }
+  return nullptr;
 }
 
 std::size_t ScheduleCache::oldest() const {

@@ -21,6 +21,8 @@ class ScheduleCache {
   [[nodiscard]] std::shared_ptr<const Schedule> find(const CollectiveShape& shape);
   /// A schedule to build the one of `shape` in, which is not there; it is kept from now on.
   [[nodiscard]] std::shared_ptr<Schedule> make(const CollectiveShape& shape);
+  /// What the user of a schedule that is kept keeps with it, at first null. Null: it is not kept.
+  [[nodiscard]] std::shared_ptr<void>* attachment(const Schedule& schedule);
   /// Makes room after what `make` gave has been built. Who uses a schedule may go on.
   void trim();
   void clear();
@@ -36,6 +38,7 @@ class ScheduleCache {
     std::vector<std::size_t> sizes;
     std::vector<std::size_t> receive_sizes;
     std::shared_ptr<Schedule> schedule;
+    std::shared_ptr<void> attachment;
     std::uint64_t used = 0;
     [[nodiscard]] bool is_for(const CollectiveShape& shape) const;
   };

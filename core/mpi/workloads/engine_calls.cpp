@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 namespace ferry::mpi {
@@ -19,25 +20,33 @@ std::uint64_t word_of(Rank source, Tag tag, std::size_t size, std::size_t index)
   return word ^ (word >> 27U);
 }
 
+/// Calls `f` with the offset of each word of a message that is looked at.
+template <class F>
+void for_each_word(std::size_t size, const F& f) {
+  constexpr std::size_t word = sizeof(std::uint64_t);
+  const std::size_t head = std::min(size, largest_checked_whole);
+  for (std::size_t at = 0; at < head; at += word) f(at);
+  const std::size_t tail = std::max(head, size < head ? 0 : (size - head + word - 1) / word * word);
+  for (std::size_t at = tail; at < size; at += word) f(at);
+}
+
 void fill(Rank source, Tag tag, std::size_t size, std::byte* into) {
-  for (std::size_t at = 0; at < size; at += sizeof(std::uint64_t)) {
+  for_each_word(size, [&](std::size_t at) {
     const std::uint64_t word = word_of(source, tag, size, at);
     std::memcpy(into + at, &word, std::min(sizeof(word), size - at));
-  }
+  });
 }
 
 /// Of a collective that has no tag.
 constexpr Tag collective_tag = 0;
-
-bool is_real(std::size_t size) { return size > 0 && size <= largest_real_message; }
 
 ElementType element_of(std::size_t size) {
   if (size % 8 == 0) return ElementType::float64;
   return size % 4 == 0 ? ElementType::int32 : ElementType::byte;
 }
 
-/// Reductions that are real: of doubles.
-bool is_real_sum(std::size_t size) { return is_real(size) && size % sizeof(double) == 0; }
+/// Sums whose result is looked at: of doubles.
+bool is_checked_sum(std::size_t size) { return size % sizeof(double) == 0; }
 
 /// Every rank gives its number plus one in every element.
 void fill_doubles(double value, std::size_t size, std::byte* into) {
@@ -75,12 +84,34 @@ void EngineCalls::complain(std::string what) {
 
 ConstBuffer EngineCalls::outgoing(std::size_t size, Tag tag, Content& content) const {
   if (!is_real(size)) return ConstBuffer::phantom(size);
-  fill(rank_, tag, size, content.data());
-  return {content.data(), size};
+  fill(rank_, tag, size, content.of(size));
+  return {content.of(size), size};
 }
 
-Buffer EngineCalls::incoming(std::size_t size, Content& content) {
-  return is_real(size) ? Buffer(content.data(), size) : Buffer::phantom(size);
+/// Without what is left there of an earlier message, which may have had the same bytes.
+Buffer EngineCalls::incoming(std::size_t size, Content& content) const {
+  if (!is_real(size)) return Buffer::phantom(size);
+  std::byte* const into = content.of(size);
+  const std::size_t part = std::min(size, largest_checked_whole);
+  std::memset(into, 0, part);
+  std::memset(into + (size - part), 0, part);
+  return {into, size};
+}
+
+ConstBuffer EngineCalls::any_bytes(std::size_t size, Content& content) const {
+  return ports_.every_byte ? ConstBuffer(content.of(size), size) : ConstBuffer::phantom(size);
+}
+
+Buffer EngineCalls::any_room(std::size_t size, Content& content) const {
+  return ports_.every_byte ? Buffer(content.of(size), size) : Buffer::phantom(size);
+}
+
+ConstBuffer EngineCalls::summands(std::size_t size) {
+  if (!is_real(size) || !is_checked_sum(size)) return any_bytes(size, summands_);
+  std::byte* const bytes = summands_.of(size);
+  if (summed_ != size) fill_doubles(rank_ + 1, size, bytes);
+  summed_ = size;
+  return {bytes, size};
 }
 
 void EngineCalls::check_received(const Status& status, std::size_t posted, const Content& content) {
@@ -92,48 +123,46 @@ void EngineCalls::check_received(const Status& status, std::size_t posted, const
     return;
   }
   if (!is_real(posted) || !is_real(status.size)) return;
-  for (std::size_t at = 0; at < status.size; at += sizeof(std::uint64_t)) {
+  bool right = true;
+  for_each_word(status.size, [&](std::size_t at) {
     const std::uint64_t word = word_of(status.source, status.tag, status.size, at);
-    if (std::memcmp(content.data() + at, &word, std::min(sizeof(word), status.size - at)) != 0) {
-      complain(
-          fmt::format("rank {}: a message of {} bytes from rank {} with tag {} has other "
-                      "bytes than were sent",
-                      rank_, status.size, status.source, status.tag));
-      return;
-    }
-  }
+    right = right && std::memcmp(content.data(posted) + at, &word,
+                                 std::min(sizeof(word), status.size - at)) == 0;
+  });
+  if (right) return;
+  complain(
+      fmt::format("rank {}: a message of {} bytes from rank {} with tag {} has other "
+                  "bytes than were sent",
+                  rank_, status.size, status.source, status.tag));
 }
 
 void EngineCalls::check_sums(std::size_t size, const Content& content, const char* what) {
   const double expected = 0.5 * size_ * (size_ + 1.0);
-  for (std::size_t at = 0; at < size; at += sizeof(expected)) {
+  std::optional<double> wrong;
+  for_each_word(size, [&](std::size_t at) {
     double sum = 0;
-    std::memcpy(&sum, content.data() + at, sizeof(sum));
-    if (sum == expected) continue;
-    complain(fmt::format("rank {}: {} gave {} for a sum that is {}", rank_, what, sum, expected));
-    return;
-  }
+    std::memcpy(&sum, content.data(size) + at, sizeof(sum));
+    if (sum != expected && !wrong) wrong = sum;
+  });
+  if (!wrong) return;
+  complain(fmt::format("rank {}: {} gave {} for a sum that is {}", rank_, what, *wrong, expected));
 }
 
 void EngineCalls::send(std::size_t size, Rank to, Tag tag) {
-  Content content;
   log_.traffic.send(size);
-  world_.send(outgoing(size, tag, content), to, tag);
+  world_.send(outgoing(size, tag, sent_), to, tag);
 }
 
 void EngineCalls::receive(std::size_t size, Rank from, Tag tag) {
-  Content content;
-  check_received(world_.recv(incoming(size, content), from, tag), size, content);
+  check_received(world_.recv(incoming(size, content_), from, tag), size, content_);
 }
 
 void EngineCalls::exchange(std::size_t size, Rank to, Tag tag, std::size_t into, Rank from,
                            Tag from_tag) {
-  Content sent;
-  Content content;
   log_.traffic.send(size);
-  check_received(
-      world_.sendrecv(outgoing(size, tag, sent), to, tag, incoming(into, content), from, from_tag),
-      into, content);
+  check_received(world_.sendrecv(outgoing(size, tag, sent_), to, tag, incoming(into, content_),
+                                 from, from_tag),
+                 into, content_);
 }
 
 void EngineCalls::receive_any_size(Rank from, Tag tag) {
@@ -204,93 +233,80 @@ void EngineCalls::barrier() {
 
 void EngineCalls::bcast(std::size_t size, Rank root) {
   log_.traffic.call(Collective::bcast, rank_ == root ? size : 0);
-  Content content = {};
-  if (is_real(size) && rank_ == root) fill(root, collective_tag, size, content.data());
-  world_.bcast(incoming(size, content), root);
+  const Buffer data = incoming(size, content_);
+  if (is_real(size) && rank_ == root) fill(root, collective_tag, size, content_.of(size));
+  world_.bcast(data, root);
   Status status;
   status.source = root;
   status.tag = collective_tag;
   status.size = size;
-  check_received(status, size, content);
+  check_received(status, size, content_);
 }
 
 void EngineCalls::reduce(std::size_t size, Rank root) {
   log_.traffic.call(Collective::reduce, size);
-  if (!is_real_sum(size)) {
-    world_.reduce(ConstBuffer::phantom(size), Buffer::phantom(size), element_of(size),
-                  Reduction::sum, root);
-    return;
-  }
-  Content mine;
-  Content sums = {};
-  fill_doubles(rank_ + 1, size, mine.data());
-  world_.reduce({mine.data(), size}, {sums.data(), size}, ElementType::float64, Reduction::sum,
-                root);
-  if (rank_ == root) check_sums(size, sums, "reduce");
+  const bool checked = is_real(size) && is_checked_sum(size);
+  const Buffer sums = checked ? incoming(size, content_) : any_room(size, content_);
+  world_.reduce(summands(size), sums, element_of(size), Reduction::sum, root);
+  if (checked && rank_ == root) check_sums(size, content_, "reduce");
 }
 
 void EngineCalls::allreduce(std::size_t size) {
   log_.traffic.call(Collective::allreduce, size);
-  if (!is_real_sum(size)) {
-    world_.allreduce(ConstBuffer::phantom(size), Buffer::phantom(size), element_of(size),
-                     Reduction::sum);
-    return;
-  }
-  Content mine;
-  Content sums = {};
-  fill_doubles(rank_ + 1, size, mine.data());
-  world_.allreduce({mine.data(), size}, {sums.data(), size}, ElementType::float64, Reduction::sum);
-  check_sums(size, sums, "allreduce");
+  const bool checked = is_real(size) && is_checked_sum(size);
+  const Buffer sums = checked ? incoming(size, content_) : any_room(size, content_);
+  world_.allreduce(summands(size), sums, element_of(size), Reduction::sum);
+  if (checked) check_sums(size, content_, "allreduce");
 }
 
 void EngineCalls::gather(std::size_t size, Rank root) {
   log_.traffic.call(Collective::gather, size);
-  world_.gather(ConstBuffer::phantom(size), Buffer::phantom(size * static_cast<std::size_t>(size_)),
+  world_.gather(any_bytes(size, sent_), any_room(size * static_cast<std::size_t>(size_), content_),
                 root);
 }
 
 void EngineCalls::scatter(std::size_t size, Rank root) {
   const std::size_t all = size * static_cast<std::size_t>(size_);
   log_.traffic.call(Collective::scatter, rank_ == root ? all : 0);
-  world_.scatter(ConstBuffer::phantom(all), Buffer::phantom(size), root);
+  world_.scatter(any_bytes(all, sent_), any_room(size, content_), root);
 }
 
 void EngineCalls::allgather(std::size_t size) {
   log_.traffic.call(Collective::allgather, size);
-  world_.allgather(ConstBuffer::phantom(size),
-                   Buffer::phantom(size * static_cast<std::size_t>(size_)));
+  world_.allgather(any_bytes(size, sent_),
+                   any_room(size * static_cast<std::size_t>(size_), content_));
 }
 
 void EngineCalls::alltoall(std::size_t size) {
   const std::size_t all = size * static_cast<std::size_t>(size_);
   log_.traffic.call(Collective::alltoall, all);
-  world_.alltoall(ConstBuffer::phantom(all), Buffer::phantom(all));
+  world_.alltoall(any_bytes(all, sent_), any_room(all, content_));
 }
 
 void EngineCalls::gatherv(std::span<const std::size_t> sizes, Rank root) {
   const std::size_t mine = sizes[static_cast<std::size_t>(rank_)];
   log_.traffic.call(Collective::gatherv, mine);
-  world_.gatherv(ConstBuffer::phantom(mine), Buffer::phantom(sum_of(sizes)), sizes, root);
+  world_.gatherv(any_bytes(mine, sent_), any_room(sum_of(sizes), content_), sizes, root);
 }
 
 void EngineCalls::scatterv(std::span<const std::size_t> sizes, Rank root) {
   const std::size_t all = sum_of(sizes);
   log_.traffic.call(Collective::scatterv, rank_ == root ? all : 0);
-  world_.scatterv(ConstBuffer::phantom(all), sizes,
-                  Buffer::phantom(sizes[static_cast<std::size_t>(rank_)]), root);
+  world_.scatterv(any_bytes(all, sent_), sizes,
+                  any_room(sizes[static_cast<std::size_t>(rank_)], content_), root);
 }
 
 void EngineCalls::allgatherv(std::span<const std::size_t> sizes) {
   const std::size_t mine = sizes[static_cast<std::size_t>(rank_)];
   log_.traffic.call(Collective::allgatherv, mine);
-  world_.allgatherv(ConstBuffer::phantom(mine), Buffer::phantom(sum_of(sizes)), sizes);
+  world_.allgatherv(any_bytes(mine, sent_), any_room(sum_of(sizes), content_), sizes);
 }
 
 void EngineCalls::alltoallv(std::span<const std::size_t> send_sizes,
                             std::span<const std::size_t> receive_sizes) {
   const std::size_t all = sum_of(send_sizes);
   log_.traffic.call(Collective::alltoallv, all);
-  world_.alltoallv(ConstBuffer::phantom(all), send_sizes, Buffer::phantom(sum_of(receive_sizes)),
+  world_.alltoallv(any_bytes(all, sent_), send_sizes, any_room(sum_of(receive_sizes), content_),
                    receive_sizes);
 }
 
@@ -301,14 +317,14 @@ void EngineCalls::reduce_scatter(std::span<const std::size_t> sizes) {
   for (const std::size_t size : sizes) {
     if (size_of(element_of(size)) < size_of(type)) type = element_of(size);
   }
-  world_.reduce_scatter(ConstBuffer::phantom(all),
-                        Buffer::phantom(sizes[static_cast<std::size_t>(rank_)]), sizes, type,
+  world_.reduce_scatter(any_bytes(all, sent_),
+                        any_room(sizes[static_cast<std::size_t>(rank_)], content_), sizes, type,
                         Reduction::sum);
 }
 
 void EngineCalls::scan(std::size_t size) {
   log_.traffic.call(Collective::scan, size);
-  world_.scan(ConstBuffer::phantom(size), Buffer::phantom(size), element_of(size), Reduction::sum);
+  world_.scan(any_bytes(size, sent_), any_room(size, content_), element_of(size), Reduction::sum);
 }
 
 Duration EngineCalls::longest(Duration value) {

@@ -23,11 +23,14 @@ struct EnginePorts {
   Processor& processor;
   std::optional<VmId> vm;         ///< of the rank
   ComputeWatch* watch = nullptr;  ///< is told when the rank computes; null: nobody asks
+  /// Whether all messages have bytes; else only those of at most `largest_checked_whole`.
+  bool every_byte = false;
 };
 
-/// Messages up to this size are real and their bytes are checked; larger ones are phantoms, whose
-/// sizes and order alone are.
-inline constexpr std::size_t largest_real_message = 64;
+/// Messages up to this size have bytes in every world, and all of them are checked. Larger ones are
+/// phantoms, whose sizes and order alone are; or, with `every_byte`, memory of which so much at
+/// either end is checked here (packets are, whole, by the engine).
+inline constexpr std::size_t largest_checked_whole = 64;
 
 /// Counts what it is asked for in `log.traffic` and what came wrong in `log.wrong_messages`.
 class EngineCalls final : public Calls {
@@ -67,7 +70,21 @@ class EngineCalls final : public Calls {
 
  private:
   /// Of one message that is real.
-  using Content = std::array<std::byte, largest_real_message>;
+  class Content {
+   public:
+    [[nodiscard]] std::byte* of(std::size_t size) {
+      if (size <= few_.size()) return few_.data();
+      if (many_.size() < size) many_.resize(size);
+      return many_.data();
+    }
+    [[nodiscard]] const std::byte* data(std::size_t size) const {
+      return size <= few_.size() ? few_.data() : many_.data();
+    }
+
+   private:
+    std::array<std::byte, largest_checked_whole> few_{};
+    std::vector<std::byte> many_;  ///< kept: taking memory anew costs more than a message
+  };
   struct Slot {
     Request request;
     bool receives = false;
@@ -75,9 +92,17 @@ class EngineCalls final : public Calls {
     Content content;
   };
 
-  /// `content` if it is large enough, filled with what this rank sends.
+  [[nodiscard]] bool is_real(std::size_t size) const {
+    return size > 0 && (ports_.every_byte || size <= largest_checked_whole);
+  }
+  /// Memory of a message that is real, filled with what this rank sends; else a phantom.
   ConstBuffer outgoing(std::size_t size, Tag tag, Content& content) const;
-  static Buffer incoming(std::size_t size, Content& content);
+  Buffer incoming(std::size_t size, Content& content) const;
+  /// Of collectives whose bytes nobody looks at but the engine.
+  ConstBuffer any_bytes(std::size_t size, Content& content) const;
+  Buffer any_room(std::size_t size, Content& content) const;
+  /// Numbers to add up, or a phantom.
+  ConstBuffer summands(std::size_t size);
   /// `posted`: what there was room for; the bytes are looked at only where it was real.
   void check_received(const Status& status, std::size_t posted, const Content& content);
   void check_sums(std::size_t size, const Content& content, const char* what);
@@ -91,6 +116,10 @@ class EngineCalls final : public Calls {
   Rank size_;
   Duration slice_;          ///< computed since the latest call
   TimePoint slice_ended_;   ///< calls take time: one that goes on begins when it ended
+  Content sent_;            ///< of the call that blocks
+  Content content_;         ///< likewise
+  std::size_t summed_ = 0;  ///< bytes of `summands_` that are filled
+  Content summands_;
   std::deque<Slot> slots_;  ///< in place while requests point into them
   std::vector<std::uint32_t> free_;
   std::vector<Request> requests_;

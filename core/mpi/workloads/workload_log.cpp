@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 
 #include "core/mpi/workloads/osu.hpp"
@@ -91,7 +92,8 @@ void add_rows(std::span<const Joined> group, const Quantity& quantity, WorkloadT
     (overlaps(one.began, one.ended, outages) ? exposed : quiet).push_back(one.seconds);
   }
   const bool is_osu_type = is_osu(type);
-  Measurement row{std::string(quantity.metric), std::nullopt, group.front().round, 0, quantity.unit};
+  Measurement row{std::string(quantity.metric), std::nullopt, group.front().round, 0,
+                  quantity.unit};
   if (is_osu_type || type == WorkloadType::overlap) row.message_bytes = group.front().message_bytes;
   const double typical = quiet.empty() ? 0 : median(quiet);
   if (!quiet.empty()) {
@@ -153,6 +155,20 @@ std::vector<Measurement> measurements(WorkloadType type, const WorkloadLog& log,
     while (end < samples.size() && same(samples[end])) ++end;
     add_rows({samples.data() + first, end - first}, *quantity, type, outages, rows);
     first = end;
+  }
+  return rows;
+}
+
+std::vector<Measurement> channel_packets(const WorkloadLog& log) {
+  std::map<std::pair<std::uint32_t, Channel>, std::uint64_t> sums;
+  for (const RankLog& rank : log.ranks()) {
+    for (const ChannelPackets& part : rank.packets)
+      sums[{part.moves, part.channel}] += part.packets;
+  }
+  std::vector<Measurement> rows;
+  for (const auto& [when, packets] : sums) {
+    rows.push_back({fmt::format("packets_{}", to_name(when.second)), std::nullopt, when.first,
+                    static_cast<double>(packets), "packets"});
   }
   return rows;
 }

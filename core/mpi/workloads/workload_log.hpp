@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/mpi/workloads/traffic.hpp"
+#include "core/ports/transport_profile.hpp"
 #include "core/scenario/workload.hpp"
 #include "core/units/units.hpp"
 
@@ -23,6 +24,14 @@ struct Sample {
   Duration took;
 };
 
+/// What a rank has sent by a channel between two moves that it was told of.
+struct ChannelPackets {
+  Channel channel = Channel::shm;
+  std::uint32_t moves = 0;  ///< of VMs of its job, before
+  std::uint64_t packets = 0;
+  bool operator==(const ChannelPackets&) const = default;
+};
+
 struct RankLog {
   TimePoint began;  ///< of the workload's first call
   TimePoint ended;  ///< of its last
@@ -31,6 +40,7 @@ struct RankLog {
   std::vector<Sample> samples;
   std::uint64_t wrong_messages = 0;  ///< whose bytes, size or error were not as they should be
   std::string first_wrong;
+  std::vector<ChannelPackets> packets;  ///< where the world counts them
 };
 
 /// Of a job; one `RankLog` for each rank, made beforehand, which is the rank's alone while it runs.
@@ -56,7 +66,7 @@ struct Measurement {
   std::optional<std::uint64_t> message_bytes;
   std::uint32_t repetition = 0;
   double value = 0;
-  std::string_view unit;  ///< `s`, `B/s`
+  std::string_view unit;  ///< `s`, `B/s`, `packets`
 };
 
 /// From `first` to `second`.
@@ -72,5 +82,9 @@ using Interval = std::pair<TimePoint, TimePoint>;
 ///   graph500       search_time of each search, and search_time_mean of all, outages included
 [[nodiscard]] std::vector<Measurement> measurements(WorkloadType type, const WorkloadLog& log,
                                                     std::span<const Interval> outages);
+
+/// Of all ranks together: `packets_CHANNEL`, with the number of moves before as repetition. Empty
+/// where the world does not count them.
+[[nodiscard]] std::vector<Measurement> channel_packets(const WorkloadLog& log);
 
 }  // namespace ferry::mpi

@@ -11,7 +11,9 @@ VIRTUAL_FUNCTION_ALIAS = "ua-vf0"
 IVSHMEM_ALIAS = "ua-shm0"
 IVSHMEM_REGION = "ferry-shm0"  # its name in each host's /dev/shm
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
+FERRY_CHANNEL = "org.ferry.agent.0"
 DATA_BRIDGE = "br0"
+KEPT_BRIDGE = "br1"
 # Coldplugged devices take some of them; hot-plug needs the others.
 ROOT_PORTS = 8
 
@@ -30,6 +32,7 @@ class Vm:
     working_set: int = 0
     dirty_rate: int = 0  # what it does from the start
     number: int = 0  # in the lab
+    kept_nic: bool = False  # on a network of its own: messages of ranks while there is no virtual function
 
     def __post_init__(self):
         if self.ivshmem and (self.ivshmem < 1 << 20 or self.ivshmem & (self.ivshmem - 1)):
@@ -44,21 +47,34 @@ class Vm:
         return f"52:54:00:fe:{self.number >> 8:02x}:{self.number & 255:02x}"
 
     @property
+    def kept_mac(self) -> str:
+        return f"52:54:00:fa:{self.number >> 8:02x}:{self.number & 255:02x}"
+
+    @property
     def nonzero(self) -> int:
         return round(self.memory * (1 - self.zero))
 
 
-def network_xml(vm: Vm) -> str:
-    """The stand-in for a virtual function: a NIC on the data network that is unplugged and plugged like one."""
+def _interface_xml(mac: str, bridge: str, alias: str) -> str:
     return f"""\
     <interface type='bridge'>
-      <mac address='{vm.mac}'/>
-      <source bridge='{DATA_BRIDGE}'/>
+      <mac address='{mac}'/>
+      <source bridge='{bridge}'/>
       <model type='virtio'/>
       <rom enabled='no'/>
-      <alias name='{VIRTUAL_FUNCTION_ALIAS}'/>
+      <alias name='{alias}'/>
     </interface>
 """
+
+
+def network_xml(vm: Vm) -> str:
+    """The stand-in for a virtual function: a NIC on the data network that is unplugged and plugged like one."""
+    return _interface_xml(vm.mac, DATA_BRIDGE, VIRTUAL_FUNCTION_ALIAS)
+
+
+def kept_network_xml(vm: Vm) -> str:
+    """A NIC that is there before, during and after every move."""
+    return _interface_xml(vm.kept_mac, KEPT_BRIDGE, "ua-kept0")
 
 
 def ivshmem_xml(vm: Vm) -> str:
@@ -112,7 +128,8 @@ def domain_xml(vm: Vm, accelerator: Accelerator) -> str:
     <controller type='usb' model='none'/>
 {ports}    <serial type='file'><source path={console} append='on'/></serial>
     <channel type='unix'><target type='virtio' name='{AGENT_CHANNEL}'/></channel>
-{network_xml(vm) if vm.virtual_function else ""}{ivshmem_xml(vm) if vm.ivshmem else ""}\
+    <channel type='unix'><target type='virtio' name='{FERRY_CHANNEL}'/></channel>
+{network_xml(vm) if vm.virtual_function else ""}{kept_network_xml(vm) if vm.kept_nic else ""}{ivshmem_xml(vm) if vm.ivshmem else ""}\
     <memballoon model='none'/>
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
   </devices>

@@ -99,7 +99,7 @@ class Host:
         """Writes its root file system. `names`: the lab's hosts and their addresses."""
         etc = self.root / "etc"
         (etc / "libvirt").mkdir(parents=True)
-        for folder in ["boot", "opt/bin", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt", CONSOLES[1:]]:
+        for folder in ["boot", "opt/bin", "var/lock", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt", CONSOLES[1:]]:
             (self.root / folder).mkdir(parents=True)
         (self.root / "var/run").symlink_to("/run")
         for folder in ["share", "lib"]:
@@ -145,7 +145,7 @@ class Host:
         with starter:
             try:
                 self.first = Process.of(int(starter.stdout.readline()))
-                for bridge, letter in [("mgmt", "m"), ("data", "d")]:
+                for bridge, letter in [("mgmt", "m"), ("data", "d"), ("guests", "g")]:
                     port = f"{letter}{self.number}"
                     # A host that is switched on again has its old address: others may still have it in their tables.
                     mac = f"52:54:00:fd:{ord(letter):02x}:{self.number:02x}"
@@ -169,7 +169,7 @@ class Host:
             self.first.kill()
         self.first = None
         self._first_file.unlink(missing_ok=True)
-        for letter in "md":  # they would go by themselves, somewhat later
+        for letter in "mdg":  # they would go by themselves, somewhat later
             with contextlib.suppress(LabProblem):
                 self._in_switch("link", "del", f"{letter}{self.number}")
 

@@ -55,6 +55,10 @@ ip link set mgmt up
 ip link add br0 type bridge
 ip link set data master br0 up
 ip link set br0 up
+# What guests keep while they have no virtual function.
+ip link add br1 type bridge
+ip link set guests master br1 up
+ip link set br1 up
 
 # With SIGCHLD ignored the kernel collects what ends; libvirt waits for a guest's process to be gone.
 echo ready

@@ -20,6 +20,10 @@ GUEST = Path(__file__).resolve().parents[1] / "guest"
 
 KERNEL_PACKAGE = "linux-image-amd64"
 MODULES = ["virtio_pci", "virtio_net", "virtio_console", "virtio_rng"]
+# For verbs in the guest: an RDMA device in software on a NIC. Only in the images of labs that ask for it.
+RDMA_MODULES = ["crc32_generic", "rdma_rxe"]
+RDMA = Path("/usr/bin/rdma")
+RDMA_PROVIDER = [Path("/usr/lib/x86_64-linux-gnu/libibverbs/librxe-rdmav34.so"), Path("/etc/libibverbs.d/rxe.driver")]
 AGENT = Path("/usr/sbin/qemu-ga")
 BUSYBOX = Path("/bin/busybox")
 READY_MARKER = "FERRY-LAB-READY"
@@ -40,9 +44,47 @@ class Image:
         return self.folder / "initramfs.cpio"
 
     @property
+    def rdma_modules(self) -> Path:
+        """A folder with those modules that the initramfs does not have, and the file `order`."""
+        return self.folder / "rdma"
+
+    @property
     def release(self) -> str:
         """The kernel's release: 6.1.0-9-amd64."""
         return (self.folder / "release").read_text().strip()
+
+
+def with_programs(image: Image, programs: list[Path], folder: Path, rdma: bool = False) -> Image:
+    """The same image, in `folder`, with more programs in /usr/bin, and perhaps with RDMA in software: a second archive behind
+    the initramfs."""
+    folder.mkdir(parents=True)
+    root = folder / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\n")
+    (root / "usr/bin").mkdir(parents=True)
+    for program in [*programs, *([RDMA] if rdma else [])]:
+        shutil.copy(program, root / "usr/bin" / program.name)
+        _copy_to_same_place(_libraries(program), root)
+    if rdma:
+        if lacking := [str(path) for path in [RDMA, *RDMA_PROVIDER] if not path.exists()]:
+            raise LabProblem(f"{', '.join(lacking)}: missing (Debian: iproute2, ibverbs-providers)")
+        _copy_to_same_place([*RDMA_PROVIDER, *_libraries(RDMA_PROVIDER[0])], root)
+        shutil.copytree(image.rdma_modules, root / "lib/modules/rdma")
+    made = Image(folder)
+    os.link(image.kernel, made.kernel)
+    shutil.copy(image.folder / "release", folder / "release")
+    shutil.copy(image.initramfs, made.initramfs)
+    _archive(root, made.initramfs, "ab")
+    shutil.rmtree(root)
+    return made
+
+
+def _copy_to_same_place(files: list[Path], root: Path) -> None:
+    for file in files:
+        target = root / file.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
 
 
 def default_folder() -> Path:
@@ -96,6 +138,8 @@ def _build(folder: Path, ingredients: str) -> None:
         (result / "release").write_text(release + "\n")
         _extract_vmlinux(unpacked / "boot" / f"vmlinuz-{release}", result / "vmlinux")
         _pack_initramfs(unpacked, release, work / "root", result / "initramfs.cpio")
+        usual = _modules(unpacked, release, MODULES)
+        _keep_modules([module for module in _modules(unpacked, release, RDMA_MODULES) if module not in usual], result / "rdma")
         (result / "ingredients").write_text(ingredients)
         shutil.rmtree(folder, ignore_errors=True)
         result.rename(folder)
@@ -138,19 +182,25 @@ def _pack_initramfs(unpacked: Path, release: str, root: Path, out: Path) -> None
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
     shutil.copy(AGENT, root / "usr/bin/qemu-ga")
-    for library in _libraries(AGENT):
-        target = root / library.relative_to("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, target)
+    _copy_to_same_place(_libraries(AGENT), root)
     _run(["cc", "-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o", root / "bin/dirty_memory", GUEST / "dirty_memory.c"])
-    order = _modules(unpacked, release, MODULES)
+    _keep_modules(_modules(unpacked, release, MODULES), root / "lib/modules")
+    for script, place in [("init", "init"), ("nics", "bin/nics")]:
+        shutil.copy(GUEST / script, root / place)
+        (root / place).chmod(0o755)
+    _archive(root, out, "wb")
+
+
+def _keep_modules(order: list[Path], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     for module in order:
-        shutil.copy(module, root / "lib/modules" / module.name)
-    (root / "lib/modules/order").write_text("".join(module.name + "\n" for module in order))
-    shutil.copy(GUEST / "init", root / "init")
-    (root / "init").chmod(0o755)
+        shutil.copy(module, folder / module.name)
+    (folder / "order").write_text("".join(module.name + "\n" for module in order))
+
+
+def _archive(root: Path, out: Path, mode: str) -> None:
     names = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
-    with open(out, "wb") as archive:
+    with open(out, mode) as archive:
         subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=root, input=names.encode(), stdout=archive, check=True)
 
 

@@ -15,16 +15,16 @@ import shutil
 import signal
 import subprocess
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
 from . import guest
 from .accelerator import Accelerator, accelerator
-from .domain import DATA_BRIDGE, IVSHMEM_ALIAS, VIRTUAL_FUNCTION_ALIAS, Vm, domain_xml, ivshmem_xml, network_xml
+from .domain import DATA_BRIDGE, FERRY_CHANNEL, IVSHMEM_ALIAS, VIRTUAL_FUNCTION_ALIAS, Vm, domain_xml, ivshmem_xml, network_xml
 from .host import Host, run_ip
-from .image import READY_MARKER, image
+from .image import READY_MARKER, image, with_programs
 from .problem import LabProblem
 from .processes import Process, wait_until
 
@@ -61,6 +61,7 @@ class Lab:
     vms: dict[str, Vm] = field(default_factory=dict)
     plans: dict[str, HostPlan] = field(default_factory=dict)
     nonzero: dict[str, int] = field(default_factory=dict)  # bytes of each guest's memory when it got ready
+    programs: list[str] = field(default_factory=list)  # in the guests, beside the image's: ferry-agent, then what ranks are
     guard: subprocess.Popen | None = None  # the lab ends when its standard input does
 
     def __enter__(self) -> "Lab":
@@ -86,6 +87,11 @@ class Lab:
             places = " and ".join(host.name for host in found)
             raise LabProblem(f"{vm} runs on {places}" if found else f"{vm} runs nowhere{self._last_words(vm)}")
         return found[0]
+
+    def is_whole(self) -> bool:
+        """Whether every VM runs somewhere."""
+        running = [process for host in self.hosts.values() if host.first for process in host.guests()]
+        return all(any(guest.runs(process, vm.domain) for process in running) for vm in self.vms.values())
 
     def _last_words(self, vm: str) -> str:
         """Of its QEMUs and its guest, where they were."""
@@ -146,10 +152,15 @@ class Lab:
 
     def remove_ivshmem(self, vm: str) -> None:
         """Returns when it is gone; QEMU migrates no guest that has it."""
+        import libvirt
+
         with self.domain(vm) as domain:
             if IVSHMEM_ALIAS in domain.XMLDesc():
                 domain.detachDeviceAlias(IVSHMEM_ALIAS)
-                wait_until(f"{vm} has no {IVSHMEM_ALIAS}", 60, lambda: IVSHMEM_ALIAS not in domain.XMLDesc(), every=0.02)
+                try:
+                    wait_until(f"{vm} has no {IVSHMEM_ALIAS}", 60, lambda: IVSHMEM_ALIAS not in domain.XMLDesc(), every=0.02)
+                except libvirt.libvirtError as error:
+                    raise LabProblem(f"{vm} went away while it lost {IVSHMEM_ALIAS}: {error}{self._last_words(vm)}") from error
 
     def give_back_devices(self, vm: str) -> None:
         """What the VM started with and does not have now."""
@@ -225,7 +236,11 @@ class Lab:
                 entry["virtual_function"] = VIRTUAL_FUNCTION_ALIAS
             if vm.ivshmem:
                 entry["ivshmem"] = IVSHMEM_ALIAS
+            if self.programs:
+                entry["agent"] = FERRY_CHANNEL
         content = {"ferry_cluster": 1, "hosts": hosts, "vms": vms, "storage": "none", "restore": "back"}
+        if len(self.programs) > 1:
+            content["rank"] = {"path": f"/usr/bin/{self.programs[1]}", "user": "root"}
         self.cluster_file.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
@@ -259,10 +274,12 @@ def missing() -> str:
     return "; ".join(lacks)
 
 
-def up(folder: Path, hosts: list[HostPlan], vms: list[Vm], devices: list[str] = ()) -> Lab:
+def up(folder: Path, hosts: list[HostPlan], vms: list[Vm], devices: list[str] = (), programs: list[Path] = (),
+       rdma: bool = False) -> Lab:
     """A lab in `folder`, complete: hosts answer, guests are ready, the cluster file is written. The hosts also have these
-    devices of this machine's /dev. It ends with this program unless `keep` is called. What a lab left in the folder that
-    did not come up or was not ended is cleared."""
+    devices of this machine's /dev. The guests also have these programs: ferry-agent first, then what ranks are; with `rdma`
+    an RDMA device in software on their virtual function's stand-in, and a NIC that they keep. It ends with this program
+    unless `keep` is called. What a lab left in the folder that did not come up or was not ended is cleared."""
     if lacks := missing():
         raise LabProblem(f"there can be no lab here: {lacks}")
     if not 1 <= len(hosts) <= HOSTS_MAX:
@@ -274,10 +291,14 @@ def up(folder: Path, hosts: list[HostPlan], vms: list[Vm], devices: list[str] = 
     _claim(folder)
     guard = switch = None
     try:
+        if programs or rdma:
+            guests_from = with_programs(guests_from, programs, folder / "image", rdma)
+        if rdma:
+            vms = [replace(vm, kept_nic=True) for vm in vms]
         guard, switch = _start_switch(folder)
         link, network = _link_to(switch, folder)
-        lab = Lab(folder, faster, switch, link, str(network), guard=guard)
-        for bridge in ["mgmt", "data"]:
+        lab = Lab(folder, faster, switch, link, str(network), guard=guard, programs=[program.name for program in programs])
+        for bridge in ["mgmt", "data", "guests"]:
             run_ip(switch, "link", "add", bridge, "type", "bridge")
             run_ip(switch, "link", "set", bridge, "up")
         run_ip(switch, "link", "set", "ctl", "master", "mgmt", "up")
@@ -430,7 +451,7 @@ def _end(folder: Path, switch: Process | None, link: str) -> None:
         if state is None:
             return
         _check_no_mounts(folder)
-        for name in ["hosts", CLUSTER, LOG]:
+        for name in ["hosts", "image", CLUSTER, LOG]:
             path = folder / name
             if path.is_dir():
                 shutil.rmtree(path)

@@ -4,7 +4,7 @@ Their files are this machine's /usr and /etc, read-only, and a folder with the l
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .image import BUSYBOX, ROOT, Image, _extract_vmlinux, _modules, _unpack_kernel
@@ -12,7 +12,6 @@ from .processes import wait_until
 
 IN_MACHINE = ROOT / "tests/lab/machine"
 MODULES = ["virtio_pci", "9p", "9pnet_virtio", "overlay", "kvm-amd", "veth", "bridge", "tun"]
-MEMORY = "1536M"
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,9 @@ class Machine:
     modules: tuple[str, ...]
     kernel_words: str
     devices: tuple[str, ...] = ()  # options of QEMU
+    memory: str = "1536M"
+    needs: tuple[Path, ...] = ()  # sockets of machines that are started before it
+    counts_instructions: bool = False  # one processor, and a clock that stands still while it waits: times repeat
 
 
 HOSTDEV = Machine(
@@ -33,27 +35,55 @@ HOSTDEV = Machine(
                 "max_ioqpairs=6,msix_qsize=5"),
 )  # fmt: skip
 RDMA = Machine("rdma", ("dummy", "crc32_generic", "rdma_rxe", "rdma_ucm"), "")
+VERBS = Machine("verbs", ("dummy", "virtio_net", "crc32_generic", "rdma_rxe"), "", memory="1280M")
+
+
+def joined_by_a_cable(folder: Path) -> list[Machine]:
+    """Two of VERBS, with an RDMA device each on the NIC that leads to the other; they are numbered from 0."""
+    cable = folder / "cable"
+    return [
+        replace(VERBS, kernel_words=f"verbs_rank={number}", memory="512M", needs=(cable,) if number else (), devices=(
+            "-netdev", f"stream,id=cable,server={'off' if number else 'on'},addr.type=unix,addr.path={cable}",
+            "-device", f"virtio-net-pci,netdev=cable,mac=52:54:00:00:00:0{number}",
+        ))
+        for number in range(2)
+    ]  # fmt: skip
 
 
 def run_machine(machine: Machine, folder: Path, image: Image, ferry: Path, seconds: float) -> str:
     """Starts it; it does its steps and switches itself off. Returns what it wrote to its console."""
+    shared = folder / "shared"
+    shutil.copytree(ROOT / "scenarios", shared / "scenarios")
+    shutil.copytree(image.folder, shared / "image")
+    for_hosts = Path(ferry).resolve().parents[2] / "hw_backend/ferry-host"
+    (console,) = run_machines([machine], folder, [ferry, *([for_hosts] if for_hosts.exists() else [])], seconds)
+    return console
+
+
+def run_machines(machines: list[Machine], folder: Path, programs: list[Path], seconds: float) -> list[str]:
+    """Starts them, of one kind, with the programs in /lab; each does its steps and switches itself off. Returns what they
+    wrote to their consoles."""
     tree = _unpack_kernel(folder / "package")
     release = next((tree / "lib/modules").iterdir()).name
     _extract_vmlinux(tree / f"boot/vmlinuz-{release}", folder / "vmlinux")
-    _pack(machine, tree, release, folder / "root", folder / "initramfs.cpio")
+    _pack(machines[0], tree, release, folder / "root", folder / "initramfs.cpio")
     shared = folder / "shared"
-    for part in ["tests/lab", "scenarios"]:
-        shutil.copytree(ROOT / part, shared / part)
-    shutil.copytree(image.folder, shared / "image")
-    shutil.copy(ferry, shared / "ferry")
-    console = folder / "console.log"
-    emulator = subprocess.Popen(_command(machine, folder, shared, console), stdin=subprocess.DEVNULL, start_new_session=True)
+    shutil.copytree(ROOT / "tests/lab", shared / "tests/lab")
+    for program in programs:
+        shutil.copy(program, shared / program.name)
+    consoles = [folder / f"console{i}.log" for i in range(len(machines))]
+    emulators = []
     try:
-        wait_until("the machine switches itself off", seconds, lambda: emulator.poll() is not None, every=0.5)
+        for machine, console in zip(machines, consoles, strict=True):
+            wait_until("the machine before is there", seconds, lambda needs=machine.needs: all(path.exists() for path in needs))
+            command = _command(machine, folder, shared, console)
+            emulators.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True))
+        wait_until("the machines switch themselves off", seconds, lambda: all(e.poll() is not None for e in emulators), every=0.2)
     finally:
-        emulator.kill()
-        emulator.wait()
-    return console.read_text(errors="replace")
+        for emulator in emulators:
+            emulator.kill()
+            emulator.wait()
+    return [console.read_text(errors="replace") for console in consoles]
 
 
 def steps_told(console: str) -> dict[str, dict]:
@@ -63,8 +93,10 @@ def steps_told(console: str) -> dict[str, dict]:
 
 
 def _command(machine: Machine, folder: Path, shared: Path, console: Path) -> list[str]:
+    counts = machine.counts_instructions
     command = [
-        "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35,kernel-irqchip=off", "-smp", "2", "-m", MEMORY,
+        "qemu-system-x86_64", "-accel", f"tcg,thread={'single' if counts else 'multi'}", "-smp", "1" if counts else "2",
+        *(["-icount", "shift=1,sleep=off"] if counts else []), "-machine", "q35,kernel-irqchip=off", "-m", machine.memory,
         "-cpu", "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt", "-nodefaults", "-nographic", "-no-reboot",
         "-serial", f"file:{console}", "-kernel", folder / "vmlinux", "-initrd", folder / "initramfs.cpio",
         "-append", f"console=ttyS0 panic=-1 quiet mitigations=off ferry_machine={machine.name} {machine.kernel_words}",

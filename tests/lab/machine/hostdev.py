@@ -1,10 +1,12 @@
 """Runs in the machine: a lab with a VM whose device is an assigned PCI function. test_hostdev_in_lab.py judges what it
 finds."""
 
+import json
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
-from steps import SCENARIO, ferry, introduce, labs, tell
+from steps import SCENARIO, SHARED, ferry, introduce, labs, tell
 
 from ferry_lab import guest
 from ferry_lab.domain import Vm
@@ -35,6 +37,14 @@ def place(step, lab):
              ivshmem=tree.find(".//shmem") is not None)  # fmt: skip
 
 
+def report(step):
+    """What the machine, which both hosts are parts of, says of itself."""
+    program = SHARED / "ferry-host"
+    if program.exists():
+        done = subprocess.run([program, "report", "--json"], text=True, capture_output=True)
+        tell(step, status=done.returncode, said=done.stderr, report=json.loads(done.stdout or "{}"))
+
+
 def main():
     functions = Path("/functions").read_text().split()
     vm = Vm(name="vm0", host="host0", memory=160 << 20, virtual_function=False, ivshmem=4 << 20)
@@ -48,6 +58,7 @@ def main():
             domain.attachDevice(ASSIGNED.format("0000", bus, slot, function))
         introduce(lab)
         place("assigned", lab)
+        report("report")
         try:
             lab.migrate("vm0", "host1")
             tell("libvirt", refuses="")

@@ -92,7 +92,6 @@ PacketHeader header_of(std::uint64_t sequence, bool with_all_fields) {
   header.source = 13;
   header.context = 17;
   header.tag = -19;
-  header.acknowledged = 23;
   header.sequence = sequence;
   header.size = sequence * 3;
   if (with_all_fields) {

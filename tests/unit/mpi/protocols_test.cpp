@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "core/mpi/engine.hpp"
@@ -199,6 +200,59 @@ TEST_F(Protocols, a_way_without_room_keeps_sends_in_order_until_there_is_some) {
   nothing_is_left();
 }
 
+// Room that comes between two tries changes nothing: an announcement would wait for the receive.
+TEST_F(Protocols,
+       a_message_within_the_credits_does_not_wait_for_its_receive_whenever_there_is_room) {
+  for (const int refused : {1, 2, 3}) {
+    wire.refuses_next = refused;
+    const int value = 100 + refused;
+    Request send = a.isend({&value, sizeof(value)}, 1, 5);
+    ASSERT_TRUE(ends(a, send)) << refused << " refused";
+    int got = 0;
+    Request receive = b.irecv({&got, sizeof(got)}, 0, 5);
+    ASSERT_TRUE(ends(b, receive));
+    EXPECT_EQ(got, value);
+  }
+  nothing_is_left();
+}
+
+// What is left over waits to be told of room: so there must have been none.
+TEST_F(Protocols, messages_in_fragments_leave_in_turns_as_far_as_there_is_room) {
+  const std::vector<std::byte> longer = pattern(400'000, 1);
+  const std::vector<std::byte> shorter = pattern(70'000, 2);
+  std::vector<std::byte> got[2] = {std::vector<std::byte>(400'000), std::vector<std::byte>(70'000)};
+  std::vector<Request> requests;
+  for (std::vector<std::byte>& each : got) {
+    requests.push_back(b.irecv({each.data(), each.size()}, 0, 5));
+  }
+  requests.push_back(a.isend({longer.data(), longer.size()}, 1, 5));
+  requests.push_back(a.isend({shorter.data(), shorter.size()}, 1, 5));
+  const auto pass = [&](std::uint32_t from, std::uint32_t to) {
+    auto& packets = wire.ways[{from, to, Channel::shm}];
+    while (!packets.empty()) wire.deliver(packets, to);
+    wire.processes[to]->engine().progress();
+  };
+  pass(0, 1);  // announcements
+  wire.refuses_after = 10;
+  pass(1, 0);  // both may leave now
+  auto& fragments = wire.ways[{0, 1, Channel::ivshmem}];
+  EXPECT_EQ(fragments.size(), 10);
+  wire.refuses_after = -1;
+  a.test(requests[2]);
+  ASSERT_EQ(fragments.size(), 98 + 18);
+  std::vector<bool> of_shorter;
+  for (const auto& each : fragments) {
+    of_shorter.push_back(each.arrival.header.more != fragments.front().arrival.header.more);
+  }
+  const auto last = std::find(of_shorter.rbegin(), of_shorter.rend(), true);
+  EXPECT_LE(of_shorter.rend() - last, 10 + 2 * 18 + 4) << "it waited for the longer one";
+  for (int i = 0; i < 4; ++i)
+    ASSERT_TRUE(ends(i < 2 ? b : a, requests[static_cast<std::size_t>(i)]));
+  EXPECT_EQ(got[0], longer);
+  EXPECT_EQ(got[1], shorter);
+  nothing_is_left();
+}
+
 TEST_F(Protocols, a_receive_can_be_cancelled_until_it_is_matched) {
   int got = 0;
   Request receive = b.irecv({&got, sizeof(got)}, 0, 5);
@@ -300,6 +354,21 @@ TEST_F(ProtocolsDeathTest, memory_that_changed_while_it_was_announced_is_noticed
   sent[4000] ^= std::byte{1};
   [[maybe_unused]] const Request receive = b.irecv({got.data(), 5000}, 0, 5);
   EXPECT_DEATH(wire.settle(), "what was read is what was announced");
+}
+
+/// The job may hear of it and end its ranks later, as between processes.
+TEST(Unreachable, ranks_leave_their_calls_with_the_reason_before_their_job_has_ended) {
+  Wire wire(2, Route("no channel joins them"));
+  Communicator a = wire.world(0);
+  const std::vector<std::byte> sent = pattern(8, 1);
+  try {
+    static_cast<void>(a.isend({sent.data(), sent.size()}, 1, 5));
+    FAIL() << "the message is under way";
+  } catch (const JobAborted& aborted) {
+    EXPECT_STREQ(aborted.what(), "rank 0 cannot reach rank 1: no channel joins them");
+  }
+  EXPECT_THAT(wire.aborts,
+              testing::ElementsAre("rank 0 cannot reach rank 1: no channel joins them"));
 }
 
 }  // namespace

@@ -7,7 +7,12 @@ namespace ferry::mpi {
 
 bool WireEndpoint::post(EndpointAddress to, Channel channel, const PacketHeader& header,
                         std::span<const ConstSlice> body) {
-  if (wire_.refuses) return false;
+  if (wire_.refuses || wire_.refuses_after == 0) return false;
+  if (wire_.refuses_next > 0) {
+    --wire_.refuses_next;
+    return false;
+  }
+  if (wire_.refuses_after > 0) --wire_.refuses_after;
   Held held;
   held.arrival.channel = channel;
   held.arrival.from = address_;

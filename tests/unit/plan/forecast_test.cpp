@@ -180,6 +180,18 @@ TEST_F(ForecastTest, guests_redirect_their_traffic_beside_each_other) {
   EXPECT_EQ(forecast().failed, 2U);
 }
 
+TEST_F(ForecastTest, hosts_of_one_machine_prepare_one_after_the_other) {
+  scenario.platform.hypervisor.prepare = second;
+  scenario.platform.hypervisor.serial = Ratio(1);
+  vm(a, Bytes(0));
+  vm(b, Bytes(0));
+  move(VmId{0}, c);
+  move(VmId{1}, d);
+  EXPECT_NEAR(forecast().makespan.to_seconds(), 1, 1e-3);
+  scenario.platform.processors = {.cores = 2, .shared = true};
+  EXPECT_NEAR(forecast().makespan.to_seconds(), 2, 1e-3);
+}
+
 TEST_F(ForecastTest, two_moves_share_the_link_that_both_use) {
   vm(a, Bytes(1'024'000'000));
   vm(b, Bytes(1'024'000'000));

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "controller/limits.hpp"
 #include "controller/plan.hpp"
 #include "controller/planner/forecast.hpp"
@@ -11,6 +14,7 @@
 #include "controller/planner/placement.hpp"
 #include "core/ports/randomness.hpp"
 #include "core/topology/inventory.hpp"
+#include "tests/sanitized.hpp"
 
 namespace ferry {
 namespace {
@@ -190,7 +194,8 @@ TEST_F(PlannerTest, as_many_at_once_as_keep_a_link_busy_and_one_more) {
   EXPECT_THAT(link_slots(links, {load, load, load, load}), ElementsAre(3, 3));
   // Twice as many; what comes after the memory holds no place.
   load.after = second * 10;
-  EXPECT_THAT(link_slots(links, {load, load, load, load, load, load}, {.factor = 2, .more = 1, .finished_by = {}}),
+  EXPECT_THAT(link_slots(links, {load, load, load, load, load, load},
+                         {.factor = 2, .more = 1, .finished_by = {}}),
               ElementsAre(5, 5));
   // Never more than there are moves.
   EXPECT_THAT(link_slots(links, {load}), ElementsAre(1, 1));
@@ -436,14 +441,46 @@ TEST_F(PlannerTest, limits_of_the_scenario_are_never_widened) {
   EXPECT_EQ(made.limits.link, 2U);
 }
 
+/// Lists that moves share are kept in order; those of a single move are gone over.
+TEST_F(PlannerTest, a_list_of_many_hosts_gives_the_same_places_in_order_and_gone_over) {
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    RandomStream draw(seed, "host-order");
+    const auto below = [&](std::uint64_t n) { return static_cast<std::uint32_t>(draw.next() % n); };
+    instance.hosts.clear();
+    instance.vms.clear();
+    instance.moves.clear();
+    std::vector<HostId> all;
+    for (std::uint32_t i = 0; i < 70 + below(40); ++i) all.push_back(host(4 + below(4)));
+    for (std::uint32_t i = 0; i < 150; ++i) {
+      vm(all[i % all.size()], Bytes(100'000'000 * (1 + below(9))));
+    }
+    for (std::size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[below(i)]);
+    const Place place = seed % 2 == 0 ? Place::spread : Place::pack;
+    for (std::uint32_t i = 0; i < instance.vms.size(); ++i) move(VmId{i}, all, place);
+    std::vector<std::size_t> order(instance.moves.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    const auto places = [&](bool shared) {
+      Instance tried = instance;
+      for (MoveSpec& spec : tried.moves) {
+        spec.candidates = shared ? tried.moves.front().candidates : HostList(all);
+      }
+      LinkMap links(tried);
+      const auto placed = place_moves(tried, scenario.platform, links, order,
+                                      {.planned = seed % 3 != 0, .by_destination = seed % 5 == 0});
+      std::vector<std::uint32_t> to;
+      if (!placed) return std::pair(to, placed.error());
+      for (const PlacedMove& one : *placed) to.push_back(one.to.index);
+      return std::pair(to, std::string());
+    };
+    ASSERT_EQ(places(true), places(false)) << "seed " << seed;
+    ASSERT_EQ(places(true).second, "") << "seed " << seed;
+  }
+}
+
 /// Random clusters, some of them full.
 TEST_F(PlannerTest, every_move_is_planned_once_and_each_step_has_room) {
   int made_plans = 0;
-#ifdef FERRY_SANITIZED
-  constexpr std::uint64_t seeds = 40;
-#else
-  constexpr std::uint64_t seeds = 200;
-#endif
+  constexpr std::uint64_t seeds = sanitized ? 40 : 200;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     RandomStream draw(seed, "planner-test");
     const auto below = [&](std::uint64_t n) { return static_cast<std::uint32_t>(draw.next() % n); };

@@ -161,17 +161,15 @@ TEST(Expansion, lets_a_vm_move_out_and_back) {
   EXPECT_TRUE(loaded) << errors_of(loaded);
 }
 
-#ifndef FERRY_SANITIZED  // a minute there, and no other code runs than with a few VMs
-TEST(Expansion, copes_with_a_million_vms) {
+// tests/cli has ferry itself read a million.
+TEST(Expansion, copes_with_many_vms) {
   const auto loaded = read(
-      "{name: vm, count: 1000000, on: host, memory: 1MiB, virtual_functions: 0, pages: {zero: "
-      "0%}}",
+      "{name: vm, count: 20000, on: host, memory: 1MiB, virtual_functions: 0, pages: {zero: 0%}}",
       "migrations: [{name: a, vms: vm, to: any, at: 1s}]",
-      "{name: host, count: 100000, cores: 16, memory: 1GiB}");
+      "{name: host, count: 2000, cores: 16, memory: 1GiB}");
   ASSERT_TRUE(loaded) << errors_of(loaded);
-  EXPECT_EQ(expand(loaded->scenario).moves.size(), 1'000'000U);
+  EXPECT_EQ(expand(loaded->scenario).moves.size(), 20'000U);
 }
-#endif
 
 }  // namespace
 }  // namespace ferry

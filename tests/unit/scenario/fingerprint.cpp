@@ -27,7 +27,7 @@ void add_platform(std::ostream& out, const Platform& platform) {
        {h.prepare, h.finish, h.clean_up, h.set_status, h.detach_vf, h.attach_vf.fixed,
         h.attach_vf.per_gib, h.remove_ivshmem, h.add_ivshmem, h.pin_per_gib, h.postcopy_switch,
         h.keepalive, platform.mpi.notice, platform.mpi.drain_channel,
-        platform.mpi.reconnect_channel, platform.mpi.reactivate}) {
+        platform.mpi.reconnect_channel, platform.mpi.reactivate, platform.mpi.open_device}) {
     out << to_text(cost) << ' ';
   }
   out << to_text(h.serial) << ' ' << h.devices_at_once << ' '

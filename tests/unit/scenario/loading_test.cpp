@@ -89,7 +89,7 @@ TEST(Kinds, of_files_are_seen_by_their_keys) {
 TEST(Platforms, carry_the_source_of_every_constant) {
   const auto platform = load_platform(good_file("test-bed.yaml"));
   ASSERT_TRUE(platform) << errors_of(platform);
-  EXPECT_EQ(platform->constants.size(), 34U);
+  EXPECT_EQ(platform->constants.size(), 35U);
   const SourcedConstant* fitted =
       find(platform->constants, "platform.hypervisor.attach_vf.per_gib");
   ASSERT_NE(fitted, nullptr);

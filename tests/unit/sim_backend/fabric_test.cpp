@@ -319,6 +319,44 @@ TEST(SimFabricTest, a_rank_whose_guest_is_paused_sees_its_packet_when_it_runs_ag
   });
 }
 
+/// Looks until a number of packets have come, and counts what it is asked.
+class CountingLook final : public Look {
+ public:
+  CountingLook(const RankEnd& end, int wanted) : end_(end), wanted_(wanted) {}
+  bool look() override {
+    while (end_.end->poll() != nullptr) ++seen_;
+    return seen_ == wanted_;
+  }
+  void fetch() const override { fetched_at_ = seen_; }
+  [[nodiscard]] int seen() const { return seen_; }
+  /// How many packets it had seen when it was last told that its turn comes; -1: never.
+  [[nodiscard]] int fetched_at() const { return fetched_at_; }
+
+ private:
+  const RankEnd& end_;
+  int wanted_;
+  int seen_ = 0;
+  mutable int fetched_at_ = -1;
+};
+
+TEST(SimFabricTest, a_look_is_told_that_its_turn_comes) {
+  in_world(profile(us(3)), [&](World& world) {
+    const RankEnd receiver(world, native_on(1));
+    const RankEnd sender(world, native_on(0));
+    const auto sends = world.executor.spawn("sender", [&] {
+      for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(sender.post_phantom(receiver.address(), Channel::native, 8));
+        world.clock.sleep_until(world.clock.now() + us(5));
+      }
+    });
+    CountingLook look(receiver, 3);
+    EXPECT_EQ(receiver.set->wait_until(look), Wake::ready);
+    EXPECT_EQ(look.seen(), 3);
+    EXPECT_GE(look.fetched_at(), 0) << "no event was next to another";
+    EXPECT_LT(look.fetched_at(), 3) << "before its turn, not after";
+  });
+}
+
 TEST(SimFabricTest, lost_packets_are_counted) {
   const std::vector<double> lost = numbers_from_child([] {
     PlainWorld plain(2);

@@ -182,6 +182,23 @@ TEST(HypervisorModelTest, the_serial_share_of_operations_on_one_host_is_done_one
   });
 }
 
+TEST(HypervisorModelTest, hosts_of_one_machine_do_their_serial_shares_one_at_a_time) {
+  PlainWorld plain(2);
+  plain.platform.hypervisor.serial = Ratio(0.25);
+  plain.platform.hypervisor.set_status = ms(800);
+  plain.platform.processors = {.cores = 2, .shared = true};
+  for (std::uint32_t i = 0; i < 2; ++i) plain.add_vm(host(i), Bytes::gibi(1));
+  in_world(plain, [](World& world) {
+    const auto other = world.executor.spawn("status", [&] {
+      EXPECT_TRUE(world.hypervisor.set_status(vm(1), Phase::set_pre_migration, never));
+      EXPECT_NEAR(seconds_at(world), 1.0, 1e-9);
+    });
+    EXPECT_TRUE(world.hypervisor.set_status(vm(0), Phase::set_pre_migration, never));
+    EXPECT_NEAR(seconds_at(world), 0.8, 1e-9);
+    other->join();
+  });
+}
+
 TEST(HypervisorModelTest, attaching_a_virtual_function_grows_with_the_guests_memory) {
   PlainWorld plain(1);
   plain.platform.hypervisor.attach_vf = {.fixed = ms(520), .per_gib = ms(548)};

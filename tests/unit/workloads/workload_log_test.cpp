@@ -54,6 +54,25 @@ TEST(Measurements, of_collectives_are_means_over_the_ranks) {
   EXPECT_EQ(log.elapsed(), Duration::microseconds(20));
 }
 
+TEST(Measurements, of_channels_are_the_packets_of_all_ranks_between_two_moves) {
+  WorkloadLog log(2);
+  EXPECT_TRUE(channel_packets(log).empty());
+  log.of(0).packets = {{Channel::sriov, 0, 3}, {Channel::ivshmem, 1, 5}, {Channel::sriov, 2, 1}};
+  log.of(1).packets = {{Channel::sriov, 0, 4}, {Channel::sriov, 1, 2}};
+  const auto rows = channel_packets(log);
+  ASSERT_EQ(rows.size(), 4U);
+  const std::vector<std::tuple<std::string, std::uint32_t, double>> expected = {
+      {"packets_sriov", 0, 7},
+      {"packets_ivshmem", 1, 5},
+      {"packets_sriov", 1, 2},
+      {"packets_sriov", 2, 1}};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(std::tuple(rows[i].metric, rows[i].repetition, rows[i].value), expected[i]);
+    EXPECT_EQ(rows[i].unit, "packets");
+    EXPECT_FALSE(rows[i].message_bytes);
+  }
+}
+
 TEST(Measurements, of_searches_are_each_and_their_mean_with_outages_in_it) {
   WorkloadLog log(1);
   log.of(0) = log_of({10, 30});

@@ -1,10 +1,10 @@
+#include "core/units/natural_order.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string>
 #include <vector>
-
-#include "core/record/natural_order.hpp"
 
 namespace ferry {
 namespace {

@@ -1,11 +1,11 @@
-#include "core/record/natural_order.hpp"
+#include "core/units/natural_order.hpp"
 
 #include <cstddef>
 
+#include "core/units/characters.hpp"
+
 namespace ferry {
 namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// The run of digits at `position` without leading zeros; moves `position` behind the run.
 std::string_view take_number(std::string_view text, std::size_t& position) {

@@ -1,0 +1,64 @@
+"""A constant that runs determine, with its interval: medians, and lines that outliers do not bend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One constant: `path` in the platform file, the new value, and what it rests on."""
+
+    path: str
+    value: float
+    unit: str  # s, s/GiB, B/s or ratio
+    count: int
+    low: float  # 95 % interval
+    high: float
+    spread: tuple[float, float]  # middle half of the observations, or of the residuals of a line
+    kind: str = "measured"
+    how: str = "median"
+    to: tuple[str, ...] = ()  # of a fitted one: what it was fitted to
+
+
+def median_fit(path: str, values: Sequence[float], unit: str, **more: Any) -> Fit:
+    """The median of observations, none of them NaN; a cost that came out below zero is zero."""
+    half = tuple(np.quantile(values, [0.25, 0.75]))
+    return Fit(path, max(0.0, float(np.median(values))), unit, len(values),
+               *median_interval(values), half, **more)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the median from the order of the values, whatever their distribution; NaN
+    for fewer than six, which have none."""
+    count, ordered = len(values), sorted(values)
+    below, chance = 0, 0.5**count
+    while below < count // 2 and chance <= 0.025:
+        below += 1
+        chance += math.comb(count, below) * 0.5**count
+    return (ordered[below - 1], ordered[count - below]) if below else (math.nan, math.nan)
+
+
+def theil_sen(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope and intercept of a line that a few outliers do not bend: medians of pairwise slopes
+    (Theil 1950, Sen 1968) and of what the slope leaves."""
+    i, j = np.triu_indices(len(x), 1)
+    apart = x[i] != x[j]
+    slope = float(np.median((y[j] - y[i])[apart] / (x[j] - x[i])[apart]))
+    return slope, float(np.median(y - slope * x))
+
+
+def line_interval(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the slope, by resampling the points (fixed seed)."""
+    random = np.random.default_rng(1)
+    slopes = []
+    for _ in range(500):
+        chosen = random.integers(0, len(x), len(x))
+        if len(np.unique(x[chosen])) > 1:
+            slopes.append(theil_sen(x[chosen], y[chosen])[0])
+    return tuple(np.quantile(slopes, [0.025, 0.975])) if slopes else (math.nan, math.nan)

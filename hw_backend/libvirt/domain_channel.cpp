@@ -1,0 +1,274 @@
+#include "hw_backend/libvirt/domain_channel.hpp"
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "hw_backend/agent/frames.hpp"
+
+namespace ferry {
+namespace {
+
+constexpr Duration between_tries = Duration::milliseconds(200);
+constexpr std::size_t most_waiting = std::size_t{8} << 20U;
+constexpr Duration torn_after = Duration::milliseconds(2'000);
+constexpr int would_block = -2;  ///< of virStreamSend and virStreamRecv
+
+}  // namespace
+
+/// One opening of a channel. Its callback comes from the event loop's thread.
+class ChannelStream : public std::enable_shared_from_this<ChannelStream> {
+ public:
+  static Result<std::shared_ptr<ChannelStream>> open(HostConnections& host,
+                                                     const std::string& domain,
+                                                     const std::string& channel,
+                                                     std::shared_ptr<agent::ControlInbox> inbox) {
+    Result<std::shared_ptr<Connection>> connection = host.control();
+    if (!connection) return tl::unexpected(connection.error());
+    const virDomainPtr found = virDomainLookupByName((*connection)->get(), domain.c_str());
+    if (found == nullptr) return tl::unexpected(last_error("domain " + domain));
+    auto made = std::make_shared<ChannelStream>(*connection, std::move(inbox));
+    made->stream_ = virStreamNew((*connection)->get(), VIR_STREAM_NONBLOCK);
+    const bool opened =
+        made->stream_ != nullptr &&
+        virDomainOpenChannel(found, channel.c_str(), made->stream_, VIR_DOMAIN_CHANNEL_FORCE) == 0;
+    const Failure why = opened ? Failure() : last_error("channel " + channel + " of " + domain);
+    virDomainFree(found);
+    if (!opened) return tl::unexpected(why);
+    auto* const holder = new std::shared_ptr<ChannelStream>(made);
+    const int added = virStreamEventAddCallback(
+        made->stream_, VIR_STREAM_EVENT_READABLE, on_event, holder,
+        [](void* opaque) { delete static_cast<std::shared_ptr<ChannelStream>*>(opaque); });
+    if (added < 0) {
+      delete holder;
+      return tl::unexpected(last_error("channel " + channel + " of " + domain));
+    }
+    made->has_callback_ = true;
+    return made;
+  }
+  ChannelStream(std::shared_ptr<Connection> connection, std::shared_ptr<agent::ControlInbox> inbox)
+      : connection_(std::move(connection)), inbox_(std::move(inbox)) {}
+  ~ChannelStream() {
+    if (stream_ != nullptr) virStreamFree(stream_);
+  }
+  ChannelStream(const ChannelStream&) = delete;
+  ChannelStream& operator=(const ChannelStream&) = delete;
+
+  /// May ask the daemon: in a thread of `Calls`. Nothing comes after that.
+  void close() {
+    const std::lock_guard guard(mutex_);
+    broken_ = true;
+    remove_callback();
+    if (stream_ == nullptr) return;
+    virStreamAbort(stream_);
+    virStreamFree(stream_);
+    stream_ = nullptr;
+    // libvirt may keep the callback, and with it this, longer than the connection should last.
+    connection_.reset();
+  }
+  [[nodiscard]] bool is_broken() const { return broken_.load(); }
+
+  bool send(std::span<const std::byte> message) {
+    const std::lock_guard guard(mutex_);
+    if (broken_ || output_.size() + message.size() > most_waiting) return false;
+    const std::vector<std::byte> frame = agent::make_frame(message);
+    output_.insert(output_.end(), frame.begin(), frame.end());
+    want(true);
+    return true;
+  }
+  /// A message whose end does not come is given up.
+  void look_behind_torn(TimePoint now) {
+    std::vector<std::vector<std::byte>> found;
+    {
+      const std::lock_guard guard(mutex_);
+      if (!reader_.waits() || bytes_ != seen_bytes_) {
+        seen_bytes_ = bytes_;
+        seen_at_ = now;
+        return;
+      }
+      if (now - seen_at_ < torn_after) return;
+      while (reader_.waits()) reader_.give_up();
+      found = whole_messages();
+    }
+    deliver(std::move(found));
+  }
+
+ private:
+  static void on_event(virStreamPtr /*stream*/, int events, void* opaque) {
+    // A copy: the callback may be removed, and its holder freed, meanwhile.
+    const std::shared_ptr<ChannelStream> self =
+        *static_cast<std::shared_ptr<ChannelStream>*>(opaque);
+    self->handle(events);
+  }
+
+  void handle(int events) {
+    std::vector<std::vector<std::byte>> found;
+    {
+      const std::lock_guard guard(mutex_);
+      if (broken_) return;
+      bool good = (events & (VIR_STREAM_EVENT_ERROR | VIR_STREAM_EVENT_HANGUP)) == 0;
+      if ((events & VIR_STREAM_EVENT_READABLE) != 0) good = read() && good;
+      if (good && (events & VIR_STREAM_EVENT_WRITABLE) != 0) good = write();
+      found = whole_messages();
+      if (!good) {
+        broken_ = true;
+        remove_callback();
+      }
+    }
+    deliver(std::move(found));
+    if (broken_) inbox_->notify();
+  }
+  bool read() {
+    std::array<char, 65536> bytes;
+    for (;;) {
+      const int count = virStreamRecv(stream_, bytes.data(), bytes.size());
+      if (count == would_block) return true;
+      if (count <= 0) return false;
+      bytes_ += static_cast<std::uint64_t>(count);
+      reader_.take(std::as_bytes(std::span(bytes)).first(static_cast<std::size_t>(count)));
+    }
+  }
+  bool write() {
+    std::size_t written = 0;
+    bool good = true;
+    while (written < output_.size()) {
+      const int count =
+          virStreamSend(stream_, reinterpret_cast<const char*>(output_.data()) + written,
+                        std::min<std::size_t>(output_.size() - written, 65536));
+      if (count == would_block) break;
+      good = count >= 0;
+      if (!good) break;
+      written += static_cast<std::size_t>(count);
+    }
+    output_.erase(output_.begin(), output_.begin() + static_cast<std::ptrdiff_t>(written));
+    if (good && output_.empty()) want(false);
+    return good;
+  }
+  void want(bool to_write) {
+    if (wants_to_write_ == to_write || !has_callback_) return;
+    wants_to_write_ = to_write;
+    virStreamEventUpdateCallback(
+        stream_, VIR_STREAM_EVENT_READABLE | (to_write ? VIR_STREAM_EVENT_WRITABLE : 0));
+  }
+  void remove_callback() {
+    if (std::exchange(has_callback_, false)) virStreamEventRemoveCallback(stream_);
+  }
+  std::vector<std::vector<std::byte>> whole_messages() {
+    std::vector<std::vector<std::byte>> all;
+    while (auto message = reader_.next()) all.push_back(std::move(*message));
+    return all;
+  }
+  void deliver(std::vector<std::vector<std::byte>> messages) {
+    for (std::vector<std::byte>& message : messages) {
+      if (!message.empty()) (void)inbox_->put(std::move(message));
+    }
+  }
+
+  std::shared_ptr<Connection> connection_;  ///< of the stream
+  std::shared_ptr<agent::ControlInbox> inbox_;
+  std::mutex mutex_;
+  virStreamPtr stream_ = nullptr;
+  bool has_callback_ = false;
+  bool wants_to_write_ = false;
+  std::atomic<bool> broken_ = false;
+  agent::FrameReader reader_;
+  std::vector<std::byte> output_;
+  std::uint64_t bytes_ = 0;  ///< ever read
+  std::uint64_t seen_bytes_ = 0;
+  TimePoint seen_at_;
+};
+
+DomainChannel::DomainChannel(ClusterLink& link, VmId vm, HostId first, std::string channel)
+    : link_(link),
+      vm_(vm),
+      host_(first),
+      channel_(std::move(channel)),
+      inbox_(std::make_shared<agent::ControlInbox>(link.executor())),
+      mutex_(link.executor().make_mutex()) {
+  task_ = link_.executor().spawn("channel of " + link_.name(vm_), [this] { keep_open(); });
+}
+
+DomainChannel::~DomainChannel() {
+  task_->cancel();
+  task_.reset();
+  if (const std::shared_ptr<ChannelStream> open = stream()) {
+    link_.start(vm_, host_, "close the channel of " + link_.name(vm_),
+                [open](HostConnections&) { open->close(); });
+  }
+}
+
+std::shared_ptr<ChannelStream> DomainChannel::stream() const {
+  const Lock lock(*mutex_);
+  return stream_;
+}
+
+std::string DomainChannel::trouble() const {
+  const Lock lock(*mutex_);
+  return stream_ == nullptr ? trouble_ : std::string();
+}
+
+void DomainChannel::set_stream(std::shared_ptr<ChannelStream> stream) {
+  const Lock lock(*mutex_);
+  if (stream != nullptr) trouble_.clear();
+  stream_ = std::move(stream);
+}
+
+bool DomainChannel::send(std::span<const std::byte> message) {
+  if (message.empty() || message.size() > largest_control_message) return false;
+  const std::shared_ptr<ChannelStream> open = stream();
+  return open != nullptr && open->send(message);
+}
+
+/// The host where the VM's domain runs; none that is known.
+std::optional<HostId> DomainChannel::look_for_vm() {
+  const auto answers = link_.ask_all<DomainState>(
+      "looking for " + link_.name(vm_), link_.clock().now() + answer_patience,
+      [domain = link_.domain(vm_)](HostConnections& host, HostId) {
+        return look_at(host, domain);
+      });
+  for (std::uint32_t i = 0; i < answers.size(); ++i) {
+    if (answers[i] && answers[i]->active && !answers[i]->receives) return HostId{i};
+  }
+  return std::nullopt;
+}
+
+void DomainChannel::keep_open() {
+  Clock& clock = link_.clock();
+  for (;;) {
+    const std::shared_ptr<ChannelStream> open = stream();
+    if (open != nullptr && !open->is_broken()) {
+      open->look_behind_torn(clock.now());
+    } else {
+      if (open != nullptr) {
+        set_stream(nullptr);
+        link_.start(vm_, host_, "close the channel of " + link_.name(vm_),
+                    [open](HostConnections&) { open->close(); });
+      }
+      if (const std::optional<HostId> host = look_for_vm()) {
+        host_ = *host;
+        Result<std::shared_ptr<ChannelStream>> made =
+            link_.ask_uncounted<std::shared_ptr<ChannelStream>>(
+                host_, "opening the channel of " + link_.name(vm_), clock.now() + answer_patience,
+                [domain = link_.domain(vm_), channel = channel_,
+                 inbox = inbox_](HostConnections& connections) {
+                  return ChannelStream::open(connections, domain, channel, inbox);
+                });
+        if (made) {
+          set_stream(std::move(*made));
+          inbox_->opened();
+        } else {
+          const Lock lock(*mutex_);
+          trouble_ = made.error().reason;
+        }
+      }
+    }
+    if (clock.sleep_until(clock.now() + between_tries) == Wake::cancelled) return;
+  }
+}
+
+}  // namespace ferry

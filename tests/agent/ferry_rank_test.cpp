@@ -1,0 +1,135 @@
+// `ferry-rank` behind agents: its jobs go through moves, by the memory of their VM, and by that of
+// their host, whose device is closed and opened again.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "tests/agent/machine.hpp"
+
+namespace ferry::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string scenario(const std::string& strategy, std::uint32_t ranks) {
+  return fmt::format(R"(ferry: 1
+name: real-ranks
+platform: scenarios/platforms/nowlab-fdr.yaml
+cluster:
+  hosts: [{{name: host, count: 2, cores: 16, memory: 32GiB, virtual_functions: 4}}]
+vms:
+  - {{name: vm, count: 2, on: host0, vcpus: 2, memory: 256MiB, ivshmem: 64MiB,
+     pages: {{zero: 90%, working_set: 8MiB, dirty_rate: 20MB/s, idle_dirty_rate: 1MB/s}}}}
+jobs:
+  - {{name: job, on: {{vms: vm}}, ranks: {}, strategy: {},
+     workload: {{type: iterate, compute: 2ms, collective: allreduce, message: 64KiB, iterations: 400}}}}
+migrations:
+  - {{name: there, vms: vm, to: host1, at: 300ms, transport: tcp}}
+schedule: {{order: parallel, batch: all}}
+)",
+                     ranks, strategy);
+}
+
+void start_agents(Machine& machine, const AgentRun& run) {
+  for (std::uint32_t i = 0; i < run.instance.vms.size(); ++i) machine.start_agent(VmId{i});
+}
+
+void expect_all_went_well(const AgentRun& run, std::size_t ranks) {
+  EXPECT_EQ(run.broken, "");
+  EXPECT_EQ(run.suspensions, 0U);
+  for (const MoveRecord& move : run.records.moves()) {
+    EXPECT_EQ(move.outcome, Outcome::completed) << move.reason;
+  }
+  ASSERT_EQ(run.records.jobs().size(), 1U);
+  EXPECT_EQ(run.job().reason, "");
+  EXPECT_GT(run.job().messages, 0U);
+  EXPECT_FALSE(run.job().measurements.empty());
+  EXPECT_EQ(run.records.ranks().size(), ranks);
+}
+
+std::string text_of(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+class FerryRankBehindAgents : public testing::TestWithParam<const char*> {
+ protected:
+  FerryRankBehindAgents() : folder_(testing::TempDir() + fmt::format("ferry-rank-{}", getpid())) {
+    fs::create_directories(folder_);
+  }
+  ~FerryRankBehindAgents() override { fs::remove_all(folder_); }
+  /// Each rank has a /dev/shm of its own, as in a guest, and a file is the memory of their host.
+  fs::path use_device(AgentRun& run) const {
+    fs::path device = folder_ / "device";
+    std::ofstream(device) << "";
+    fs::resize_file(device, 8U << 20U);
+    const fs::path alone = folder_ / "alone";
+    std::ofstream(alone) << "#!/bin/sh\nexec unshare -m sh -c 'mount -t tmpfs none /dev/shm && "
+                            "exec \"$@\"' sh \"$@\"\n";
+    chmod(alone.c_str(), 0755);
+    run.rank_arguments = {alone,  FERRY_RANK_PROGRAM, "--job", "{job}", "--device",
+                          "none", "--ivshmem",        device};
+    return device;
+  }
+  fs::path folder_;
+};
+INSTANTIATE_TEST_SUITE_P(Strategies, FerryRankBehindAgents,
+                         testing::Values("progress_engine", "migration_thread"));
+
+TEST_P(FerryRankBehindAgents, goes_through_moves_over_the_memory_of_its_machine) {
+  Machine machine;
+  AgentRun run(scenario(GetParam(), 2));
+  run.rank_arguments = {FERRY_RANK_PROGRAM, "--job", "{job}", "--device", "none"};
+  start_agents(machine, run);
+  run.run(machine);
+  expect_all_went_well(run, 4);
+}
+
+TEST_P(FerryRankBehindAgents, closes_the_device_of_its_host_and_opens_it_after_the_move) {
+  if (geteuid() != 0) GTEST_SKIP() << "a /dev/shm of one's own needs root";
+  Machine machine;
+  AgentRun run(scenario(GetParam(), 1));
+  use_device(run);
+  start_agents(machine, run);
+  run.run(machine);
+  expect_all_went_well(run, 2);
+}
+
+TEST_P(FerryRankBehindAgents, ends_its_job_with_the_reason_if_its_device_does_not_come_back) {
+  if (geteuid() != 0) GTEST_SKIP() << "a /dev/shm of one's own needs root";
+  Machine machine;
+  std::string text = scenario(GetParam(), 1);
+  // It takes a while.
+  text.insert(text.find(", transport: tcp}"),
+              ", memory: {bandwidth_limit: 5MB/s}, timeouts: {ivshmem: 2s}");
+  AgentRun run(text);
+  run.journal_file = folder_ / "journal";
+  const fs::path device = use_device(run);
+  run.beside = [&](World& world) {
+    while (text_of(run.journal_file).find("suspended") == std::string::npos) {
+      world.clock.sleep_until(world.clock.now() + Duration::milliseconds(10));
+    }
+    fs::remove(device);  // it is closed by now
+  };
+  start_agents(machine, run);
+  run.run(machine);
+  EXPECT_EQ(run.broken, "");
+  EXPECT_EQ(run.suspensions, 0U);
+  for (const MoveRecord& move : run.records.moves()) {
+    EXPECT_EQ(move.outcome, Outcome::completed) << move.reason;
+  }
+  ASSERT_EQ(run.records.jobs().size(), 1U);
+  EXPECT_THAT(run.job().reason,
+              testing::ContainsRegex("rank [01] in vm[01] on host1: a device has not come back: "
+                                     "there is no IVShmem memory .*/device"));
+}
+
+}  // namespace
+}  // namespace ferry::agent

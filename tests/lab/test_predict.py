@@ -1,0 +1,70 @@
+"""What `predict.py` makes of runs, and how it tells other work on the machine from its own. No lab is needed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from ferry_lab.machine_load import OthersShare
+from ferry_lab.processes import wait_until
+
+import predict
+
+
+def test_work_of_ones_own_processes_is_not_others():
+    spinning = "import time\nend = time.process_time() + 0.6\nwhile time.process_time() < end: pass\nprint()\ninput()"
+    with OthersShare([]) as everybody, OthersShare([os.getpid()]) as others:
+        child = subprocess.Popen([sys.executable, "-c", spinning], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            child.stdout.readline()
+            wait_until("the sampler has seen it", 60, lambda: others.own_seconds() >= 0.5)
+        finally:
+            child.communicate(b"\n")
+    assert 0 <= others.share < everybody.share <= 1.05
+
+
+@pytest.mark.parametrize(
+    ("quantity", "predicted", "measured", "verdict"),
+    [
+        ("total", 1.09, [0.5, 1.0, 1.5], "yes"),
+        ("total", 1.11, [0.5, 1.0, 1.5], "no"),  # the spread excuses no total
+        ("makespan", 0.89, [0.5, 1.0, 1.5], "no"),
+        ("migration", 1.19, [1.0, 1.0, 1.0], "yes"),
+        ("migration", 1.4, [0.5, 1.0, 1.5], "in the spread"),
+        ("migration", 1.6, [0.5, 1.0, 1.5], "no"),
+    ],
+)
+def test_what_counts_as_predicted(quantity, predicted, measured, verdict):
+    assert predict.holds(quantity, predicted, measured) == verdict
+
+
+def made_up_run(folder, seconds):
+    """A run whose every figure is `seconds`."""
+    folder.mkdir(parents=True)
+    names = sorted({name for parts in predict.QUANTITIES.values() for name in parts})
+    (folder / "summary.csv").write_text("metric,value,unit,reason\n" + "".join(f"{name},{seconds},s,\n" for name in names))
+    return folder
+
+
+def test_predictions_stand_beside_the_mean_of_what_was_fitted(tmp_path):
+    calibrated = [made_up_run(tmp_path / f"c{i}", seconds) for i, seconds in enumerate((1.0, 2.0))]
+    measured = {load.name: [made_up_run(tmp_path / load.name / f"run-{i}", seconds) for i, seconds in enumerate((2.0, 4.0, 3.0))]
+                for load in predict.RANKS.held_out}  # fmt: skip
+    predicted = {load.name: made_up_run(tmp_path / "predicted" / load.name, 3.15) for load in predict.RANKS.held_out}
+    rows = predict.table(predict.RANKS, measured, predicted, calibrated)
+    assert len(rows) == len(predict.RANKS.held_out) * len(predict.QUANTITIES)
+    total = next(row for row in rows if row["quantity"] == "total")
+    assert total["median_seconds"] == 3 and (total["low_seconds"], total["high_seconds"]) == (2, 4)
+    assert total["error_percent"] == pytest.approx(5) and total["holds"] == "yes"
+    assert total["guess_seconds"] == 1.5 and total["guess_error_percent"] == pytest.approx(-50)
+    assert "| 3.000 s (2.000 to 4.000) | 3.150 s | +5.0 % | yes | 1.500 s | -50.0 % |" in predict.markdown(rows)
+
+
+@pytest.mark.parametrize("plan", [predict.DEVICES, predict.RANKS], ids=["devices", "ranks"])
+def test_every_load_is_a_scenario_that_can_be_simulated(plan, program, tmp_path):
+    if "sim" not in subprocess.run([program, "--version"], text=True, capture_output=True).stdout.split("worlds:")[1]:
+        pytest.skip("this build has no simulated world")
+    lab = predict.Lab(program, plan, tmp_path, 1, 0.05)
+    for load in plan.calibration + plan.held_out:
+        run = lab.predict(load, predict.SCENARIOS.parent / "platforms" / plan.platform)
+        assert predict.figures(run)["total"] > 0

@@ -1,0 +1,179 @@
+// One of two rank processes that go through what happens to a verbs connection: packets, reads,
+// queue pairs that break, a device that goes and comes back under another name. Everything that
+// arrives is checked. Usage: verbs_pair RANK ADDRESS0 ADDRESS1 [--renew COMMAND]; COMMAND is run by
+// rank 1 while its device is closed.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "tests/verbs/verbs_end.hpp"
+
+namespace ferry::verbs {
+namespace {
+
+std::vector<std::byte> pattern(std::size_t size, std::size_t seed) {
+  std::vector<std::byte> bytes(size);
+  for (std::size_t i = 0; i < size; ++i) {
+    bytes[i] = static_cast<std::byte>((i * 31 + i / 256 + seed * 7) & 0xffU);
+  }
+  return bytes;
+}
+
+class Pair {
+ public:
+  Pair(std::uint32_t rank, std::vector<std::string> addresses)
+      : rank_(rank), end_(rank, std::move(addresses), {}) {}
+
+  void done(const char* step) {
+    fmt::print("rank {}: {}\n", rank_, step);
+    std::fflush(stdout);
+  }
+
+  /// Packet `number` of the program, with a body that it makes.
+  void send(std::size_t number) {
+    const std::vector<std::byte> body = pattern(number * 97 % 8000, number);
+    PacketHeader header;
+    header.sequence = number;
+    end_.post(1 - rank_, header, {body.data(), body.size()});
+  }
+  void expect(std::size_t number) { check_packet(end_.receive(), number); }
+  void check_packet(const Arrival& got, std::size_t number) const {
+    const std::vector<std::byte> body = pattern(number * 97 % 8000, number);
+    if (got.kind != Arrival::Kind::packet || got.header.sequence != number ||
+        !std::ranges::equal(got.body, body)) {
+      give_up(fmt::format("rank {} expected packet {} and got {} of {} bytes, kind {}", rank_,
+                          number, got.header.sequence, got.body_size, static_cast<int>(got.kind)));
+    }
+  }
+  /// Both send so many and expect as many, a few ahead of each other.
+  void exchange(std::size_t count, std::size_t ahead) {
+    for (std::size_t i = 0; i < count + ahead; ++i) {
+      if (i < count) send(sent_++);
+      if (i >= ahead) expect(received_++);
+    }
+  }
+
+  /// How it ended; packets may come meanwhile, as the other is ahead.
+  Arrival::Kind read(std::uint64_t key, std::vector<std::byte>& into) {
+    const Slice slice{into.data(), into.size()};
+    end_.end->read(EndpointAddress{1 - rank_}, Channel::sriov, MemoryKey{key}, 0, {&slice, 1}, 5);
+    for (;;) {
+      const Arrival& got = end_.receive();
+      if (got.kind != Arrival::Kind::packet) {
+        if (got.cookie != 5) give_up("a read has another cookie");
+        return got.kind;
+      }
+      check_packet(got, received_++);
+      ++early_;
+    }
+  }
+  /// Each waits for the other.
+  void meet() {
+    send(sent_++);
+    early_ != 0 ? static_cast<void>(--early_) : expect(received_++);
+  }
+
+  void read_each_other() {
+    const std::vector<std::byte> memory = pattern(1'500'000, rank_);
+    const ConstSlice all{memory.data(), memory.size()};
+    const MemoryKey key = end_.end->expose(Channel::sriov, {&all, 1});
+    PacketHeader header;
+    header.key = key.value;
+    end_.post(1 - rank_, header);
+    const std::uint64_t theirs = end_.receive().header.key;
+    std::vector<std::byte> into(memory.size());
+    for (const int round : {0, 1}) {
+      std::ranges::fill(into, static_cast<std::byte>(round));
+      if (read(theirs, into) != Arrival::Kind::read_done) give_up("a read failed");
+      if (into != pattern(into.size(), 1 - rank_)) give_up("a read brought other bytes");
+    }
+    meet();  // the other has read
+    end_.end->withdraw(key);
+    meet();
+    for (int round = 0; round < 2; ++round) {  // it was known before, then it is looked up
+      if (read(theirs, into) != Arrival::Kind::read_failed) give_up("withdrawn memory was read");
+    }
+    meet();
+  }
+
+  void break_links() {
+    for (int round = 0; round < 6; ++round) {
+      if (round % 3 != 2) {
+        exchange(40, 5);
+        if (round % 2 == static_cast<int>(rank_)) {
+          end_.end->break_connection(EndpointAddress{1 - rank_}, Channel::sriov);
+        }
+      } else {
+        // In the midst of packets that are under way.
+        for (int i = 0; i < 30; ++i) send(sent_++);
+        end_.end->break_connection(EndpointAddress{1 - rank_}, Channel::sriov);
+        for (int i = 0; i < 30; ++i) expect(received_++);
+      }
+    }
+    exchange(10, 0);
+    if (end_.end->counts().connections_broken == 0) give_up("no connection broke");
+  }
+
+  /// The other one goes on sending meanwhile.
+  void lose_device(const std::string& command) {
+    exchange(10, 3);
+    const std::string before = end_.end->device_name();
+    for (int i = 0; i < 20; ++i) send(sent_++);
+    if (rank_ == 1) {
+      end_.end->close_device();
+      if (end_.end->device_is_open()) give_up("the device is still open");
+      send(sent_++);  // waits
+      if (!command.empty() && std::system(command.c_str()) != 0) give_up(command + " failed");
+      end_.open();
+      if (!command.empty() && end_.end->device_name() == before) give_up("its name is the same");
+    } else {
+      send(sent_++);
+    }
+    for (int i = 0; i < 21; ++i) expect(received_++);
+    exchange(50, 5);
+    read_each_other();
+  }
+
+  /// Rank 0 last: what it still says finds nobody.
+  void leave() {
+    exchange(1, 0);
+    if (rank_ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  }
+
+ private:
+  std::uint32_t rank_;
+  VerbsEnd end_;
+  std::size_t sent_ = 0;
+  std::size_t received_ = 0;
+  std::size_t early_ = 0;  ///< packets of a meeting that have come before it
+};
+
+int run(std::uint32_t rank, const std::vector<std::string>& addresses, const std::string& command) {
+  Pair pair(rank, addresses);
+  pair.exchange(500, 20);
+  pair.done("packets");
+  pair.read_each_other();
+  pair.done("reads");
+  pair.break_links();
+  pair.done("broken links");
+  pair.lose_device("");
+  pair.done("device closed and opened");
+  pair.lose_device(command);
+  pair.done("device renewed");
+  pair.leave();
+  pair.done("all well");
+  return 0;
+}
+
+}  // namespace
+}  // namespace ferry::verbs
+
+int main(int argc, char** argv) {
+  const std::string command = argc == 6 && std::string(argv[4]) == "--renew" ? argv[5] : "";
+  if (argc != 4 && command.empty()) {
+    ferry::verbs::give_up("usage: verbs_pair RANK ADDRESS0 ADDRESS1 [--renew COMMAND]");
+  }
+  return ferry::verbs::run(static_cast<std::uint32_t>(std::atoi(argv[1])), {argv[2], argv[3]},
+                           command);
+}
