@@ -358,7 +358,7 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
   }
   if (gone) {
     guest(vm).lost = true;
-    guest(vm).running = false;
+    guest(vm).set_running(false, clock_.now());
   }
   guest(vm).moving = guest(vm).may_abort = false;
   guest(vm).changed->notify_all();
@@ -615,8 +615,9 @@ void FakeHypervisor::set_throttle(VmId vm, Ratio share) {
 
 void FakeHypervisor::set_running(VmId vm, bool running) {
   const Lock lock(*mutex_);
-  guest(vm).running = running;
-  guest(vm).dirty_log.set_paused(!running, clock_.now());
+  const TimePoint now = clock_.now();
+  guest(vm).set_running(running, now);
+  guest(vm).dirty_log.set_paused(!running, now);
   guest(vm).changed->notify_all();
 }
 
@@ -630,15 +631,15 @@ Wake FakeHypervisor::compute(std::optional<VmId> vm, Duration work) {
   if (!vm) return clock_.sleep_until(clock_.now() + work);
   const Lock lock(*mutex_);
   const Guest& computing = guest(*vm);
-  Duration left = work;
+  // By how long the guest ran: of a pause its ranks may hear late.
+  const Duration done = computing.ran(clock_.now()) + work;
   for (;;) {
-    const TimePoint began = clock_.now();
-    const bool running = computing.running;
+    const TimePoint now = clock_.now();
+    const TimePoint end = now + (done - computing.ran(now));
     const Wake wake =
-        computing.changed->wait_until(*mutex_, running ? began + left : TimePoint::never());
+        computing.changed->wait_until(*mutex_, computing.running ? end : TimePoint::never());
     if (wake == Wake::cancelled) return wake;
-    if (running) left -= clock_.now() - began;
-    if (running && left <= Duration::zero()) return Wake::timed_out;
+    if (computing.ran(clock_.now()) >= done) return Wake::timed_out;
   }
 }
 
@@ -787,7 +788,7 @@ void FakeHypervisor::note_losses() {
     Guest& gone = guest(vm);
     if (gone.lost || !is_lost(vm)) continue;
     gone.lost = true;
-    gone.running = false;
+    gone.set_running(false, clock_.now());
     for (const DeviceKind kind : all_devices) {
       Device& held = device(vm, kind);
       if (held.state == DeviceState::absent) continue;

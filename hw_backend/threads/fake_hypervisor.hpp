@@ -57,8 +57,20 @@ class FakeHypervisor final : public Hypervisor, public Processor {
     std::unique_ptr<Task> unplug;  ///< the latest one
   };
   struct Guest {
+    /// How long it has run since the world began.
+    [[nodiscard]] Duration ran(TimePoint now) const {
+      return running ? ran_before + (now - running_since) : ran_before;
+    }
+    void set_running(bool runs, TimePoint now) {
+      ran_before = ran(now);
+      running_since = now;
+      running = runs;
+    }
+
     HostId host;
     bool running = true;
+    Duration ran_before = Duration::zero();        ///< until `running_since`
+    TimePoint running_since = TimePoint::start();  ///< or not running since then
     bool moving = false;
     bool may_abort = false;                ///< it moves, and has not been switched over
     bool aborted = false;                  ///< the present or latest move, by `cancel_migration`
