@@ -12,6 +12,7 @@
 #include <string>
 
 #include "tests/agent/machine.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::agent {
 namespace {
@@ -61,10 +62,6 @@ std::string text_of(const fs::path& file) {
 
 class FerryRankBehindAgents : public testing::TestWithParam<const char*> {
  protected:
-  FerryRankBehindAgents() : folder_(testing::TempDir() + fmt::format("ferry-rank-{}", getpid())) {
-    fs::create_directories(folder_);
-  }
-  ~FerryRankBehindAgents() override { fs::remove_all(folder_); }
   /// Each rank has a /dev/shm of its own, as in a guest, and a file is the memory of their host.
   fs::path use_device(AgentRun& run) const {
     fs::path device = folder_ / "device";
@@ -78,7 +75,8 @@ class FerryRankBehindAgents : public testing::TestWithParam<const char*> {
                           "none", "--ivshmem",        device};
     return device;
   }
-  fs::path folder_;
+  ScratchFolder scratch_;
+  const fs::path folder_ = scratch_.path();
 };
 INSTANTIATE_TEST_SUITE_P(Strategies, FerryRankBehindAgents,
                          testing::Values("progress_engine", "migration_thread"));

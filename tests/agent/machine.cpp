@@ -19,15 +19,13 @@
 #include "hw_backend/agent/rank_keeper.hpp"
 #include "hw_backend/agent/socket_control.hpp"
 #include "hw_backend/threads/threads_world.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::agent {
 
 namespace fs = std::filesystem;
 
-Machine::Machine() {
-  std::string pattern = fs::temp_directory_path() / "ferry-agents-XXXXXX";
-  folder_ = mkdtemp(pattern.data());
-}
+Machine::Machine() = default;
 
 Machine::~Machine() {
   while (!agents_.empty()) kill_agent(agents_.begin()->first);
@@ -42,7 +40,6 @@ Machine::~Machine() {
     const bool is_ours = region.path().filename().string().find(name()) != std::string::npos;
     if (is_ours) fs::remove(region.path(), error);
   }
-  fs::remove_all(folder_, error);
 }
 
 fs::path Machine::state(VmId vm) const { return folder_ / ("vm" + std::to_string(vm.index)); }

@@ -16,6 +16,7 @@
 #include "core/ports/world.hpp"
 #include "core/record/run_records.hpp"
 #include "core/scenario/document.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::agent {
 
@@ -42,7 +43,8 @@ class Machine {
   [[nodiscard]] std::vector<pid_t> rank_processes(VmId vm) const;
 
  private:
-  std::filesystem::path folder_;
+  ScratchFolder scratch_;
+  const std::filesystem::path folder_ = scratch_.path();
   std::map<VmId, pid_t> agents_;
 };
 

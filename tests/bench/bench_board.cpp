@@ -4,12 +4,12 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 
 #include "hw_backend/agent/agent_board.hpp"
 #include "hw_backend/threads/thread_executor.hpp"
 #include "tests/bench/side_by_side.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace {
 
@@ -42,8 +42,8 @@ double time_of(const Look& look) {
 }
 
 int run() {
-  std::string pattern = std::filesystem::temp_directory_path() / "ferry-bench-XXXXXX";
-  const std::filesystem::path folder = mkdtemp(pattern.data());
+  const ScratchFolder scratch;
+  const std::filesystem::path& folder = scratch.path();
   agent::StartJob job;
   job.name = "bench";
   job.vms = {0, 1};
@@ -58,7 +58,6 @@ int run() {
     const mpi::RankBoard& looked_at = **board;
     shared = time_of([&] { return looked_at.posted(); });
   });
-  std::filesystem::remove_all(folder);
   const std::atomic<std::uint64_t> own = 0;
   const double bare = time_of([&] { return own.load(std::memory_order_acquire); });
   bench::report("board: a look of a rank / a load", shared, bare, "ns");

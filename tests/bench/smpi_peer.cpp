@@ -4,33 +4,14 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
+
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::bench {
 namespace {
 
-/// A folder that goes with its owner.
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "smpi-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) {
-      std::perror("mkdtemp");
-      std::exit(1);
-    }
-    path_ = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
-void write_platform(const Folder& folder, int hosts) {
+void write_platform(const ScratchFolder& folder, int hosts) {
   std::ofstream platform(folder.path() / "platform.xml");
   // Two links on each way, so that each has half of the latency.
   platform << "<?xml version='1.0'?>\n"
@@ -55,7 +36,7 @@ std::optional<std::string> smpi_is_missing() {
 Measured play_with_smpi([[maybe_unused]] const Play& play) {
   Measured measured;
 #ifdef FERRY_SMPI_PATTERNS
-  const Folder folder;
+  const ScratchFolder folder;
   write_platform(folder, play.ranks);
   const std::string overhead = std::to_string(overhead_nanoseconds) + "e-9";
   // Constants as on our side: o of sender and receiver, no factors on latency and bandwidth.

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "core/mpi/job.hpp"
+#include "tests/scratch_folder.hpp"
 #include "tests/unit/sim_backend/child.hpp"
 
 namespace ferry::mpi {
@@ -112,11 +112,8 @@ std::vector<double> by_engine(const Case& c) {
 #ifdef FERRY_SMPI_CHECKS
 /// The same by SMPI.
 std::vector<double> by_smpi(const Case& c) {
-  std::string folder = (std::filesystem::temp_directory_path() / "smpi-XXXXXX").string();
-  if (mkdtemp(folder.data()) == nullptr) {
-    ADD_FAILURE() << "no temporary folder";
-    return {};
-  }
+  const ScratchFolder scratch;
+  const std::string folder = scratch.path();
   {
     // A host's link counts on both ends of a path: each has half of the latency.
     std::ofstream(folder + "/platform.xml")
@@ -153,7 +150,6 @@ std::vector<double> by_smpi(const Case& c) {
     }
     EXPECT_EQ(pclose(output), 0) << text;
   }
-  std::filesystem::remove_all(folder);
   return done;
 }
 #endif

@@ -1,11 +1,11 @@
 // What is said before a cluster is touched, and who was asked already.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 
 #include "controller/cli/cluster_use.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry {
 namespace {
@@ -23,11 +23,8 @@ LoadedCluster cluster(const std::string& domain) {
 
 class ConfirmationsTest : public testing::Test {
  protected:
-  ConfirmationsTest() { std::filesystem::remove_all(folder_); }
-  ~ConfirmationsTest() override { std::filesystem::remove_all(folder_); }
-
-  std::filesystem::path folder_ = std::filesystem::path(testing::TempDir()) /
-                                  ("ferry-confirmations-" + std::to_string(::getpid()));
+  ScratchFolder scratch_;
+  const std::filesystem::path folder_ = scratch_.path();
 };
 
 TEST_F(ConfirmationsTest, are_kept_by_what_the_cluster_file_says) {

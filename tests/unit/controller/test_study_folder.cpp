@@ -1,27 +1,22 @@
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <fstream>
 
 #include "controller/cli/study_folder.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry {
 namespace {
 
 class StudyFolderTest : public ::testing::Test {
  protected:
-  StudyFolderTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "ferry-study-XXXXXX").string();
-    base_ = ::mkdtemp(name.data());
-  }
-  ~StudyFolderTest() override { std::filesystem::remove_all(base_); }
-
   void write(const std::string& file, const std::string& text) const {
     std::filesystem::create_directories((base_ / file).parent_path());
     std::ofstream(base_ / file) << text;
   }
 
-  std::filesystem::path base_;
+  ScratchFolder scratch_;
+  const std::filesystem::path base_ = scratch_.path();
 };
 
 TEST_F(StudyFolderTest, is_made_once_and_gone_on_with_only_if_asked) {

@@ -12,20 +12,12 @@
 #include <vector>
 
 #include "hw_backend/host/tree.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::host {
 
 class SystemPicture {
  public:
-  SystemPicture()
-      : root_(std::filesystem::temp_directory_path() / ("ferry-host-" + std::to_string(getpid()))) {
-    std::filesystem::remove_all(root_);
-    std::filesystem::create_directories(root_);
-  }
-  ~SystemPicture() { std::filesystem::remove_all(root_); }
-  SystemPicture(const SystemPicture&) = delete;
-  SystemPicture& operator=(const SystemPicture&) = delete;
-
   [[nodiscard]] Tree tree() const { return Tree(root_); }
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
 
@@ -192,7 +184,8 @@ class SystemPicture {
   }
 
  private:
-  std::filesystem::path root_;
+  ScratchFolder scratch_;
+  const std::filesystem::path root_ = scratch_.path();
 };
 
 }  // namespace ferry::host

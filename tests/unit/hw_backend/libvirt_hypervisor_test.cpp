@@ -14,6 +14,7 @@
 #include "hw_backend/threads/sleeping_processor.hpp"
 #include "hw_backend/threads/thread_executor.hpp"
 #include "hw_backend/threads/thread_fabric.hpp"
+#include "tests/scratch_folder.hpp"
 #include "tests/unit/hw_backend/guest_xml.hpp"
 
 namespace ferry {
@@ -28,13 +29,6 @@ const std::string driver_nic_xml =
 
 class LeftVm : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "ferry-left-vm-XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   /// The VM runs on host `on` with that mark and its NIC, or without one; both hosts are there.
   void left(std::uint32_t on, const DomainMark& mark, const std::string& nic = driver_nic_xml) {
     std::string element = to_xml(mark);
@@ -82,7 +76,8 @@ class LeftVm : public testing::Test {
   }
   static TimePoint later(const World& world) { return world.clock.now() + Duration::seconds(60); }
 
-  std::filesystem::path folder_;
+  ScratchFolder scratch_;
+  const std::filesystem::path folder_ = scratch_.path();
   Instance instance_;
   ClusterFile cluster_;
 };

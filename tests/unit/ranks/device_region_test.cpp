@@ -1,5 +1,6 @@
 // Regions over the memory of a device, which a file plays: who lays it out, ranks that come back,
 // and memory that others have spoilt.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "hw_backend/shm/shm_endpoint.hpp"
 #include "hw_backend/shm/shm_fabric.hpp"
 #include "hw_backend/shm/shm_wait_set.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::shm {
 namespace {
@@ -27,14 +29,10 @@ constexpr Channel channel = Channel::ivshmem;
 
 class Device {
  public:
-  explicit Device(Bytes size) : name_(testing::TempDir() + "ferry-device-XXXXXX") {
-    file_ = mkstemp(name_.data());
+  explicit Device(Bytes size) : file_(open(name_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)) {
     if (file_ < 0 || ftruncate(file_, static_cast<off_t>(size.count())) != 0) std::abort();
   }
-  ~Device() {
-    close(file_);
-    unlink(name_.c_str());
-  }
+  ~Device() { close(file_); }
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -47,7 +45,8 @@ class Device {
   }
 
  private:
-  std::string name_;
+  ScratchFolder scratch_;
+  const std::string name_ = scratch_.path() / "device";
   int file_;
 };
 

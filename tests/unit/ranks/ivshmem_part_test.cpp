@@ -2,7 +2,6 @@
 #include "hw_backend/ranks/ivshmem_part.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -11,14 +10,13 @@
 #include <thread>
 
 #include "hw_backend/shm/shm_fabric.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::ranks {
 namespace {
 
 class Memory : public testing::Test {
  protected:
-  Memory() { std::filesystem::remove(file_); }
-  ~Memory() override { std::filesystem::remove(file_); }
   void plug_in() const {
     const std::string fresh = file_ + ".new";
     std::ofstream(fresh).close();
@@ -26,7 +24,8 @@ class Memory : public testing::Test {
     std::filesystem::rename(fresh, file_);
   }
 
-  std::string file_ = testing::TempDir() + "ferry-ivshmem-" + std::to_string(getpid());
+  ScratchFolder scratch_;
+  const std::string file_ = scratch_.path() / "ivshmem";
   ThreadClock clock_{1.0};
   shm::ShmFabric fabric_{shm::Region::make_anonymous({.endpoints = 2, .ranks = 2}), clock_, {}};
   std::unique_ptr<shm::ShmWaitSet> wait_set_ = fabric_.make_shm_wait_set();

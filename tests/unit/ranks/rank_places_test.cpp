@@ -8,6 +8,7 @@
 
 #include "hw_backend/ranks/machine_address.hpp"
 #include "hw_backend/shm/ivshmem_device.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::ranks {
 namespace {
@@ -119,11 +120,6 @@ TEST(MachineAddress, is_numeric_whatever_there_is) {
 /// A folder like sysfs's of PCI devices.
 class PciTree : public testing::Test {
  protected:
-  PciTree() : root_(std::filesystem::path(testing::TempDir()) / "ferry-pci") {
-    std::filesystem::remove_all(root_);
-    std::filesystem::create_directories(root_);
-  }
-  ~PciTree() override { std::filesystem::remove_all(root_); }
   void add(const std::string& address, const std::string& vendor, const std::string& device,
            const std::vector<std::string>& files) const {
     std::filesystem::create_directories(root_ / address);
@@ -131,7 +127,8 @@ class PciTree : public testing::Test {
     std::ofstream(root_ / address / "device") << device << '\n';
     for (const std::string& file : files) std::ofstream(root_ / address / file) << "";
   }
-  std::filesystem::path root_;
+  ScratchFolder scratch_;
+  const std::filesystem::path root_ = scratch_.path();
 };
 
 TEST_F(PciTree, has_the_device_that_is_ivshmem) {

@@ -9,19 +9,13 @@
 #include <sstream>
 
 #include "core/record/journal_file.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry {
 namespace {
 
 class JournalFileTest : public ::testing::Test {
  protected:
-  JournalFileTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "ferry-journal-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-    file_ = folder_ / "journal";
-  }
-  ~JournalFileTest() override { std::filesystem::remove_all(folder_); }
-
   [[nodiscard]] std::string text() const {
     std::ostringstream text;
     text << std::ifstream(file_, std::ios::binary).rdbuf();
@@ -31,8 +25,9 @@ class JournalFileTest : public ::testing::Test {
     std::ofstream(file_, std::ios::binary | std::ios::trunc) << text;
   }
 
-  std::filesystem::path folder_;
-  std::filesystem::path file_;
+  ScratchFolder scratch_;
+  const std::filesystem::path folder_ = scratch_.path();
+  const std::filesystem::path file_ = folder_ / "journal";
 };
 
 TEST(crc32, has_the_published_check_value) {

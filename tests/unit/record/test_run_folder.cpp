@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -8,6 +7,7 @@
 
 #include "core/record/journal_file.hpp"
 #include "core/record/run_folder.hpp"
+#include "tests/scratch_folder.hpp"
 #include "tests/unit/record/example_run.hpp"
 
 namespace ferry {
@@ -15,12 +15,6 @@ namespace {
 
 class RunFolderTest : public ::testing::Test {
  protected:
-  RunFolderTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "ferry-folder-XXXXXX").string();
-    base_ = ::mkdtemp(name.data());
-  }
-  ~RunFolderTest() override { std::filesystem::remove_all(base_); }
-
   static std::string read(const std::filesystem::path& file) {
     std::ostringstream text;
     text << std::ifstream(file, std::ios::binary).rdbuf();
@@ -34,7 +28,8 @@ class RunFolderTest : public ::testing::Test {
     return found;
   }
 
-  std::filesystem::path base_;
+  ScratchFolder scratch_;
+  const std::filesystem::path base_ = scratch_.path();
 };
 
 TEST_F(RunFolderTest, appears_complete_under_its_name_with_all_files) {
@@ -171,8 +166,8 @@ TEST_F(RunFolderTest, cannot_appear_where_another_one_appeared_meanwhile) {
   std::ofstream(base_ / "run" / "other") << "x";
   const auto appeared = folder->appear();
   ASSERT_FALSE(appeared.has_value());
-  EXPECT_EQ(appeared.error(), (base_ / "run").string() +
-                                  ": appeared meanwhile, and nothing is ever overwritten");
+  EXPECT_EQ(appeared.error(),
+            (base_ / "run").string() + ": appeared meanwhile, and nothing is ever overwritten");
 }
 
 }  // namespace

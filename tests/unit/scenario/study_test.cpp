@@ -5,6 +5,7 @@
 #include <set>
 
 #include "files.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry {
 namespace {
@@ -19,16 +20,10 @@ std::string cell_text(const StudyCell& cell) {
 class Studies : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("ferry-study-" +
-               std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
-    std::filesystem::create_directories(folder_);
     for (const char* name : {"minimal.yaml", "everything.yaml", "test-bed.yaml"}) {
-      std::filesystem::copy_file(good_file(name), folder_ / name,
-                                 std::filesystem::copy_options::overwrite_existing);
+      std::filesystem::copy_file(good_file(name), folder_ / name);
     }
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   Loaded<LoadedStudy> load(const std::string& keys, const std::string& scenario = "minimal.yaml",
                            const std::vector<Setting>& settings = {}) {
@@ -37,7 +32,8 @@ class Studies : public testing::Test {
     return load_study(folder_ / "study.yaml", settings);
   }
 
-  std::filesystem::path folder_;
+  ScratchFolder scratch_;
+  const std::filesystem::path folder_ = scratch_.path();
 };
 
 TEST_F(Studies, make_a_grid_whose_last_path_counts_fastest) {

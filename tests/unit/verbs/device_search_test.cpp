@@ -3,9 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
+
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::verbs {
 namespace {
@@ -20,11 +21,7 @@ constexpr auto routable = "2001:0db8:0000:0000:0000:0000:0000:0001";
 
 class DeviceSearch : public testing::Test {
  protected:
-  DeviceSearch() : sysfs_(fs::temp_directory_path() / ("ferry-sysfs-" + std::to_string(getpid()))) {
-    fs::remove_all(sysfs_);
-    fs::create_directories(sysfs_ / "class/infiniband");
-  }
-  ~DeviceSearch() override { fs::remove_all(sysfs_); }
+  DeviceSearch() { fs::create_directories(sysfs_ / "class/infiniband"); }
 
   void write(const fs::path& path, const std::string& text) {
     fs::create_directories((sysfs_ / path).parent_path());
@@ -73,7 +70,8 @@ class DeviceSearch : public testing::Test {
     return port ? port->device : port.error().reason;
   }
 
-  fs::path sysfs_;
+  ScratchFolder scratch_;
+  const fs::path sysfs_ = scratch_.path();
 };
 
 TEST_F(DeviceSearch, a_device_is_found_by_what_stays_when_its_name_changes) {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 
+#include "tests/scratch_folder.hpp"
 #include "tests/unit/workloads/recording_calls.hpp"
 
 namespace ferry::mpi {
@@ -161,8 +162,8 @@ TEST(TraceFile, says_that_a_rank_is_missing_and_stops_after_twenty_errors) {
 }
 
 TEST(TraceFile, reads_the_files_that_a_file_lists) {
-  const std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / ("ferry_trace_" + std::to_string(::getpid()));
+  const ScratchFolder scratch;
+  const std::filesystem::path& folder = scratch.path();
   std::filesystem::create_directories(folder / "parts");
   std::ofstream(folder / "all.txt") << "parts/0.txt\nparts/1.txt\n";
   std::ofstream(folder / "parts/0.txt") << rank_0;
@@ -174,7 +175,6 @@ TEST(TraceFile, reads_the_files_that_a_file_lists) {
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().front(),
             (folder / "parts/1.txt").string() + ": there is no such file; write a trace's name");
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

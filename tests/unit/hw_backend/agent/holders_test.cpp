@@ -2,9 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <fstream>
+
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::agent {
 namespace {
@@ -19,8 +20,6 @@ using testing::IsEmpty;
 class HoldersOfDevices : public testing::Test {
  protected:
   HoldersOfDevices() {
-    std::string pattern = fs::temp_directory_path() / "ferry-holders-XXXXXX";
-    root_ = mkdtemp(pattern.data());
     line("sys/class/net/eth0/address", "52:54:00:00:00:01");
     line("sys/class/net/ib0/address", "52:54:00:00:00:02");
     fs::create_directories(root_ / "sys/devices/pci0/0000:00:05.0");
@@ -56,7 +55,8 @@ class HoldersOfDevices : public testing::Test {
     fs::create_directories(root_ / folder / "fd");
     fs::create_symlink(open, root_ / folder / "fd/3");
   }
-  fs::path root_;
+  ScratchFolder scratch_;
+  const fs::path root_ = scratch_.path();
 };
 
 TEST_F(HoldersOfDevices, are_those_of_the_nic_that_is_asked_for) {

@@ -2,11 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <atomic>
 #include <fstream>
 #include <thread>
+
+#include "tests/scratch_folder.hpp"
 
 namespace ferry::agent {
 namespace {
@@ -21,15 +22,12 @@ Bytes8 bytes_of(const std::string& text) {
 class JobBoards : public testing::Test {
  protected:
   JobBoards() {
-    std::string pattern = fs::temp_directory_path() / "ferry-board-XXXXXX";
-    folder_ = mkdtemp(pattern.data());
     job_.name = "job";
     job_.vms = {0, 0, 1, native};
     job_.ranks = {0, 1};
     job_.migration_thread = true;
     job_.close_channel_nanoseconds = 77;
   }
-  ~JobBoards() override { fs::remove_all(folder_); }
   std::unique_ptr<JobBoard> create() {
     auto made = JobBoard::create(folder_, job_);
     EXPECT_TRUE(made.has_value()) << made.error().reason;
@@ -40,7 +38,8 @@ class JobBoards : public testing::Test {
     EXPECT_TRUE(opened.has_value()) << opened.error().reason;
     return std::move(*opened);
   }
-  fs::path folder_;
+  ScratchFolder scratch_;
+  const fs::path folder_ = scratch_.path();
   StartJob job_;
 };
 
