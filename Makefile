@@ -78,7 +78,7 @@ build-asan: deps
 	@.ci/quietly asan cmake --preset asan
 	@.ci/quietly asan nice -n 10 cmake --build --preset asan -j $(JOBS)
 
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 20
 test-fuzz: build-asan ## a short run of every fuzz target
 	@.ci/fuzz-smoke build/asan $(FUZZ_SECONDS)
 
