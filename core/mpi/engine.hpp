@@ -131,12 +131,8 @@ class alignas(64) Engine {
   /// Takes in arrivals until there are none or `done`.
   template <class Done>
   bool progress_until(Done&& done);
-  /// The same, until there are none. Whether there were any.
-  bool take_arrivals();
-  /// How many sends have something that is still to be posted.
-  [[nodiscard]] std::size_t sends_to_leave() const;
-  /// The task that waits in the wait set, if there is one, looks again.
-  void tell_who_waits();
+  /// The same, until there are none.
+  void take_arrivals();
   /// In suspensions, at the beginning of a call.
   void take_part();
   template <class Done>
@@ -214,6 +210,11 @@ class alignas(64) Engine {
   void flush(Peer& peer);
   void flush_answers(Peer& peer);
   void flush_backlog();
+  /// How many sends and answers have something that is still to be posted.
+  [[nodiscard]] std::size_t left_to_post() const;
+  /// The task that waits in the wait set, if there is one, looks again: what it waits for may have
+  /// come, or left, by another task of the rank, a moment after it looked.
+  void tell_who_waits();
   void send_to_self(const SendCall& call, const ConstBuffer& from, Operation*& send);
   /// Whether the peer should hear of our credits although nothing else goes there.
   [[nodiscard]] bool owes(const Peer& peer) const {

@@ -83,6 +83,8 @@ bool Engine::progress_until(Done&& done) {
     const Arrival* arrival = ports_.endpoint.poll();
     if (arrival == nullptr) return false;
     handle(*arrival);
+    // The rank's other task, which may have looked a moment before this came.
+    if (waiting_) tell_who_waits();
   }
 }
 
@@ -118,7 +120,7 @@ template <class Done>
 [[gnu::always_inline]] inline void Engine::block_until(Done&& done) {
   for (;;) {
     if (suspension_ != nullptr && suspension_->keeps_program()) {
-      static_cast<void>(take_arrivals());
+      take_arrivals();
     } else if (progress_until(done)) {
       break;
     }
@@ -138,7 +140,7 @@ void Engine::block_and_look(Done&& done) {
   for (;;) {
     if (!look.looked()) {
       if (suspension_ != nullptr && suspension_->keeps_program()) {
-        static_cast<void>(take_arrivals());
+        take_arrivals();
       } else if (progress_until(done)) {
         break;
       }

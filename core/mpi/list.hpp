@@ -1,6 +1,8 @@
 // Intrusive lists: what is queued carries the links, so that queueing allocates nothing.
 #pragma once
 
+#include <cstddef>
+
 namespace ferry::mpi {
 
 template <class T>
@@ -18,6 +20,13 @@ class List {
   [[nodiscard]] T* front() const { return first_; }
   [[nodiscard]] T* back() const { return last_; }
   [[nodiscard]] static T* next(const T& element) { return (element.*links).next; }
+
+  /// Goes over all of them.
+  [[nodiscard]] std::size_t count() const {
+    std::size_t count = 0;
+    for (const T* one = first_; one != nullptr; one = next(*one)) ++count;
+    return count;
+  }
 
   void push_back(T& element) { insert_after(last_, element); }
   /// At the front if `before` is null.

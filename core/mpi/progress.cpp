@@ -25,29 +25,8 @@ void Engine::leave() {
   if (suspension_ != nullptr) suspension_->leave();
 }
 
-bool Engine::take_arrivals() {
-  std::size_t looks = 0;
-  progress_until([&looks] {
-    ++looks;
-    return false;
-  });
-  return looks > 1;
-}
-
-std::size_t Engine::sends_to_leave() const {
-  std::size_t count = 0;
-  for (const Peer* peer = backlog_.front(); peer != nullptr;
-       peer = decltype(backlog_)::next(*peer)) {
-    for (const Operation* send = peer->sends.front(); send != nullptr;
-         send = decltype(peer->sends)::next(*send)) {
-      ++count;
-    }
-    for (const Operation* send = peer->streams.front(); send != nullptr;
-         send = decltype(peer->streams)::next(*send)) {
-      ++count;
-    }
-  }
-  return count;
+void Engine::take_arrivals() {
+  progress_until([] { return false; });
 }
 
 void Engine::take_part() {

@@ -155,12 +155,24 @@ void Engine::backlog(Peer& peer) {
   backlog_.push_back(peer);
 }
 
+std::size_t Engine::left_to_post() const {
+  std::size_t count = 0;
+  for (const Peer* peer = backlog_.front(); peer != nullptr;
+       peer = decltype(backlog_)::next(*peer)) {
+    count += peer->answers.count() + peer->sends.count() + peer->streams.count();
+  }
+  return count;
+}
+
 void Engine::flush_backlog() {
+  const std::size_t left = waiting_ ? left_to_post() : 0;
   for (Peer* peer = backlog_.front(); peer != nullptr;) {
     Peer* next = decltype(backlog_)::next(*peer);
     flush(*peer);
     peer = next;
   }
+  // The rank's other task waits for its sends, or for all to have left.
+  if (waiting_ && left_to_post() != left) tell_who_waits();
 }
 
 void Engine::flush(Peer& peer) {

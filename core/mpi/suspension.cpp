@@ -425,12 +425,8 @@ void Suspension::help() {
 std::uint64_t Suspension::help_once() {
   const Engine::Locked locked(engine_);
   for (;;) {
-    const std::size_t left = engine_.sends_to_leave();
-    bool took = false;
-    do took = engine_.take_arrivals() || took;
+    do engine_.take_arrivals();
     while (step());
-    // A program that was woken for it may have looked again too late.
-    if (took || engine_.sends_to_leave() != left) engine_.tell_who_waits();
     if (is_hopeless()) board_.delist(engine_.rank());
     if (actives_.empty() || is_hopeless() || ending_.load()) return seen_;
     if (engine_.wait_for_something() == Wake::cancelled && !ending_.load()) {

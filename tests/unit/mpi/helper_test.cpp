@@ -173,6 +173,21 @@ TEST_F(TwoTasks, the_program_hears_of_what_the_helper_took_for_it) {
   EXPECT_EQ(got, 42);
 }
 
+TEST_F(TwoTasks, who_waits_hears_of_what_a_call_of_another_task_took_in) {
+  int got = 0;
+  const auto waits = executor_.spawn("waits", [&] {
+    process_.world().recv({&got, sizeof(got)}, 0, 5);
+  });
+  ASSERT_TRUE(wait_set_.waits.await(1));
+  const int sent = 42;
+  static_cast<void>(wire_.world(0).isend({&sent, sizeof(sent)}, 1, 5));
+  inbox_.arrive(std::move(wire_.ways.at({0, 1, Channel::shm}).front()));
+  const auto looks = executor_.spawn("looks", [&] { EXPECT_FALSE(process_.world().iprobe(0, 6)); });
+  looks->join();
+  waits->join();
+  EXPECT_EQ(got, 42);
+}
+
 TEST_F(TwoTasks, the_program_hears_of_what_the_helper_sent_for_it) {
   inbox_.refuses = true;
   const int sent = 42;
