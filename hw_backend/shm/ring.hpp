@@ -159,9 +159,9 @@ class RingWriter {
     };
     if (fit()) [[likely]]
       return true;
-    // In this order: cells are freed after the data of the same packet.
+    // Each by itself: the data may be those of a later release than the cells.
     cells_freed_ = ring_.cells_freed.load(std::memory_order_acquire);
-    data_freed_ = ring_.data_freed.load(std::memory_order_relaxed);
+    data_freed_ = ring_.data_freed.load(std::memory_order_acquire);
     return fit();
   }
 
@@ -290,7 +290,7 @@ class RingReader {
   void publish(std::uint64_t cells, std::uint64_t data) {
     freed_ = cells;
     data_freed_ = data;
-    ring_.data_freed.store(data, std::memory_order_relaxed);
+    ring_.data_freed.store(data, std::memory_order_release);
     ring_.cells_freed.store(cells, std::memory_order_release);
     if (!region_.can_wake()) return;
     light_fence(sleepers_fence_);  // the sender that wants room says so, then looks, likewise
