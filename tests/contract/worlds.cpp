@@ -1,7 +1,5 @@
 #include "tests/contract/worlds.hpp"
 
-#include <unistd.h>
-
 #include <array>
 #include <atomic>
 #include <fstream>
@@ -13,6 +11,7 @@
 #include "hw_backend/shm/shm_fabric.hpp"
 #include "hw_backend/shm/shm_wait_set.hpp"
 #include "hw_backend/threads/threads_world.hpp"
+#include "tests/device_file.hpp"
 #include "tests/sanitized.hpp"
 
 namespace ferry {
@@ -48,23 +47,6 @@ class SharedMemoryUnderTest final : public WorldUnderTest {
 
  private:
   ThreadsUnderTest threads_;
-};
-
-/// A file that stands for the memory of an IVShmem device, and goes with this.
-class DeviceFile {
- public:
-  DeviceFile() : name_("/tmp/ferry-ivshmem-XXXXXX") {
-    const int file = mkstemp(name_.data());
-    if (file < 0 || ftruncate(file, off_t{16} << 20U) != 0) std::abort();
-    close(file);
-  }
-  ~DeviceFile() { unlink(name_.c_str()); }
-  DeviceFile(const DeviceFile&) = delete;
-  DeviceFile& operator=(const DeviceFile&) = delete;
-  [[nodiscard]] const std::string& name() const { return name_; }
-
- private:
-  std::string name_;
 };
 
 /// Endpoints of two fabrics as one: `shm` and `ivshmem` go through the memory of a device, all
@@ -128,7 +110,7 @@ class JoinedFabric final : public Fabric {
     ranks::JoinedEndpoint joined_;
   };
 
-  DeviceFile file_;
+  DeviceFile file_{Bytes::mebi(16)};
   shm::ShmFabric memory_;
   std::shared_ptr<shm::Region> device_;
   std::atomic<std::uint32_t> ranks_ = 0;

@@ -17,7 +17,7 @@
 #include "hw_backend/shm/shm_endpoint.hpp"
 #include "hw_backend/shm/shm_fabric.hpp"
 #include "hw_backend/shm/shm_wait_set.hpp"
-#include "tests/scratch_folder.hpp"
+#include "tests/device_file.hpp"
 
 namespace ferry::shm {
 namespace {
@@ -29,24 +29,23 @@ constexpr Channel channel = Channel::ivshmem;
 
 class Device {
  public:
-  explicit Device(Bytes size) : file_(open(name_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)) {
-    if (file_ < 0 || ftruncate(file_, static_cast<off_t>(size.count())) != 0) std::abort();
+  explicit Device(Bytes size) : memory_(size), file_(open(name().c_str(), O_RDWR | O_CLOEXEC)) {
+    if (file_ < 0) std::abort();
   }
   ~Device() { close(file_); }
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
-  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const std::string& name() const { return memory_.name(); }
   [[nodiscard]] int file() const { return file_; }
   [[nodiscard]] std::shared_ptr<Region> map(const std::string& job = "job",
                                             std::uint32_t ranks = 4) const {
-    auto region = Region::map_device({name_}, job, ranks, patience);
+    auto region = Region::map_device({name()}, job, ranks, patience);
     EXPECT_TRUE(region) << region.error().reason;
     return region ? *region : nullptr;
   }
 
  private:
-  ScratchFolder scratch_;
-  const std::string name_ = scratch_.path() / "device";
+  DeviceFile memory_;
   int file_;
 };
 

@@ -2,14 +2,13 @@
 #include "hw_backend/ranks/memory_events.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <thread>
 
 #include "hw_backend/shm/shm_endpoint.hpp"
 #include "hw_backend/shm/shm_fabric.hpp"
 #include "hw_backend/shm/shm_wait_set.hpp"
+#include "tests/device_file.hpp"
 
 namespace ferry::ranks {
 namespace {
@@ -75,12 +74,9 @@ TEST_F(MemoryEventsTest, tell_of_room_in_a_ring_that_was_full) {
 }
 
 TEST_F(MemoryEventsTest, look_by_themselves_where_nobody_can_wake_them) {
-  char name[] = "/tmp/ferry-events-XXXXXX";
-  const int file = mkstemp(name);
-  ASSERT_GE(file, 0);
-  ASSERT_EQ(ftruncate(file, 1 << 20), 0);
+  const DeviceFile file(Bytes::mebi(1));
   {
-    const auto device = shm::Region::map_device({name}, "job", 2, Duration::seconds(60));
+    const auto device = shm::Region::map_device({file.name()}, "job", 2, Duration::seconds(60));
     ASSERT_TRUE(device);
     MemoryEvents memory(region, events);
     const auto wait_set = fabric.make_shm_wait_set();
@@ -90,8 +86,6 @@ TEST_F(MemoryEventsTest, look_by_themselves_where_nobody_can_wake_them) {
     play(one, events, {1}, true, 200);
     playing.join();
   }
-  close(file);
-  unlink(name);
 }
 
 TEST_F(MemoryEventsTest, of_nothing_leave_a_wait_to_its_deadline) {
