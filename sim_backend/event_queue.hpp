@@ -63,18 +63,24 @@ class EventQueue {
     give_back(place);
     if (front_ == place) front_ = none;
   }
-  /// Tells `look` of up to `count` events that come soon after `front`: nearly the next ones.
+  /// Tells `look` of the entries that come next, at most `count` and at least one if there is any.
+  /// They are all before those that are left out, and nearly in order: not those of one list, which
+  /// is sorted when the first of them is taken.
   template <class Look>
-  void look_beyond_front(int count, const Look& look) const {
+  void look_at_next(int count, const Look& look) const {
+    int left = count;
     for (std::uint32_t levels = levels_; levels != 0; levels &= levels - 1) {
       const auto level = static_cast<std::uint32_t>(std::countr_zero(levels));
       for (std::uint64_t used = used_[level]; used != 0; used &= used - 1) {
         const std::uint32_t list =
             level * width + static_cast<std::uint32_t>(std::countr_zero(used));
+        if (level != 0 && !holds_at_most(list, left)) {
+          if (left == count) look(front());
+          return;
+        }
         for (std::uint32_t node = links_[list].next; node != list; node = links_[node].next) {
-          if (node - sentinels == front_) continue;
-          look(*entries_[node - sentinels].event);
-          if (--count == 0) return;
+          look(entries_[node - sentinels]);
+          if (--left == 0) return;
         }
       }
     }
@@ -108,6 +114,13 @@ class EventQueue {
     const auto level =
         static_cast<std::uint32_t>(63 - std::countl_zero((time ^ base_) | 1)) / digit;
     return level * width + (static_cast<std::uint32_t>(time >> (level * digit)) & (width - 1));
+  }
+  [[nodiscard]] bool holds_at_most(std::uint32_t list, int count) const {
+    std::uint32_t node = links_[list].next;
+    for (; node != list; node = links_[node].next) {
+      if (count-- == 0) return false;
+    }
+    return true;
   }
   void insert(Place place) {
     const std::uint32_t list = list_of(entries_[place].at);

@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "core/ports/executor.hpp"
+#include "core/ports/fetchable.hpp"
 #include "core/units/check.hpp"
+#include "core/units/fetch_lines.hpp"
 #include "sim_backend/event_queue.hpp"
 #include "sim_backend/fiber.hpp"
 #include "sim_backend/stacks.hpp"
@@ -31,17 +33,14 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   virtual void fire() = 0;
-  /// It is the next to fire: begins to fetch what that will touch. Changes nothing.
-  virtual void fetch() const {}
+  /// It is one of the next to fire: as `Fetchable::fetch`. False: there is no step after this one.
+  virtual bool fetch(int /*step*/) const { return false; }
   [[nodiscard]] bool scheduled() const { return place_ != EventQueue::none; }
-  /// Whether `fetch` is worth its call whenever this is the next one; else it is for
-  /// `Scheduler::look_ahead` alone.
-  void fetch_always(bool worth) { fetch_always_ = worth; }
 
  private:
   friend class Scheduler;
   EventQueue::Place place_ = EventQueue::none;  // in the scheduler's queue, while scheduled
-  bool fetch_always_ = false;
+  bool fetched_ = false;                        // likewise
 };
 
 /// An event that calls a function.
@@ -65,14 +64,6 @@ class Watcher {
   /// the task would have gone on, as the running task, but not on its stack: it must not block, nor
   /// throw.
   [[nodiscard]] virtual bool goes_on() = 0;
-  /// It will soon be asked: begins to fetch what that will touch. Changes nothing.
-  virtual void fetch() const {}
-};
-
-/// Memory that a task will look at when it goes on.
-struct Nearby {
-  const void* from = nullptr;
-  std::size_t size = 0;  ///< in bytes
 };
 
 /// A task of the simulated world. Destruction joins.
@@ -89,7 +80,7 @@ class alignas(64) SimTask final : public Task {
   struct Timer final : Event {
     explicit Timer(SimTask& owner) : task(owner) {}
     void fire() override;
-    void fetch() const override;
+    bool fetch(int step) const override;
     SimTask& task;
   };
 
@@ -109,13 +100,13 @@ class alignas(64) SimTask final : public Task {
   const char* waits_for_ = nullptr;  // null once it was woken
   const void* stack_ = nullptr;
   Watcher* watcher_ = nullptr;
+  const Fetchable* touches_ = nullptr;
   TimePoint not_before_;  // it goes on
   Timer timer_{*this};
   WaitList* list_ = nullptr;
   SimTask* previous_ = nullptr;
   SimTask* next_ = nullptr;
 
-  std::array<Nearby, 3> nearby_;
   Fiber* fiber_ = nullptr;
   std::string name_;
   std::exception_ptr thrown_;
@@ -186,27 +177,26 @@ class Scheduler {
   void spend(Duration cost) { current().lag_ += cost; }
   /// Blocks the running task until the others have come to its own time. Not cancellable.
   void settle();
-  /// What the running task will look at, beside its own stack, when it goes on from this wait and
-  /// the next ones. For tasks that seldom go on and then do much: it is fetched a little before.
-  template <class First, class Second>
-  void will_look_at(const First& first, const Second& second) {
-    expect({{{&first, sizeof first}, {&second, sizeof second}, {}}});
-  }
+  /// What the running task touches, beside its own stack, whenever it goes on; null: not known.
+  void will_touch(const Fetchable* memory) { current().touches_ = memory; }
   [[nodiscard]] static bool blocked(const SimTask& task) { return task.waits_for_ != nullptr; }
   [[nodiscard]] SimTask& current() const {
     check(current_ != nullptr, "only a task can wait; this was called from outside any task");
     return *current_;
   }
-  /// Of a blocked task: when it goes on at the earliest.
   /// Of a blocked task: where it stopped.
   [[nodiscard]] static const void* stack_of(const SimTask& task) { return task.stack_; }
+  /// Of a blocked task: when it goes on at the earliest.
   [[nodiscard]] static TimePoint not_before(const SimTask& task) { return task.not_before_; }
-  /// Of a blocked task that will soon go on: begins to fetch what that will touch.
-  static void fetch(const SimTask& task) {
-    const auto* const lines = reinterpret_cast<const std::byte*>(&task);
-    __builtin_prefetch(lines, 1);
-    __builtin_prefetch(lines + 64, 1);
-    if (task.watcher_ != nullptr) task.watcher_->fetch();
+  /// Of a blocked task: as `Event::fetch`.
+  static bool fetch(const SimTask& task, int step) {
+    if (step == 0) {
+      if (task.watcher_ == nullptr) fetch_lines(task.fiber_state_, 1);
+      if (task.touches_ != nullptr) fetch_lines(task.touches_, 1);
+    } else if (task.touches_ != nullptr) {
+      task.touches_->fetch(step - 1);
+    }
+    return task.touches_ != nullptr && step <= Fetchable::last_step;
   }
   /// Whether the caller runs in a task at all.
   [[nodiscard]] bool in_task() const { return current_ != nullptr; }
@@ -289,10 +279,15 @@ class Scheduler {
     task.not_before_ = now_ + task.lag_;
     task.lag_ = Duration::zero();
   }
-  /// Of what happens after this.
-  void fetch_next() const;
-  void expect(const std::array<Nearby, 3>& nearby);
-  void look_ahead() const;
+  /// What few tasks need stays in the caches: to fetch it makes ping-pong of 64 ranks a fifth
+  /// slower.
+  static constexpr std::uint64_t few_tasks = 128;
+  void fetch_soon();
+  void forget_fetched(Event& event) {
+    if (!event.fetched_) return;
+    event.fetched_ = false;
+    --fetched_;
+  }
   void join(SimTask& task);
   void cancel(SimTask& task);
   void make_ready(SimTask& task);
@@ -305,6 +300,7 @@ class Scheduler {
   EventQueue events_;
   ReadyQueue ready_;
   SimTask* current_ = nullptr;
+  std::size_t fetched_ = 0;  // events that are, and have not fired
   bool interrupted_ = false;
   bool watching_ = false;   // what runs is a watcher, not the task
   SimTask* all_ = nullptr;  // tasks that have not ended, the newest first

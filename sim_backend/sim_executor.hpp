@@ -25,6 +25,7 @@ class SimExecutor final : public Executor {
   [[nodiscard]] std::unique_ptr<Condition> make_condition() override;
   [[nodiscard]] bool cancelled() const override { return scheduler_.cancelled(); }
   void defer_cancellation(int change) override { scheduler_.defer_cancellation(change); }
+  void will_touch(const Fetchable* memory) override { scheduler_.will_touch(memory); }
   void listen_for_standstill(StandstillListener& listener) override {
     scheduler_.listen_for_standstill(listener);
   }

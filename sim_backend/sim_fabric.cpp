@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/units/check.hpp"
+#include "core/units/fetch_lines.hpp"
 #include "sim_backend/sim_wait_set.hpp"
 
 namespace ferry {
@@ -174,6 +175,7 @@ class alignas(64) SimFabric::Port {
   void close();
   /// `way.known`: a connection of this port, or null.
   bool post(Way& way, const PacketHeader& header, std::span<const ConstSlice> body);
+  static void fetch(const Way& way, int step);
   const Arrival* poll();
   MemoryKey expose(Channel channel, std::span<const ConstSlice> memory);
   void read(EndpointAddress from, Channel channel, MemoryKey key, std::size_t offset,
@@ -414,6 +416,16 @@ bool SimFabric::Port::post(Way& way, const PacketHeader& header, std::span<const
   return true;
 }
 
+void SimFabric::Port::fetch(const Way& way, int step) {
+  const auto* const connection = static_cast<const SimConnection*>(way.known);
+  if (connection == nullptr) return;
+  if (step == 0) return fetch_lines(connection, 2);
+  const Port* const receiver = connection->receiver;
+  if (receiver == nullptr) return;
+  if (step == 1) return fetch_lines(&receiver->wait_set_, 1);
+  if (receiver->wait_set_ != nullptr) fetch_lines(receiver->wait_set_, 2);
+}
+
 [[gnu::noinline]] void SimFabric::Port::find_way(SimConnection& connection) const {
   connection.version = 0;
   Port* const receiver = fabric_.find_open(connection.to);
@@ -613,6 +625,7 @@ class SimFabric::OpenPort final : public Endpoint {
                                 std::span<const ConstSlice> body) override {
     return port_.post(way, header, body);
   }
+  void fetch(const Way& way, int step) const override { Port::fetch(way, step); }
   [[nodiscard]] std::size_t largest_body(Channel channel) const override {
     return fabric_.costs(channel, false).largest_body;
   }

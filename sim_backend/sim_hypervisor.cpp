@@ -11,6 +11,7 @@
 #include "core/memory/stalls.hpp"
 #include "core/memory/throttling.hpp"
 #include "core/units/check.hpp"
+#include "core/units/fetch_lines.hpp"
 
 namespace ferry {
 namespace {
@@ -26,6 +27,26 @@ std::string speed(Bytes bytes, Duration time) {
   const Bandwidth rate = bytes / time;
   return fmt::format("{:.1f} MB/s", rate.to_bytes_per_second() / 1e6);
 }
+
+/// What a task that moves a guest touches when it goes on from an operation: seldom, and then much.
+class MovedGuest final : public Fetchable {
+ public:
+  template <class Guest>
+  MovedGuest(const Guest& guest, const VmSpec& vm)
+      : guest_(&guest), guest_lines_(1 + sizeof guest / cache_line), vm_(&vm) {}
+  void fetch(int step) const override {
+    if (step != 0) return;
+    fetch_lines(guest_, guest_lines_);
+    fetch_lines(vm_, 1 + sizeof *vm_ / cache_line);
+    // The frames that it returns to, and those of what it calls then.
+    ask_for_lines(reinterpret_cast<const std::byte*>(this) - 8 * cache_line, 20);
+  }
+
+ private:
+  const void* guest_;
+  std::size_t guest_lines_;
+  const VmSpec* vm_;
+};
 
 }  // namespace
 
@@ -138,8 +159,10 @@ Result<> SimHypervisor::sleep(std::initializer_list<HostId> hosts, TimePoint unt
                               const char* what, TimePoint deadline, Cancellable cancellable) {
   const ClusterFaults::Wait wait = faults_.wait_for({hosts.begin(), hosts.size()}, scheduler_.now(),
                                                     until, platform_.hypervisor.keepalive);
-  scheduler_.will_look_at(guests_[vm.index], instance_.vms[vm.index]);
+  const MovedGuest memory(guests_[vm.index], instance_.vms[vm.index]);
+  scheduler_.will_touch(&memory);
   const Wake wake = scheduler_.block(what, std::min(wait.until, deadline), cancellable);
+  scheduler_.will_touch(nullptr);
   if (wake == Wake::cancelled) {
     return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));
   }

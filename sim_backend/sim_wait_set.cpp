@@ -3,19 +3,13 @@
 #include <algorithm>
 #include <exception>
 
+#include "core/units/fetch_lines.hpp"
 #include "sim_backend/blocking.hpp"
 
 namespace ferry {
 namespace {
 
 constexpr const char* what_waits = "a message";
-
-/// Of the processor's caches, of 64 bytes.
-void fetch_lines(const void* from, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) {
-    __builtin_prefetch(static_cast<const std::byte*>(from) + 64 * i, 1);
-  }
-}
 
 }  // namespace
 
@@ -73,7 +67,6 @@ Wake SimWaitSet::wait(TimePoint deadline) {
     case Begun::cancelled: return Wake::cancelled;
     case Begun::waits: break;
   }
-  arrivals_.fetch_always(false);
   Wake wake = scheduler_.block_here(what_waits, deadline, Cancellable::yes, &waiting_);
   if (vm_ && hypervisor_.paused(*vm_) && hypervisor_.await_running(*vm_) == Wake::cancelled) {
     wake = Wake::cancelled;
@@ -100,7 +93,6 @@ class SimWaitSet::Looking final : public Watcher {
       return ended_ = true;
     }
   }
-  void fetch() const override { look_.fetch(); }
   /// Whether the whole wait has, as `wake`.
   [[nodiscard]] bool ended() const { return ended_; }
   [[nodiscard]] Wake wake() const {
@@ -134,9 +126,9 @@ Wake SimWaitSet::wait_until(Look& look) {
       case Begun::ready: break;
       case Begun::cancelled: return Wake::cancelled;
       case Begun::waits: {
-        // For who is continued it is not worth its call: ping-pong takes 8 % longer.
-        arrivals_.fetch_always(true);
+        looks_ = true;
         const Wake wake = scheduler_.watch_here(what_waits, looking, waiting_);
+        looks_ = false;
         if (looking.ended()) return looking.wake();
         if (hypervisor_.await_running(*vm_) == Wake::cancelled) {
           end();
@@ -171,15 +163,22 @@ void SimWaitSet::wake_at(TimePoint at) {
                                first == nullptr ? nullptr : Scheduler::stack_of(*first));
 }
 
-void SimWaitSet::fetch() const {
-  if (const SimTask* const task = waiting_.first()) Scheduler::fetch(*task);
-  if (inbox_ == nullptr) return;
-  // Beside it, and after it, is what else an endpoint uses of each packet.
-  fetch_lines(inbox_, 3);
-  const SimPacket* const packet = inbox_->first();
-  if (packet == nullptr) return;
-  fetch_lines(packet, 3);
-  if (packet->connection != nullptr) fetch_lines(packet->connection, 1);
+// For who is continued it is not worth its calls: ping-pong takes 8 % longer.
+bool SimWaitSet::fetch(int step) const {
+  const SimTask* const task = waiting_.first();
+  if (!looks_ || task == nullptr) return false;
+  if (step == 0) {
+    fetch_lines(task, 2);
+    // Beside it, and after it, is what else an endpoint uses of each packet.
+    if (inbox_ != nullptr) fetch_lines(inbox_, 3);
+    return true;
+  }
+  const SimPacket* const packet = inbox_ == nullptr ? nullptr : inbox_->first();
+  if (packet != nullptr) {
+    if (step == 1) fetch_lines(packet, 3);
+    if (step == 2 && packet->connection != nullptr) fetch_lines(packet->connection, 1);
+  }
+  return Scheduler::fetch(*task, step - 1);
 }
 
 void SimWaitSet::wake_all() {

@@ -40,7 +40,7 @@ class alignas(64) SimWaitSet final : public WaitSet {
   struct Arrivals final : Event {
     explicit Arrivals(SimWaitSet& owner) : set(owner) {}
     void fire() override { set.wake_all(); }
-    void fetch() const override { set.fetch(); }
+    bool fetch(int step) const override { return set.fetch(step); }
     SimWaitSet& set;
   };
   class Looking;
@@ -51,8 +51,8 @@ class alignas(64) SimWaitSet final : public WaitSet {
   void end();
   void wake_at(TimePoint at);
   void wake_all();
-  /// What the first one that waits will touch.
-  void fetch() const;
+  /// What the first one that waits will touch, if it looks without being continued.
+  bool fetch(int step) const;
   /// When there is something to see; `never()` as far as is known.
   [[nodiscard]] TimePoint next() const;
 
@@ -62,6 +62,7 @@ class alignas(64) SimWaitSet final : public WaitSet {
   std::optional<VmId> vm_;
   TimePoint notified_ = TimePoint::never();  // since the last wait returned; never: not
   WaitList waiting_;
+  bool looks_ = false;  // who waits, without being continued
   Arrivals arrivals_{*this};
   std::vector<const PacketQueue*> more_inboxes_;
 };

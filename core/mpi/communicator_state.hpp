@@ -26,6 +26,12 @@ struct HeldCollective {
   std::vector<std::size_t> receive_sizes;
 };
 
+/// Buffers in several pieces, as a collective works on them.
+struct PackedBuffers {
+  std::vector<std::byte> input;
+  std::vector<std::byte> output;
+};
+
 /// A collective that this rank has started and not ended.
 struct alignas(64) CollectiveRun {
   [[nodiscard]] std::byte*& region(Region region) {
@@ -54,8 +60,7 @@ struct alignas(64) CollectiveRun {
   Operation* request = nullptr;
   Links<CollectiveRun> links;
   std::unique_ptr<const HeldCollective> held;  ///< while it waits for a locality to be agreed
-  std::vector<std::byte> packed_input;         ///< of a buffer in several pieces
-  std::vector<std::byte> packed_output;        ///< likewise
+  std::unique_ptr<PackedBuffers> packed;       ///< none: both buffers are of one piece
 };
 
 /// What a collective was, to be compared with what others say that it is.

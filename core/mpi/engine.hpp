@@ -29,11 +29,11 @@ struct Packet {
   Channel channel;
 };
 
-class alignas(64) Engine {
+class alignas(64) Engine final : public Fetchable {
  public:
   Engine(const ProcessPorts& ports, RankId rank, std::uint32_t job_size,
          const ProcessOptions& options);
-  ~Engine();
+  ~Engine() override;
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
@@ -92,6 +92,9 @@ class alignas(64) Engine {
   // --- Progress (progress.cpp). ---
   /// Takes in what has arrived and posts what waits for room.
   void progress();
+  /// What the next message touches, of a collective above all: of a job with many ranks nothing
+  /// that one of them needs is in the nearest caches when its turn comes.
+  void fetch(int step) const override;
   void finish();
   /// The rank's program has ended.
   void leave();
@@ -137,9 +140,6 @@ class alignas(64) Engine {
   void take_part();
   template <class Done>
   class Looking;
-  /// Begins to fetch what the next message of a collective will touch: of a job with many ranks,
-  /// nothing that one of them needs is in the nearest caches when its turn comes.
-  void fetch() const;
   /// Waits for arrivals, or for another task of the rank that does.
   Wake wait_for_something();
   /// Lets time pass after a look that found nothing.
@@ -218,7 +218,7 @@ class alignas(64) Engine {
   void send_to_self(const SendCall& call, const ConstBuffer& from, Operation*& send);
   /// Whether the peer should hear of our credits although nothing else goes there.
   [[nodiscard]] bool owes(const Peer& peer) const {
-    return peer.consumed_credits - peer.told_credits >= options_.credits / 2;
+    return peer.owed_credits >= options_.credits / 2;
   }
   void return_credits_if_due(Peer& peer);
 
@@ -305,6 +305,7 @@ class alignas(64) Engine {
     if (run.receives_open == 0) advance(run);
   }
   void end_run(CollectiveRun& run);
+  static void pack(CollectiveRun& run, const ConstBuffer& input, const Buffer& output);
   void place_regions(CollectiveRun& run, const ConstBuffer& input, const Buffer& output);
   void check_collective(const PacketHeader& header);
   void check_collective(const Communicator::State& in, const CollectiveMark& ours,
@@ -326,6 +327,16 @@ class alignas(64) Engine {
   }
   void fail(const std::string& why);
 
+  /// What a message will touch, for `fetch`; null: not known. Of runs, which may be over, only the
+  /// place counts.
+  struct Soon {
+    const void* run = nullptr;
+    const Leg* round = nullptr;
+    const void* communicator = nullptr;
+    const Peer* peer = nullptr;  ///< that is sent to
+  };
+  static Soon soon_from(const CollectiveRun& run, const Leg* round);
+
   // In the order of use: a message touches as few cache lines as may be.
   ProcessPorts ports_;
   RankId rank_;
@@ -334,6 +345,7 @@ class alignas(64) Engine {
   std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
   std::atomic<const std::string*> aborted_ = nullptr;  ///< why
   Block* blocked_ = nullptr;                           ///< calls that block now
+  Soon soon_;
   List<Peer, &Peer::backlog_links> backlog_;
   bool waiting_ = false;           ///< a task of the rank, on the wait set
   std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
@@ -350,6 +362,8 @@ class alignas(64) Engine {
   Pool<Answer> answers_;
   Pool<Early> early_;
   std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
+  Soon first_;                                       ///< of a collective like the latest one
+  std::shared_ptr<const Course> first_course_;       ///< keeps its rounds where they are
   std::vector<ConstSlice> cut_;                      ///< of the fragment that is being posted
   std::unique_ptr<Condition> turn_;                  ///< for the others; with a migration thread
   Generation newest_ = first_generation;             ///< that this rank has heard of

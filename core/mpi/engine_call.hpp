@@ -99,7 +99,6 @@ class Engine::Looking final : public Look {
     is_done_ = engine_.progress_until(done_);
     return is_done_ || engine_.aborted_.load(std::memory_order_acquire) != nullptr || disturbed();
   }
-  void fetch() const override { engine_.fetch(); }
   /// By the last look, if there was one.
   [[nodiscard]] bool looked() const { return looked_; }
   [[nodiscard]] bool is_done() const { return is_done_; }

@@ -72,6 +72,7 @@ void Job::start(Body body) {
           Ending ending(*this, rank);
           try {
             Process& own = *ranks_[rank.index]->process;
+            ports_.executor.will_touch(&own.engine());
             (*shared)(own);
             own.finish();
           } catch (const JobAborted& aborted) {
@@ -80,6 +81,7 @@ void Job::start(Body body) {
             abort(fmt::format("rank {} has ended: {}", rank.index, aborted.what()));
           }
           ending.well();
+          ports_.executor.will_touch(nullptr);
           ranks_[rank.index]->process->engine().leave();
         });
   }

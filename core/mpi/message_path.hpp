@@ -26,7 +26,7 @@ namespace ferry::mpi {
   peer.way.channel = channel;
   if (options_.check_packets) header.checksum = body_checksum ^ checksum_of(header, peer.rank);
   if (!ports_.endpoint.post_along(peer.way, header, body)) return false;
-  peer.told_credits = peer.consumed_credits;
+  peer.owed_credits = 0;
   return true;
 }
 
@@ -44,8 +44,7 @@ namespace ferry::mpi {
                                                         std::size_t size) const {
   if (choice.protocol != Protocol::eager) return false;
   const std::uint32_t credits = credits_for(size);
-  const std::uint32_t used = peer.used_credits - peer.returned_credits;
-  return credits <= options_.credits / 2 && used + credits <= options_.credits;
+  return credits <= options_.credits / 2 && peer.taken_credits + credits <= options_.credits;
 }
 
 /// `size`: of all pieces.
@@ -69,7 +68,7 @@ namespace ferry::mpi {
   }
   if (size == 0) pieces = {};
   if (!transmit_here(peer, header, pieces, sum, choice.channel)) return false;
-  peer.used_credits += credits_for(size);
+  peer.taken_credits = static_cast<std::uint16_t>(peer.taken_credits + credits_for(size));
   return true;
 }
 
@@ -90,7 +89,9 @@ namespace ferry::mpi {
   } else {
     copy_into(pieces, 0, body, size);
   }
-  peer.consumed_credits += credits_for(header.size);
+  const std::uint32_t credits = credits_for(header.size);
+  peer.consumed_credits += credits;
+  peer.owed_credits = static_cast<std::uint16_t>(peer.owed_credits + credits);
   if ((header.flags & flag_synchronous) != 0) [[unlikely]] {
     answer_matched(peer, header.key);
   }

@@ -57,15 +57,15 @@ struct alignas(64) Peer {
   std::uint64_t expected_sequence = 1;  ///< from it
   RankId rank;
   std::uint32_t route_generation = 0;  ///< the lower half
-  std::uint32_t used_credits = 0;      ///< of its buffers, ever
-  std::uint32_t returned_credits = 0;  ///< by it, ever
+  std::uint32_t returned_credits = 0;  ///< of its buffers, ever
   std::uint32_t consumed_credits = 0;  ///< of our buffers, ever
-  std::uint32_t told_credits = 0;      ///< of these it knows
+  std::uint16_t taken_credits = 0;     ///< of its buffers, and not returned
+  std::uint16_t owed_credits = 0;      ///< of our buffers, that it does not know of
   Connection connection = Connection::open;
   bool has_sends = false;   ///< `sends` is not empty
   bool has_early = false;   ///< nor `early`
   bool backlogged = false;  ///< in the engine's list of those with something to post
-
+  // The next line:
   List<Operation, &Operation::stream_links> sends;    ///< descriptors: nothing has left
   List<Early, &Early::links> early;                   ///< ascending
   List<Answer, &Answer::links> answers;               ///< to be posted, before all else

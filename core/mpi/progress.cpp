@@ -8,6 +8,7 @@
 #include "core/mpi/engine_call.hpp"
 #include "core/mpi/message_path.hpp"
 #include "core/units/check.hpp"
+#include "core/units/fetch_lines.hpp"
 
 namespace ferry::mpi {
 
@@ -51,23 +52,32 @@ Wake Engine::wait_for_something() {
   return woken;
 }
 
-// How many lines of 64 bytes: what a message uses of each (8 B, recursive doubling).
-void Engine::fetch() const {
-  const auto fetch_lines = [](const void* from, std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) {
-      __builtin_prefetch(static_cast<const std::byte*>(from) + 64 * i, 1);
-    }
-  };
-  fetch_lines(this, 9);
-  fetch_lines(&ports_.endpoint, 1);
-  if (latest_peer_ != nullptr) fetch_lines(latest_peer_, 1);
-  const Operation* const receive = of_world_[1].only_posted();  // of collectives
-  if (receive == nullptr) return;
-  fetch_lines(receive, 2);
-  const CollectiveRun* const run = receive->run;
-  if (run == nullptr) return;
-  fetch_lines(run, 3);
-  fetch_lines(run->round_at, 4);
+// How many lines of each: what a message uses (8 B, recursive doubling).
+void Engine::fetch(int step) const {
+  switch (step) {
+    case 0:
+      fetch_lines(this, 6);
+      fetch_lines(&of_world_[1], 4);
+      return fetch_lines(&ports_.endpoint, 1);
+    case 1:
+      if (soon_.peer != nullptr) fetch_lines(soon_.peer, 1);
+      if (latest_peer_ != nullptr) fetch_lines(latest_peer_, 1);
+      if (soon_.run != nullptr) {
+        fetch_lines(soon_.run, 3);
+        fetch_lines(soon_.round, 3);
+        fetch_lines(soon_.communicator, 2);
+      }
+      if (const Operation* const receive = of_world_[1].only_posted()) {
+        fetch_lines(receive, 2);
+      } else if (const Operation* const next = requests_.next()) {
+        fetch_lines(next, 3);
+      }
+      return;
+    default:
+      if (const Peer* const peer = soon_.run != nullptr ? soon_.peer : latest_peer_) {
+        ports_.endpoint.fetch(peer->way, step - 2);
+      }
+  }
 }
 
 void Engine::pause() {
@@ -104,10 +114,11 @@ void Engine::handle(const Arrival& arrival) {
 
 [[gnu::always_inline]] inline void Engine::take_returns(Peer& peer, const PacketHeader& header) {
   // Packets of several channels overtake each other: what an older one says is known already.
-  if (static_cast<std::int32_t>(header.credits - peer.returned_credits) <= 0) return;
+  const auto returned = static_cast<std::int32_t>(header.credits - peer.returned_credits);
+  if (returned <= 0) return;
+  check(returned <= peer.taken_credits, "a peer returns no more credits than it was asked for");
   peer.returned_credits = header.credits;
-  check(peer.used_credits - peer.returned_credits <= options_.credits,
-        "a peer returns no more credits than it was asked for");
+  peer.taken_credits = static_cast<std::uint16_t>(peer.taken_credits - returned);
 }
 
 [[gnu::always_inline]] inline Operation* Engine::take_message(Peer& peer, const Packet& packet) {

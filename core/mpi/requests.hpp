@@ -34,6 +34,8 @@ class Requests {
     Operation& operation = at(name.index);
     return operation.generation == name.generation ? &operation : nullptr;
   }
+  /// The place of the next one that is taken; null: not known.
+  [[nodiscard]] const Operation* next() const { return free_; }
   [[nodiscard]] std::size_t in_use() const { return in_use_; }
   /// All places that were ever used, over or not.
   [[nodiscard]] std::uint32_t places() const { return made_; }

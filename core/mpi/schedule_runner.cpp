@@ -89,7 +89,7 @@ Operation& Engine::begin_collective(Communicator::State& in, const CollectiveCal
                                     const Buffer& output) {
   CollectiveRun& run = make_run(in, call, input, output);
   Operation& request = *run.request;  // the run may be over before we return
-  if (const std::shared_ptr<const Schedule> schedule = in.planner->start(shape)) {
+  if (const std::shared_ptr<const Schedule>& schedule = in.planner->start(shape)) {
     take_course(run, *schedule);
     begin_run(run);
     return request;
@@ -145,6 +145,10 @@ void Engine::begin_run(CollectiveRun& run) {
   const CollectiveMark mark{run.number, run.call};
   in.recent[static_cast<std::size_t>(run.number) % in.recent.size()] = mark;
   check_waiting(in, mark);
+  if (run.round_at != run.end) {
+    first_ = soon_from(run, run.round_at);
+    if (first_course_ != run.course) first_course_ = run.course;
+  }
   advance(run);
 }
 
@@ -152,7 +156,7 @@ void Engine::release_held(Communicator::State& in) {
   for (CollectiveRun* run = in.runs.front(); run != nullptr;) {
     CollectiveRun* const next = in.runs.next(*run);
     if (run->held != nullptr) {
-      const std::shared_ptr<const Schedule> schedule = in.planner->start(run->held->shape);
+      const std::shared_ptr<const Schedule>& schedule = in.planner->start(run->held->shape);
       if (schedule == nullptr) return;
       take_course(*run, *schedule);
       run->held.reset();
@@ -166,25 +170,27 @@ void Engine::place_regions(CollectiveRun& run, const ConstBuffer& input, const B
   const std::size_t scratch = run.course->scratch;
   if (input.is_phantom() || output.is_phantom()) return;  // nothing is there
   if (scratch != 0) run.region(Region::scratch) = blocks_.take(scratch);
-  if (input.pieces().size() == 1) {
-    run.region(Region::input) = const_cast<std::byte*>(input.pieces().front().data);
-  } else {
-    run.packed_input.resize(input.size());
-    copy_from(input.pieces(), 0, run.packed_input.data(), input.size());
-    run.region(Region::input) = run.packed_input.data();
+  const bool both_whole = input.pieces().size() == 1 && output.pieces().size() == 1;
+  if (!both_whole) [[unlikely]] {
+    return pack(run, input, output);
   }
-  if (output.pieces().size() == 1) {
-    run.region(Region::output) = output.pieces().front().data;
-  } else {
-    run.packed_output.resize(output.size());
-    // What is received in part keeps the rest of what was there.
-    std::size_t offset = 0;
-    for (const Slice& piece : output.pieces()) {
-      std::memcpy(run.packed_output.data() + offset, piece.data, piece.size);
-      offset += piece.size;
-    }
-    run.region(Region::output) = run.packed_output.data();
+  run.region(Region::input) = const_cast<std::byte*>(input.pieces().front().data);
+  run.region(Region::output) = output.pieces().front().data;
+}
+
+void Engine::pack(CollectiveRun& run, const ConstBuffer& input, const Buffer& output) {
+  run.packed = std::make_unique<PackedBuffers>();
+  run.packed->input.resize(input.size());
+  copy_from(input.pieces(), 0, run.packed->input.data(), input.size());
+  run.region(Region::input) = run.packed->input.data();
+  run.packed->output.resize(output.size());
+  // What is received in part keeps the rest of what was there.
+  std::size_t offset = 0;
+  for (const Slice& piece : output.pieces()) {
+    if (piece.size != 0) std::memcpy(run.packed->output.data() + offset, piece.data, piece.size);
+    offset += piece.size;
   }
+  run.region(Region::output) = run.packed->output.data();
 }
 
 // What each message of a collective passes is one function: calls cost about as much as what is
@@ -266,7 +272,11 @@ void Engine::advance(CollectiveRun& run) {
   while (run.round_at != run.end) {
     Leg* const round = run.round_at;
     if (!run.round_started && !start_round(run, round)) break;
-    if (run.receives_open != 0 || ended_sends(run) < round->sends_ended_between()) break;
+    if (run.receives_open != 0 || ended_sends(run) < round->sends_ended_between()) {
+      const Leg* const next = round + 1 + round->offset;
+      soon_ = soon_from(run, next == run.end ? round : next);
+      break;
+    }
     local_legs(run, round);
     run.round_started = false;
     ++run.round;
@@ -276,9 +286,24 @@ void Engine::advance(CollectiveRun& run) {
   if (run.round_at == run.end && run.sends_open.empty()) end_run(run);
 }
 
+/// What the run touches from this round on.
+[[gnu::always_inline]] inline Engine::Soon Engine::soon_from(const CollectiveRun& run,
+                                                             const Leg* round) {
+  Soon soon{&run, round, run.communicator, nullptr};
+  const Leg* const end = round + 1 + round->other;
+  for (const Leg* leg = round + 1; leg != end; ++leg) {
+    if (leg->kind != Leg::Kind::send) continue;
+    if (leg->knows_peer()) soon.peer = &leg->peer();
+    break;
+  }
+  return soon;
+}
+
 void Engine::end_run(CollectiveRun& run) {
-  if (!run.packed_output.empty()) {
-    copy_into(run.request->into.pieces(), 0, run.packed_output.data(), run.packed_output.size());
+  soon_ = first_;
+  if (run.packed != nullptr) {
+    const std::vector<std::byte>& output = run.packed->output;
+    copy_into(run.request->into.pieces(), 0, output.data(), output.size());
   }
   if (std::byte* const scratch = run.region(Region::scratch)) {
     blocks_.give_back(scratch, run.course->scratch);

@@ -81,8 +81,9 @@ std::vector<Engine::Balance> Engine::balances() const {
   for (const Peer* peer : peers_.in_order()) {
     const bool idle = peer->answers.empty() && peer->sends.empty() && peer->streams.empty() &&
                       peer->early.empty() && peer->hold.reads == 0;
-    all.push_back({peer->rank, peer->connection, peer->used_credits, peer->consumed_credits,
-                   peer->hold.fragments_sent, peer->hold.fragments_taken, idle});
+    all.push_back({peer->rank, peer->connection, peer->returned_credits + peer->taken_credits,
+                   peer->consumed_credits, peer->hold.fragments_sent, peer->hold.fragments_taken,
+                   idle});
   }
   return all;
 }

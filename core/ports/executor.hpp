@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/ports/clock.hpp"
+#include "core/ports/fetchable.hpp"
 
 namespace ferry {
 
@@ -63,6 +64,9 @@ class Executor {
   /// Defers cancellation of the calling task while the count is above zero (used by rollback, which
   /// must wait for devices although the move was cancelled). Use `Uncancellable`.
   virtual void defer_cancellation(int change) = 0;
+  /// What the calling task touches whenever it goes on, from now on; null: nothing that is known.
+  /// Worlds whose tasks are threads leave that to the processor.
+  virtual void will_touch(const Fetchable* /*memory*/) {}
   /// Tells `listener` when the world stands still. Worlds where something may come from outside at
   /// any time never do, and never tell.
   virtual void listen_for_standstill(StandstillListener& /*listener*/) {}

@@ -12,8 +12,6 @@ class Look {
   /// Whether the task is to go on. Acts for the task, and never blocks: a world may call it without
   /// continuing the task.
   [[nodiscard]] virtual bool look() = 0;
-  /// It will soon look: begins to fetch what that will touch. Changes nothing.
-  virtual void fetch() const {}
 };
 
 /// Tasks of one rank wait here; any number of them, and all are woken.

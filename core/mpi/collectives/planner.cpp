@@ -8,24 +8,29 @@ namespace ferry::mpi {
 
 CollectivePlanner::CollectivePlanner(Rank rank, Rank ranks, CollectivePolicy policy,
                                      std::span<const std::uint32_t> members)
-    : rank_(rank),
-      ranks_(ranks),
+    : turns_(policy.generation),
       policy_(std::move(policy)),
-      members_(members),
-      turns_(policy_.generation) {
+      rank_(rank),
+      ranks_(ranks),
+      members_(members) {
   if (policy_.locality != nullptr) groups_ = policy_.locality->among(members_);
 }
 
-std::shared_ptr<const Schedule> CollectivePlanner::start(const CollectiveShape& shape) {
+const std::shared_ptr<const Schedule>& CollectivePlanner::start(const CollectiveShape& shape) {
+  static const std::shared_ptr<const Schedule> none;
   const std::optional<Generation> generation = turns_.next_generation();
-  if (!generation) return nullptr;
+  if (!generation) return none;
   if (*generation != policy_.generation) turn_to(*generation);
   turns_.start();
-  if (std::shared_ptr<const Schedule> kept = cache_.find(shape)) return kept;
-  std::shared_ptr<Schedule> made = cache_.make(shape);
+  if (const std::shared_ptr<const Schedule>* const kept = cache_.find(shape)) return *kept;
+  return build(shape);
+}
+
+const std::shared_ptr<const Schedule>& CollectivePlanner::build(const CollectiveShape& shape) {
+  const std::shared_ptr<Schedule> made = cache_.make(shape);
   build_schedule(choose(shape), shape, groups_.get(), *made);
   cache_.trim();
-  return made;
+  return *cache_.find(shape);  // the newest one stays
 }
 
 AlgorithmChoice CollectivePlanner::choose(const CollectiveShape& shape) const {

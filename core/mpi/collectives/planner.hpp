@@ -31,8 +31,8 @@ class CollectivePlanner {
   [[nodiscard]] Rank ranks() const { return ranks_; }
 
   /// Starts the communicator's next collective. Null, and nothing is started, while it has to wait
-  /// for ranks to agree on a locality.
-  [[nodiscard]] std::shared_ptr<const Schedule> start(const CollectiveShape& shape);
+  /// for ranks to agree on a locality. Stays until the next call: who needs it longer copies it.
+  [[nodiscard]] const std::shared_ptr<const Schedule>& start(const CollectiveShape& shape);
   /// What the caller keeps with a schedule that `start` gave (`ScheduleCache::attachment`).
   [[nodiscard]] std::shared_ptr<void>* attachment(const Schedule& schedule) {
     return cache_.attachment(schedule);
@@ -52,15 +52,17 @@ class CollectivePlanner {
   [[nodiscard]] const ScheduleCache& cache() const { return cache_; }
 
  private:
+  [[gnu::noinline]] const std::shared_ptr<const Schedule>& build(const CollectiveShape& shape);
   void turn_to(Generation generation);
 
+  // In the order of use.
+  LocalityTurns turns_;
+  CollectivePolicy policy_;
+  ScheduleCache cache_;
   Rank rank_;
   Rank ranks_;
-  CollectivePolicy policy_;
   std::span<const std::uint32_t> members_;
   std::shared_ptr<const LocalityGroups> groups_;  ///< by `policy_.locality`; null: none
-  ScheduleCache cache_;
-  LocalityTurns turns_;
   std::map<Generation, std::shared_ptr<const JobLocality>> known_;  ///< that may get their turn
 };
 

@@ -3,20 +3,28 @@
 #include <algorithm>
 
 namespace ferry::mpi {
+namespace {
+
+bool has_sizes_of(const CollectiveShape& shape) {
+  return !shape.sizes.empty() || !shape.receive_sizes.empty();
+}
+
+}  // namespace
 
 bool ScheduleCache::Entry::is_for(const CollectiveShape& shape) const {
   return kind == shape.kind && size == shape.size && root == shape.root &&
-         element == shape.element && std::ranges::equal(sizes, shape.sizes) &&
-         std::ranges::equal(receive_sizes, shape.receive_sizes);
+         element == shape.element && has_sizes == has_sizes_of(shape) &&
+         (!has_sizes || (std::ranges::equal(sizes, shape.sizes) &&
+                         std::ranges::equal(receive_sizes, shape.receive_sizes)));
 }
 
-std::shared_ptr<const Schedule> ScheduleCache::find(const CollectiveShape& shape) {
+const std::shared_ptr<const Schedule>* ScheduleCache::find(const CollectiveShape& shape) {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const std::size_t index = last_ + i < entries_.size() ? last_ + i : last_ + i - entries_.size();
     if (!entries_[index].is_for(shape)) continue;
     last_ = index;
     entries_[index].used = ++uses_;
-    return entries_[index].schedule;
+    return &entries_[index].schedule;
   }
   return nullptr;
 }
@@ -32,7 +40,8 @@ std::shared_ptr<Schedule> ScheduleCache::make(const CollectiveShape& shape) {
   entry.kind = shape.kind;
   entry.root = shape.root;
   entry.size = shape.size;
-  entry.element = shape.element;
+  entry.element = static_cast<std::uint32_t>(shape.element);
+  entry.has_sizes = has_sizes_of(shape);
   entry.sizes.assign(shape.sizes.begin(), shape.sizes.end());
   entry.receive_sizes.assign(shape.receive_sizes.begin(), shape.receive_sizes.end());
   entry.used = ++uses_;
@@ -40,7 +49,7 @@ std::shared_ptr<Schedule> ScheduleCache::make(const CollectiveShape& shape) {
   if (entry.schedule == nullptr || entry.schedule.use_count() > 1)
     entry.schedule = std::make_shared<Schedule>();
   entry.attachment = nullptr;
-  return entry.schedule;
+  return std::const_pointer_cast<Schedule>(entry.schedule);
 }
 
 std::shared_ptr<void>* ScheduleCache::attachment(const Schedule& schedule) {

@@ -17,8 +17,8 @@ class ScheduleCache {
   /// Of all that are kept together, or of a single longer one: about 1 MiB.
   static constexpr std::size_t most_steps = 16'384;
 
-  /// Null if there is none. `rank` and `ranks` are always the same.
-  [[nodiscard]] std::shared_ptr<const Schedule> find(const CollectiveShape& shape);
+  /// Null if there is none. `rank` and `ranks` are always the same. Stays until `make` or `clear`.
+  [[nodiscard]] const std::shared_ptr<const Schedule>* find(const CollectiveShape& shape);
   /// A schedule to build the one of `shape` in, which is not there; it is kept from now on.
   [[nodiscard]] std::shared_ptr<Schedule> make(const CollectiveShape& shape);
   /// What the user of a schedule that is kept keeps with it, at first null. Null: it is not kept.
@@ -30,16 +30,18 @@ class ScheduleCache {
   [[nodiscard]] std::size_t steps() const;
 
  private:
-  struct Entry {
+  struct alignas(64) Entry {
+    // In the order of use: finding one of a single size touches one cache line.
     Collective kind = Collective::none;
+    bool has_sizes = false;
     Rank root = 0;
+    std::uint32_t element = 1;
     std::size_t size = 0;
-    std::size_t element = 1;
-    std::vector<std::size_t> sizes;
-    std::vector<std::size_t> receive_sizes;
-    std::shared_ptr<Schedule> schedule;
+    std::shared_ptr<const Schedule> schedule;
     std::shared_ptr<void> attachment;
     std::uint64_t used = 0;
+    std::vector<std::size_t> sizes;
+    std::vector<std::size_t> receive_sizes;
     [[nodiscard]] bool is_for(const CollectiveShape& shape) const;
   };
   [[nodiscard]] std::size_t oldest() const;

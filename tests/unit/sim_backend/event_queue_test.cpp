@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <utility>
@@ -101,22 +102,29 @@ TEST(EventQueue, agrees_with_a_sorted_map_whatever_is_done_with_it) {
   }
 }
 
-TEST(EventQueueTest, shows_what_comes_after_the_front_without_it_and_each_once) {
-  class Silent final : public Event {
-    void fire() override {}
-  };
+TEST(EventQueueTest, shows_what_comes_next_and_nothing_that_comes_later) {
   EventQueue queue;
-  const std::vector<std::int64_t> times = {5'000'000, 3, 70, 3, 1'000};
-  std::vector<Silent> events(times.size());
-  for (std::size_t i = 0; i < times.size(); ++i) queue.push({times[i], i, &events[i], nullptr});
+  // 100 to 103 are in one list that is not sorted yet.
+  const std::vector<std::int64_t> times = {5'000'000, 3, 103, 3, 101, 100, 102};
+  for (std::size_t i = 0; i < times.size(); ++i) queue.push({times[i], i, nullptr, nullptr});
   const auto shown = [&](int count) {
-    std::vector<const Event*> seen;
-    queue.look_beyond_front(count, [&](const Event& event) { seen.push_back(&event); });
+    std::vector<std::int64_t> seen;
+    queue.look_at_next(count, [&](const EventQueue::Entry& entry) { seen.push_back(entry.at); });
+    std::ranges::sort(seen);
     return seen;
   };
-  ASSERT_EQ(queue.front().event, &events[1]);
-  EXPECT_EQ(shown(9), (std::vector<const Event*>{&events[3], &events[2], &events[4], &events[0]}));
-  EXPECT_EQ(shown(2), (std::vector<const Event*>{&events[3], &events[2]}));
+  using Times = std::vector<std::int64_t>;
+  EXPECT_EQ(shown(9), (Times{3, 3, 100, 101, 102, 103, 5'000'000}));
+  EXPECT_EQ(shown(6), (Times{3, 3, 100, 101, 102, 103}));
+  EXPECT_EQ(shown(5), (Times{3, 3})) << "which three come first is not known";
+  EXPECT_EQ(shown(1), (Times{3}));
+  (void)queue.take_front();
+  (void)queue.take_front();
+  EXPECT_EQ(shown(3), (Times{100})) << "the front alone is";
+  (void)queue.take_front();
+  EXPECT_EQ(shown(3), (Times{101, 102, 103}));
+  while (!queue.empty()) (void)queue.take_front();
+  EXPECT_EQ(shown(3), Times{});
 }
 
 }  // namespace
