@@ -177,7 +177,7 @@ bool Scheduler::end_standstill() {
 // (group prefetching: Chen, Ailamaki, Gibbons and Mowry, "Improving hash join performance through
 // prefetching", ICDE 2004).
 [[gnu::noinline]] void Scheduler::fetch_soon() {
-  constexpr int most = 8;
+  constexpr int most = 16;
   std::array<const Event*, most> soon;  // NOLINT(cppcoreguidelines-pro-type-member-init)
   std::size_t count = 0;
   events_.look_at_next(most, [&](const EventQueue::Entry& next) {

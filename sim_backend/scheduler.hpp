@@ -191,7 +191,11 @@ class Scheduler {
   /// Of a blocked task: as `Event::fetch`.
   static bool fetch(const SimTask& task, int step) {
     if (step == 0) {
-      if (task.watcher_ == nullptr) fetch_lines(task.fiber_state_, 1);
+      if (task.watcher_ != nullptr) {
+        fetch_lines(task.watcher_, 4);  // and what it looks for, beside it on the stack
+      } else {
+        fetch_lines(task.fiber_state_, 1);
+      }
       if (task.touches_ != nullptr) fetch_lines(task.touches_, 1);
     } else if (task.touches_ != nullptr) {
       task.touches_->fetch(step - 1);

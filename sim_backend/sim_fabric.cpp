@@ -419,7 +419,7 @@ bool SimFabric::Port::post(Way& way, const PacketHeader& header, std::span<const
 void SimFabric::Port::fetch(const Way& way, int step) {
   const auto* const connection = static_cast<const SimConnection*>(way.known);
   if (connection == nullptr) return;
-  if (step == 0) return fetch_lines(connection, 2);
+  if (step == 0) return fetch_lines(connection, 1);
   const Port* const receiver = connection->receiver;
   if (receiver == nullptr) return;
   if (step == 1) return fetch_lines(&receiver->wait_set_, 1);

@@ -159,8 +159,8 @@ void SimWaitSet::wake_at(TimePoint at) {
   if (first != nullptr && !waiting_.more_than_one()) {
     at = std::max(at, Scheduler::not_before(*first));
   }
-  scheduler_.schedule_no_later(arrivals_, at,
-                               first == nullptr ? nullptr : Scheduler::stack_of(*first));
+  const bool continues = first != nullptr && !looks_;
+  scheduler_.schedule_no_later(arrivals_, at, continues ? Scheduler::stack_of(*first) : nullptr);
 }
 
 // For who is continued it is not worth its calls: ping-pong takes 8 % longer.

@@ -330,12 +330,12 @@ class alignas(64) Engine final : public Fetchable {
   /// What a message will touch, for `fetch`; null: not known. Of runs, which may be over, only the
   /// place counts.
   struct Soon {
-    const void* run = nullptr;
+    const CollectiveRun* run = nullptr;
     const Leg* round = nullptr;
     const void* communicator = nullptr;
     const Peer* peer = nullptr;  ///< that is sent to
   };
-  static Soon soon_from(const CollectiveRun& run, const Leg* round);
+  static Soon soon_from(const CollectiveRun& run, const Leg* round, const Leg* sends);
 
   // In the order of use: a message touches as few cache lines as may be.
   ProcessPorts ports_;

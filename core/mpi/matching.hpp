@@ -2,11 +2,10 @@
 // it, a receive the oldest message that it accepts (MPI 4.0, section 3.5).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <vector>
+#include <utility>
 
 #include "core/mpi/list.hpp"
 #include "core/mpi/operation.hpp"
@@ -45,7 +44,7 @@ template <class T>
 template <class T>
 class EnvelopeTable {
  public:
-  EnvelopeTable() { buckets_ = few_.data(); }
+  EnvelopeTable() = default;
   EnvelopeTable(const EnvelopeTable&) = delete;
   EnvelopeTable& operator=(const EnvelopeTable&) = delete;
 
@@ -84,7 +83,7 @@ class EnvelopeTable {
   template <class Visit>
   void for_each(Visit&& visit) const {
     if (only_ != nullptr) visit(*only_);
-    for (const Bucket& each : std::span<const Bucket>(buckets_, last_ + 1)) {
+    for (const Bucket& each : buckets()) {
       for (T* element = each.front(); element != nullptr; element = Bucket::next(*element)) {
         visit(*element);
       }
@@ -99,29 +98,29 @@ class EnvelopeTable {
     hash ^= static_cast<std::uint32_t>(envelope.tag) * 0x85eb'ca77U;
     return buckets_[(hash ^ hash >> 15U) & last_];
   }
+  [[nodiscard]] std::span<Bucket> buckets() const {
+    return {buckets_.get(), buckets_ == nullptr ? 0 : std::size_t{last_} + 1};
+  }
   [[gnu::noinline]] void insert_beside(T& element) {
-    if (count_ > 2 * (last_ + 1)) grow();
+    if (count_ > 2 * buckets().size()) grow();
     if (only_ != nullptr) bucket(envelope_of(*only_)).push_back(*only_);
     only_ = nullptr;
     bucket(envelope_of(element)).push_back(element);
   }
   void grow() {
-    const std::span<Bucket> old(buckets_, last_ + 1);
-    auto more = std::make_unique<Bucket[]>(4 * old.size());
-    buckets_ = more.get();
-    last_ = static_cast<std::uint32_t>(4 * old.size() - 1);
+    const std::size_t count = buckets_ == nullptr ? 2 : 4 * buckets().size();
+    const std::span<Bucket> old = buckets();
+    auto owned = std::exchange(buckets_, std::make_unique<Bucket[]>(count));
+    last_ = static_cast<std::uint32_t>(count - 1);
     for (Bucket& each : old) {
       while (T* element = each.pop_front()) bucket(envelope_of(*element)).push_back(*element);
     }
-    many_.swap(more);
   }
 
   T* only_ = nullptr;  ///< came when there was no other: it needs no table, as nearly always
   std::uint32_t count_ = 0;
-  std::uint32_t last_ = 1;     ///< of the buckets
-  Bucket* buckets_ = nullptr;  ///< a power of two of them
-  std::array<Bucket, 2> few_;  ///< until they are too few
-  std::unique_ptr<Bucket[]> many_;
+  std::uint32_t last_ = 0;             ///< of the buckets
+  std::unique_ptr<Bucket[]> buckets_;  ///< a power of two; null: there was always one at most
 };
 
 /// The two queues of one context.
@@ -192,11 +191,11 @@ class alignas(64) Matching {
     return exact;
   }
 
-  // In the order of use.
-  Wildcards wildcards_;
-  std::uint64_t stamps_ = 0;
+  // In the order of use: one cache line, with the front of `wildcards_`.
   EnvelopeTable<Operation> exact_;
   EnvelopeTable<Unexpected> unexpected_;
+  std::uint64_t stamps_ = 0;
+  Wildcards wildcards_;
   Order order_;
 };
 

@@ -146,7 +146,7 @@ void Engine::begin_run(CollectiveRun& run) {
   in.recent[static_cast<std::size_t>(run.number) % in.recent.size()] = mark;
   check_waiting(in, mark);
   if (run.round_at != run.end) {
-    first_ = soon_from(run, run.round_at);
+    first_ = soon_from(run, run.round_at, run.round_at);
     if (first_course_ != run.course) first_course_ = run.course;
   }
   advance(run);
@@ -274,7 +274,7 @@ void Engine::advance(CollectiveRun& run) {
     if (!run.round_started && !start_round(run, round)) break;
     if (run.receives_open != 0 || ended_sends(run) < round->sends_ended_between()) {
       const Leg* const next = round + 1 + round->offset;
-      soon_ = soon_from(run, next == run.end ? round : next);
+      soon_ = soon_from(run, round, next == run.end ? round : next);
       break;
     }
     local_legs(run, round);
@@ -286,12 +286,12 @@ void Engine::advance(CollectiveRun& run) {
   if (run.round_at == run.end && run.sends_open.empty()) end_run(run);
 }
 
-/// What the run touches from this round on.
+/// What the run touches from `round` on; `sends`: the next round that sends.
 [[gnu::always_inline]] inline Engine::Soon Engine::soon_from(const CollectiveRun& run,
-                                                             const Leg* round) {
+                                                             const Leg* round, const Leg* sends) {
   Soon soon{&run, round, run.communicator, nullptr};
-  const Leg* const end = round + 1 + round->other;
-  for (const Leg* leg = round + 1; leg != end; ++leg) {
+  const Leg* const end = sends + 1 + sends->other;
+  for (const Leg* leg = sends + 1; leg != end; ++leg) {
     if (leg->kind != Leg::Kind::send) continue;
     if (leg->knows_peer()) soon.peer = &leg->peer();
     break;
