@@ -28,12 +28,21 @@ std::string speed(Bytes bytes, Duration time) {
   return fmt::format("{:.1f} MB/s", rate.to_bytes_per_second() / 1e6);
 }
 
-/// What a task that moves a guest touches when it goes on from an operation: seldom, and then much.
+/// What the running task, which moves a guest, touches when it goes on from an operation: it does
+/// so seldom, and then much. Scope of the wait.
 class MovedGuest final : public Fetchable {
  public:
   template <class Guest>
-  MovedGuest(const Guest& guest, const VmSpec& vm)
-      : guest_(&guest), guest_lines_(1 + sizeof guest / cache_line), vm_(&vm) {}
+  MovedGuest(Scheduler& scheduler, const Guest& guest, const VmSpec& vm)
+      : scheduler_(scheduler),
+        guest_(&guest),
+        guest_lines_(1 + sizeof guest / cache_line),
+        vm_(&vm) {
+    scheduler_.will_touch(this);
+  }
+  ~MovedGuest() override { scheduler_.will_touch(nullptr); }
+  MovedGuest(const MovedGuest&) = delete;
+  MovedGuest& operator=(const MovedGuest&) = delete;
   void fetch(int step) const override {
     if (step != 0) return;
     fetch_lines(guest_, guest_lines_);
@@ -43,6 +52,7 @@ class MovedGuest final : public Fetchable {
   }
 
  private:
+  Scheduler& scheduler_;
   const void* guest_;
   std::size_t guest_lines_;
   const VmSpec* vm_;
@@ -159,10 +169,10 @@ Result<> SimHypervisor::sleep(std::initializer_list<HostId> hosts, TimePoint unt
                               const char* what, TimePoint deadline, Cancellable cancellable) {
   const ClusterFaults::Wait wait = faults_.wait_for({hosts.begin(), hosts.size()}, scheduler_.now(),
                                                     until, platform_.hypervisor.keepalive);
-  const MovedGuest memory(guests_[vm.index], instance_.vms[vm.index]);
-  scheduler_.will_touch(&memory);
-  const Wake wake = scheduler_.block(what, std::min(wait.until, deadline), cancellable);
-  scheduler_.will_touch(nullptr);
+  const Wake wake = [&] {
+    const MovedGuest memory(scheduler_, guests_[vm.index], instance_.vms[vm.index]);
+    return scheduler_.block(what, std::min(wait.until, deadline), cancellable);
+  }();
   if (wake == Wake::cancelled) {
     return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));
   }

@@ -146,7 +146,7 @@ void Engine::begin_run(CollectiveRun& run) {
   in.recent[static_cast<std::size_t>(run.number) % in.recent.size()] = mark;
   check_waiting(in, mark);
   if (run.round_at != run.end) {
-    first_ = soon_from(run, run.round_at, run.round_at);
+    soon_ = first_ = soon_from(run, run.round_at, run.round_at);
     if (first_course_ != run.course) first_course_ = run.course;
   }
   advance(run);

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "core/mpi/collectives/choose.hpp"
+#include "core/mpi/collectives/schedule_cache.hpp"
 #include "tests/mpi/mpi_job.hpp"
 #include "tests/sanitized.hpp"
 #include "tests/unit/mpi/call_case.hpp"
@@ -187,6 +188,16 @@ TEST_P(Collectives, mean_the_same_by_every_algorithm_and_with_groups) {
         },
         series);
   }
+}
+
+/// So many tasks that what they touch is fetched ahead, in memory that comes and goes.
+TEST_P(Collectives, of_many_ranks_build_more_schedules_than_they_keep) {
+  if (GetParam() != &simulated_world_under_test()) GTEST_SKIP() << "others fetch nothing ahead";
+  constexpr std::uint32_t ranks = 130;
+  Series series;
+  series.add_random(2 * ScheduleCache::most_schedules, ranks, 60, 11);
+  run_and_compare(
+      options(ranks), [&](Communicator& world) { run_several_at_once(world, series, 2); }, series);
 }
 
 TEST_P(Collectives, take_the_lock_of_a_migration_thread) {
