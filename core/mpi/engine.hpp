@@ -327,8 +327,7 @@ class alignas(64) Engine final : public Fetchable {
   }
   void fail(const std::string& why);
 
-  /// What a message will touch, for `fetch`; null: not known. Of runs, which may be over, only the
-  /// place counts.
+  /// What a message will touch, for `fetch`; null: not known. A run may be over: its place stays.
   struct Soon {
     const CollectiveRun* run = nullptr;
     const Leg* round = nullptr;
@@ -363,7 +362,7 @@ class alignas(64) Engine final : public Fetchable {
   Pool<Early> early_;
   std::vector<std::unique_ptr<Matching>> matching_;  ///< by context; none of the world's
   Soon first_;                                       ///< of a collective like the latest one
-  std::shared_ptr<const Course> first_course_;       ///< keeps its rounds where they are
+  std::shared_ptr<const Course> first_course_;       ///< of which else nobody may keep the rounds
   std::vector<ConstSlice> cut_;                      ///< of the fragment that is being posted
   std::unique_ptr<Condition> turn_;                  ///< for the others; with a migration thread
   Generation newest_ = first_generation;             ///< that this rank has heard of

@@ -17,7 +17,8 @@ class ScheduleCache {
   /// Of all that are kept together, or of a single longer one: about 1 MiB.
   static constexpr std::size_t most_steps = 16'384;
 
-  /// Null if there is none. `rank` and `ranks` are always the same. Stays until `make` or `clear`.
+  /// Null if there is none. `rank` and `ranks` are always the same. Stays until the
+  /// next call but `find`.
   [[nodiscard]] const std::shared_ptr<const Schedule>* find(const CollectiveShape& shape);
   /// A schedule to build the one of `shape` in, which is not there; it is kept from now on.
   [[nodiscard]] std::shared_ptr<Schedule> make(const CollectiveShape& shape);
