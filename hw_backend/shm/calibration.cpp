@@ -212,7 +212,7 @@ Times measure(const RegionSizes& sizes, bool reads) {
         };
         // As large as a packet may be, if that is less.
         const auto packet = [&](std::size_t size) {
-          return std::min<std::size_t>(size, sizes.data.count() / 4);
+          return std::min<std::size_t>(size, sizes.largest_body().count());
         };
         for (int repetition = 0; repetition < repetitions; ++repetition) {
           keep_quicker(mine.post, player.post_time());
@@ -334,7 +334,8 @@ Calibration calibrate(const RegionSizes& sizes) {
       segment.latency = std::max(Duration::zero(), segment.latency - asks);
     }
   }
-  const std::size_t largest = std::min<std::size_t>(packet_sizes.back(), sizes.data.count() / 4);
+  const std::size_t largest =
+      std::min<std::size_t>(packet_sizes.back(), sizes.largest_body().count());
   calibration.route = route_for(profiles, times, largest);
   return calibration;
 }

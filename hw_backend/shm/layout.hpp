@@ -14,7 +14,7 @@ namespace ferry::shm {
 inline constexpr std::size_t cache_line = 64;
 
 /// What a region begins with: "Ferry", and the version of what is here.
-inline constexpr std::uint64_t region_magic = 0x4665'7272'7900'0003;
+inline constexpr std::uint64_t region_magic = 0x4665'7272'7900'0004;
 constexpr bool is_region_of_any_version(std::uint64_t first) {
   return first >> 24U == region_magic >> 24U;
 }
@@ -51,7 +51,7 @@ struct Exposure {
 
 /// One packet, but for what does not fit.
 struct alignas(cache_line) Cell {
-  /// Position + 1 (40 bits), size and kind of the body: see ring.hpp. Written last. A position
+  /// Position + 1 (38 bits), size and kind of the body: see ring.hpp. Written last. A position
   /// never comes again, so what is left of earlier packets is never taken for a new one.
   std::atomic<std::uint64_t> mark;
   std::byte bytes[cache_line - sizeof(std::uint64_t)];

@@ -69,6 +69,12 @@ RegionSizes sizes_of(const RegionHeader& header) {
           .exposures = header.exposures};
 }
 
+constexpr Bytes largest_data = Bytes::mebi(1);
+constexpr Bytes smallest_data = Bytes::kibi(256);
+constexpr Bytes data_of_all = Bytes::mebi(256);
+constexpr std::size_t bodies_in_data = 4;
+constexpr Bytes largest_useful_body = Bytes::kibi(64);
+
 class File {
  public:
   explicit File(int number) : number_(number) {}
@@ -99,6 +105,26 @@ void remove_if_unused(int file, const std::string& path) {
 }
 
 }  // namespace
+
+RegionSizes RegionSizes::of_job(std::uint32_t ranks_here, std::uint32_t ranks) {
+  RegionSizes sizes;
+  sizes.endpoints = std::max(ranks_here, 2U);
+  sizes.ranks = ranks;
+  const std::uint64_t pairs = std::uint64_t{sizes.endpoints} * (sizes.endpoints - 1);
+  sizes.data = largest_data;
+  while (sizes.data > smallest_data && pairs * sizes.data.count() > data_of_all.count()) {
+    sizes.data = Bytes(sizes.data.count() / 2);
+  }
+  return sizes;
+}
+
+Bytes RegionSizes::largest_body() const {
+  return std::min(Bytes(data.count() / bodies_in_data), largest_useful_body);
+}
+
+Bytes RegionSizes::data_at_first() const {
+  return std::min(data, std::max(Bytes(data.count() / 4), Bytes(2 * largest_body().count())));
+}
 
 Region::Region(int file, std::string path, std::size_t size, const RegionSizes& sizes,
                std::size_t offset)
@@ -176,8 +202,8 @@ Result<std::shared_ptr<Region>> Region::open_existing(const std::string& path,
   struct stat facts {};
   RegionHeader header{};
   if (fstat(file.number(), &facts) != 0 ||
-      pread(file.number(), static_cast<void*>(&header), 64, 0) != 64 || header.magic != region_magic ||
-      header.size != static_cast<std::uint64_t>(facts.st_size)) {
+      pread(file.number(), static_cast<void*>(&header), 64, 0) != 64 ||
+      header.magic != region_magic || header.size != static_cast<std::uint64_t>(facts.st_size)) {
     return failure(
         FailureKind::refused,
         path + " is not a region of this version of Ferry; remove it or take another name");
@@ -302,8 +328,7 @@ Bytes size_of_device(const std::string& file) {
 
 Bytes Region::largest_body_on_device(Bytes size, std::uint32_t ranks) {
   const RegionSizes sizes = sizes_of_device(size.count(), ranks);
-  return Places(sizes, size.count()).most_rings < 2 ? Bytes()
-                                                    : Bytes(sizes.data.count() / bodies_in_data);
+  return Places(sizes, size.count()).most_rings < 2 ? Bytes() : sizes.largest_body();
 }
 
 Result<std::shared_ptr<Region>> Region::map_device(const DevicePart& part, std::string_view job,

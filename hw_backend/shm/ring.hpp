@@ -22,21 +22,22 @@ struct Mark {
   static constexpr std::size_t word = sizeof(std::uint64_t);
   static constexpr std::size_t largest_size = (1U << 20U);
 
-  static constexpr std::uint64_t positions = (1ULL << 39U) - 1;
+  static constexpr std::uint64_t positions = (1ULL << 38U) - 1;
   static constexpr std::uint64_t with_checksum = 1;
   static constexpr std::uint64_t with_key = 2;
   static constexpr std::uint64_t with_more = 4;
   static constexpr std::uint64_t words = with_checksum | with_key | with_more;
   static constexpr std::uint64_t phantom = 8;
+  static constexpr std::uint64_t grown = 16;  ///< the data take twice as much of the ring from here
 
   static std::uint64_t make(std::uint64_t position, std::uint64_t flags, std::size_t size) {
-    return ((position + 1) & positions) << 25U | size << 4U | flags;
+    return ((position + 1) & positions) << 26U | size << 5U | flags;
   }
   [[nodiscard]] static bool is_of(std::uint64_t mark, std::uint64_t position) {
-    return mark >> 25U == ((position + 1) & positions);
+    return mark >> 26U == ((position + 1) & positions);
   }
   [[nodiscard]] static std::size_t size_of(std::uint64_t mark) {
-    return mark >> 4U & ((1U << 21U) - 1);
+    return mark >> 5U & ((1U << 21U) - 1);
   }
 };
 static_assert(Mark::head == 40 && Mark::spare == 2 * Mark::word);
@@ -58,10 +59,20 @@ struct PacketShape {
   bool body_in_cell;
 };
 
-/// Positions within a ring's data: bodies start at cache lines and never wrap.
+/// Positions within a ring's data: bodies start at cache lines and never wrap. They use a part of
+/// the data, from its beginning, that doubles when it was full: a ring whose receiver keeps up
+/// stays in few pages and caches.
 class DataCursor {
  public:
-  explicit DataCursor(std::size_t capacity) : capacity_(capacity) {}
+  explicit DataCursor(const RegionSizes& sizes)
+      : capacity_(sizes.data_at_first().count()), most_(sizes.data.count()) {}
+  /// Whether the part can double before a body that starts at `position`: where that is the first
+  /// of the new half. What is still unread lies in the old one, and positions that come there again
+  /// are further than the new capacity from it.
+  [[nodiscard]] bool can_grow_at(std::uint64_t position) const {
+    return capacity_ < most_ && (position & (2 * capacity_ - 1)) == capacity_;
+  }
+  void grow() { capacity_ *= 2; }
   /// Where a body of `size` starts if the ones before it end at `position`.
   [[nodiscard]] std::uint64_t start_of(std::uint64_t position, std::size_t size) const {
     const std::size_t offset = position & (capacity_ - 1);
@@ -77,6 +88,7 @@ class DataCursor {
 
  private:
   std::size_t capacity_;
+  std::size_t most_;
 };
 
 class RingWriter {
@@ -86,7 +98,7 @@ class RingWriter {
         cells_(region.cells(ring_)),
         data_(region.data(ring_)),
         mask_(region.sizes().cells - 1),
-        cursor_(region.sizes().data.count()),
+        cursor_(region.sizes()),
         index_(index),
         tail_(ring_.start),
         cells_freed_(ring_.start) {}
@@ -99,14 +111,17 @@ class RingWriter {
       size += piece.size;
       is_phantom = is_phantom || (piece.data == nullptr && piece.size != 0);
     }
-    const std::uint64_t flags =
+    std::uint64_t flags =
         (header.checksum != 0 ? Mark::with_checksum : 0) | (header.key != 0 ? Mark::with_key : 0) |
         (header.more != 0 ? Mark::with_more : 0) | (is_phantom ? Mark::phantom : 0);
     const PacketShape shape(flags, size);
     const std::uint64_t data_start = cursor_.start_of(data_tail_, shape.data);
     const std::uint64_t data_end = DataCursor::end_of(data_start, shape.data);
-    if (!fits(data_end)) [[unlikely]]
-      return false;
+    if (!fits(data_end)) [[unlikely]] {
+      if (!fits_when_grown(data_start, data_end)) return false;
+      cursor_.grow();
+      flags |= Mark::grown;
+    }
 
     // The cell last: a receiver that spins on it would take its line away in between.
     std::byte* const data = data_ + cursor_.offset_of(data_start);
@@ -165,6 +180,12 @@ class RingWriter {
     return fit();
   }
 
+  /// If it is the data that are full.
+  [[nodiscard]] bool fits_when_grown(std::uint64_t data_start, std::uint64_t data_end) const {
+    return tail_ - cells_freed_ < mask_ && cursor_.can_grow_at(data_start) &&
+           data_end - data_freed_ <= 2 * cursor_.capacity();
+  }
+
   static void gather(std::byte* into, std::span<const ConstSlice> body) {
     for (const ConstSlice& piece : body) {
       if (piece.size == 0) continue;
@@ -195,7 +216,7 @@ class RingReader {
         cells_(region.cells(ring_)),
         data_(region.data(ring_)),
         mask_(region.sizes().cells - 1),
-        cursor_(region.sizes().data.count()),
+        cursor_(region.sizes()),
         index_(index),
         sender_(ring_.sender),
         sender_name_(ring_.sender_name),
@@ -220,11 +241,9 @@ class RingReader {
     if (!Mark::is_of(mark, head)) return false;
     const std::size_t size = Mark::size_of(mark);
     const PacketShape shape(mark, size);
-    if (shape.data > cursor_.capacity() || broken_.load(std::memory_order_relaxed)) [[unlikely]] {
-      broken_ = true;
-      return false;
-    }
     const std::uint64_t data_start = cursor_.start_of(data_head_, shape.data);
+    if (!is_sound(mark, shape, data_start)) [[unlikely]]
+      return false;
     const std::byte* const data = data_ + cursor_.offset_of(data_start);
     std::memcpy(reinterpret_cast<std::byte*>(&arrival.header), cell.bytes, Mark::head);
     const std::byte* word = cell.bytes + Mark::head;
@@ -270,11 +289,9 @@ class RingReader {
       const std::uint64_t mark = cells_[head & mask_].mark.load(std::memory_order_acquire);
       if (!Mark::is_of(mark, head)) return;
       const PacketShape shape(mark, Mark::size_of(mark));
-      if (shape.data > cursor_.capacity()) {
-        broken_ = true;
-        return;
-      }
-      data_head_ = DataCursor::end_of(cursor_.start_of(data_head_, shape.data), shape.data);
+      const std::uint64_t data_start = cursor_.start_of(data_head_, shape.data);
+      if (!is_sound(mark, shape, data_start)) return;
+      data_head_ = DataCursor::end_of(data_start, shape.data);
       head_.store(head + 1, std::memory_order_relaxed);
     }
   }
@@ -287,6 +304,19 @@ class RingReader {
   [[nodiscard]] Channel channel() const { return channel_; }
 
  private:
+  /// Follows the sender where the part of the data that it uses grew.
+  bool is_sound(std::uint64_t mark, const PacketShape& shape, std::uint64_t data_start) {
+    bool sound = !broken_.load(std::memory_order_relaxed);
+    if ((mark & Mark::grown) != 0) [[unlikely]] {
+      sound = sound && cursor_.can_grow_at(data_start);
+      if (sound) cursor_.grow();
+    }
+    sound = sound && shape.data <= cursor_.capacity();
+    if (!sound) [[unlikely]]
+      broken_ = true;
+    return sound;
+  }
+
   void publish(std::uint64_t cells, std::uint64_t data) {
     freed_ = cells;
     data_freed_ = data;

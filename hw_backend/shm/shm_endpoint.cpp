@@ -189,7 +189,7 @@ void ShmEndpoint::count_starved() {
 }
 
 std::size_t ShmEndpoint::largest_body(Channel) const {
-  return region_->sizes().data.count() / bodies_in_data;
+  return region_->sizes().largest_body().count();
 }
 
 ShmEndpoint::Outbound* ShmEndpoint::outbound(EndpointAddress to, Channel channel) {

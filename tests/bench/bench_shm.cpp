@@ -43,6 +43,7 @@ struct Figures {
     bandwidth = std::max(bandwidth, other.bandwidth);
   }
 };
+const shm::RegionSizes sizes_of_region = shm::RegionSizes::of_job(2, 2);
 using Table = std::array<Figures, sizes>;
 
 constexpr std::size_t size_at(std::size_t index) { return smallest << index; }
@@ -214,6 +215,7 @@ Table measure_ours(const MakeSide& make) {
       mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   auto* const table = new (shared) Table;
   shm::LaunchSettings settings;
+  settings.sizes = sizes_of_region;
   settings.bind = true;
   settings.limit = Duration::seconds(300);
   check_ended_well(shm::run_shm_processes(
@@ -291,7 +293,7 @@ void keep_better(Table& best, const Table& other) {
 }
 
 int run(int repetitions) {
-  const shm::Calibration calibration = shm::calibrate();
+  const shm::Calibration calibration = shm::calibrate(sizes_of_region);
   fmt::print("{}", calibration.to_text());
   Table fabric;
   Table engine;

@@ -9,13 +9,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <deque>
 #include <numeric>
 #include <random>
+#include <span>
 #include <thread>
 
 #include "hw_backend/shm/processes.hpp"
+#include "hw_backend/shm/ring.hpp"
 #include "hw_backend/shm/shm_wait_set.hpp"
 
 namespace ferry::shm {
@@ -155,6 +159,85 @@ TEST_F(ShmFabricTest, bodies_that_fill_the_data_refuse_before_the_cells_do) {
   for (std::size_t i = 0; i < posted; ++i) {
     ASSERT_EQ(body_of(*receiver.end->poll()), pattern(largest, i));
   }
+}
+
+/// Rings of eight kibibytes at first, of sixteen when they have been full.
+class ShmFabricThatGrows : public ShmFabricTest {
+ protected:
+  static constexpr RegionSizes sizes{
+      .endpoints = 2, .ranks = 2, .cells = 64, .data = Bytes::kibi(16)};
+  ShmFabricThatGrows() : ShmFabricTest(sizes) {}
+  [[nodiscard]] std::span<const std::byte> beyond_the_first() const {
+    const std::span data(region->data(region->ring(0)), sizes.data.count());
+    return data.subspan(sizes.data_at_first().count());
+  }
+};
+
+TEST_F(ShmFabricThatGrows, a_ring_whose_receiver_keeps_up_stays_in_its_first_bytes) {
+  const OneRank sender(fabric);
+  const OneRank receiver(fabric);
+  const auto is_untouched = [](std::byte byte) { return byte == std::byte{}; };
+  for (std::size_t i = 0; i < 100; ++i) {
+    ASSERT_TRUE(sender.try_post(receiver.address(), header_of(i, true), pattern(1000, i)));
+    ASSERT_EQ(body_of(*receiver.end->poll()), pattern(1000, i));
+  }
+  EXPECT_TRUE(std::ranges::all_of(beyond_the_first(), is_untouched));
+  std::size_t posted = 0;
+  while (sender.try_post(receiver.address(), header_of(posted, true), pattern(4000, posted))) {
+    ++posted;
+  }
+  EXPECT_FALSE(std::ranges::all_of(beyond_the_first(), is_untouched));
+  for (std::size_t i = 0; i < posted; ++i) {
+    ASSERT_EQ(body_of(*receiver.end->poll()), pattern(4000, i));
+  }
+}
+
+TEST_F(ShmFabricThatGrows, whatever_is_unread_when_it_grows_arrives_whole) {
+  const std::size_t largest = sizes.largest_body().count();
+  for (std::uint32_t seed = 0; seed < 300; ++seed) {
+    std::mt19937 random(seed);
+    const auto up_to = [&](std::size_t most) { return random() % (most + 1); };
+    const OneRank sender(fabric);
+    const OneRank receiver(fabric);
+    std::deque<std::size_t> under_way;
+    std::size_t posted = 0;
+    std::size_t read = 0;
+    for (int turn = 0; turn < 60; ++turn) {
+      // Few at a time at first: where in its data a ring is when it is full, differs.
+      for (std::size_t more = up_to(turn < 20 ? 3 : 40); more != 0; --more) {
+        const std::size_t size = up_to(3) == 0 ? largest - up_to(16) : up_to(largest);
+        if (!sender.try_post(receiver.address(), header_of(posted, up_to(1) == 0),
+                             pattern(size, posted))) {
+          break;
+        }
+        under_way.push_back(size);
+        ++posted;
+      }
+      if (turn % 20 == 19) {
+        receiver.end->disconnect(sender.address(), Channel::shm);
+        read += under_way.size();
+        under_way.clear();
+      }
+      for (std::size_t some = up_to(turn < 20 ? 3 : 40); some != 0 && !under_way.empty(); --some) {
+        const Arrival* const got = receiver.end->poll();
+        ASSERT_NE(got, nullptr) << "seed " << seed;
+        ASSERT_EQ(got->header.sequence, read) << "seed " << seed;
+        ASSERT_EQ(body_of(*got), pattern(under_way.front(), read)) << "seed " << seed;
+        under_way.pop_front();
+        ++read;
+      }
+    }
+  }
+}
+
+TEST_F(ShmFabricThatGrows, a_packet_that_says_so_where_it_cannot_breaks_the_ring) {
+  const OneRank sender(fabric);
+  const OneRank receiver(fabric);
+  ASSERT_TRUE(sender.try_post(receiver.address(), {}, pattern(1000, 1)));
+  region->cells(region->ring(0))->mark |= Mark::grown;
+  EXPECT_EQ(receiver.end->poll(), nullptr);
+  ASSERT_TRUE(sender.try_post(receiver.address(), {}, pattern(1000, 2)));
+  EXPECT_EQ(receiver.end->poll(), nullptr);
 }
 
 TEST_F(ShmFabricTest, an_arrival_stays_valid_until_the_next_poll_while_the_sender_goes_on) {
@@ -638,6 +721,18 @@ TEST(ShmRegion, what_does_not_fit_is_refused_with_what_would) {
             "/dev/shm/ferry-" + std::to_string(geteuid()) + "-" + name_of_this_test() +
                 " was made for 16 endpoints, 16 ranks, 8 cells and 4096 bytes of data, not for 16, "
                 "16, 16 and 4096: all ranks of a job must ask for the same");
+}
+
+TEST(ShmRegion, few_ranks_have_larger_rings_than_many) {
+  const auto data_of = [](std::uint32_t ranks) { return RegionSizes::of_job(ranks, 100).data; };
+  EXPECT_EQ(data_of(1), Bytes::mebi(1));
+  EXPECT_EQ(data_of(16), Bytes::mebi(1));  // 240 pairs
+  EXPECT_EQ(data_of(17), Bytes::kibi(512));
+  EXPECT_EQ(data_of(23), Bytes::kibi(512));  // 506 pairs
+  EXPECT_EQ(data_of(24), Bytes::kibi(256));
+  EXPECT_EQ(data_of(100), Bytes::kibi(256));
+  EXPECT_EQ(RegionSizes::of_job(2, 2).largest_body(), Bytes::kibi(64));
+  EXPECT_EQ(RegionSizes::of_job(2, 2).data_at_first(), Bytes::kibi(256));
 }
 
 TEST(ShmRegion, many_processes_that_join_at_once_get_the_same_one) {
