@@ -23,7 +23,7 @@ void Engine::check_rank(const Communicator::State& in, Rank rank, const char* wh
                            in.group.name, in.group.size - 1));
 }
 
-Request Engine::isend(Communicator::State& in, ConstBuffer from, Rank to, Tag tag,
+Request Engine::isend(Communicator::State& in, const ConstBuffer& from, Rank to, Tag tag,
                       bool synchronous) {
   check_rank(in, to, "destination");
   const Call call(*this);
@@ -33,7 +33,7 @@ Request Engine::isend(Communicator::State& in, ConstBuffer from, Rank to, Tag ta
   return {send->index, send->generation};
 }
 
-Request Engine::irecv(Communicator::State& in, Buffer into, Rank from, Tag tag) {
+Request Engine::irecv(Communicator::State& in, const Buffer& into, Rank from, Tag tag) {
   if (from != any_source) check_rank(in, from, "source");
   const Call call(*this);
   Operation& receive = post_receive(in, in.group.context, into, source_in_job(in.group, from), tag);
@@ -41,7 +41,7 @@ Request Engine::irecv(Communicator::State& in, Buffer into, Rank from, Tag tag) 
   return {receive.index, receive.generation};
 }
 
-void Engine::send(Communicator::State& in, ConstBuffer from, Rank to, Tag tag) {
+void Engine::send(Communicator::State& in, const ConstBuffer& from, Rank to, Tag tag) {
   check_rank(in, to, "destination");
   const Call call(*this);
   Operation* send = start_send({in, in.group.context, tag, false, 0}, to, from);
@@ -50,7 +50,7 @@ void Engine::send(Communicator::State& in, ConstBuffer from, Rank to, Tag tag) {
   end_request(*send);
 }
 
-Status Engine::recv(Communicator::State& in, Buffer into, Rank from, Tag tag) {
+Status Engine::recv(Communicator::State& in, const Buffer& into, Rank from, Tag tag) {
   if (from != any_source) check_rank(in, from, "source");
   const Call call(*this);
   Operation& receive = post_receive(in, in.group.context, into, source_in_job(in.group, from), tag);
@@ -58,8 +58,8 @@ Status Engine::recv(Communicator::State& in, Buffer into, Rank from, Tag tag) {
   return end_request(receive);
 }
 
-Status Engine::sendrecv(Communicator::State& in, ConstBuffer from, Rank to, Tag send_tag,
-                        Buffer into, Rank source, Tag tag) {
+Status Engine::sendrecv(Communicator::State& in, const ConstBuffer& from, Rank to, Tag send_tag,
+                        const Buffer& into, Rank source, Tag tag) {
   check_rank(in, to, "destination");
   if (source != any_source) check_rank(in, source, "source");
   const Call call(*this);

@@ -7,23 +7,23 @@ namespace ferry::mpi {
 Rank Communicator::rank() const { return state_->group.rank; }
 Rank Communicator::size() const { return state_->group.size; }
 
-Request Communicator::isend(ConstBuffer from, Rank to, Tag tag) {
+Request Communicator::isend(const ConstBuffer& from, Rank to, Tag tag) {
   return state_->engine->isend(*state_, from, to, tag, false);
 }
-Request Communicator::issend(ConstBuffer from, Rank to, Tag tag) {
+Request Communicator::issend(const ConstBuffer& from, Rank to, Tag tag) {
   return state_->engine->isend(*state_, from, to, tag, true);
 }
-Request Communicator::irecv(Buffer into, Rank from, Tag tag) {
+Request Communicator::irecv(const Buffer& into, Rank from, Tag tag) {
   return state_->engine->irecv(*state_, into, from, tag);
 }
-void Communicator::send(ConstBuffer from, Rank to, Tag tag) {
+void Communicator::send(const ConstBuffer& from, Rank to, Tag tag) {
   state_->engine->send(*state_, from, to, tag);
 }
-Status Communicator::recv(Buffer into, Rank from, Tag tag) {
+Status Communicator::recv(const Buffer& into, Rank from, Tag tag) {
   return state_->engine->recv(*state_, into, from, tag);
 }
-Status Communicator::sendrecv(ConstBuffer from, Rank to, Tag send_tag, Buffer into, Rank source,
-                              Tag tag) {
+Status Communicator::sendrecv(const ConstBuffer& from, Rank to, Tag send_tag, const Buffer& into,
+                              Rank source, Tag tag) {
   return state_->engine->sendrecv(*state_, from, to, send_tag, into, source, tag);
 }
 std::optional<Status> Communicator::iprobe(Rank from, Tag tag) {

@@ -20,12 +20,13 @@ class Communicator {
   [[nodiscard]] Rank size() const;
 
   // --- Point to point. Sends are standard mode; ssend's end when the receive has been matched. ---
-  [[nodiscard]] Request isend(ConstBuffer from, Rank to, Tag tag);
-  [[nodiscard]] Request issend(ConstBuffer from, Rank to, Tag tag);
-  [[nodiscard]] Request irecv(Buffer into, Rank from, Tag tag);
-  void send(ConstBuffer from, Rank to, Tag tag);
-  Status recv(Buffer into, Rank from, Tag tag);
-  Status sendrecv(ConstBuffer from, Rank to, Tag send_tag, Buffer into, Rank source, Tag tag);
+  [[nodiscard]] Request isend(const ConstBuffer& from, Rank to, Tag tag);
+  [[nodiscard]] Request issend(const ConstBuffer& from, Rank to, Tag tag);
+  [[nodiscard]] Request irecv(const Buffer& into, Rank from, Tag tag);
+  void send(const ConstBuffer& from, Rank to, Tag tag);
+  Status recv(const Buffer& into, Rank from, Tag tag);
+  Status sendrecv(const ConstBuffer& from, Rank to, Tag send_tag, const Buffer& into, Rank source,
+                  Tag tag);
   /// The envelope of the message that a receive would match now.
   [[nodiscard]] std::optional<Status> iprobe(Rank from, Tag tag);
   Status probe(Rank from, Tag tag);
@@ -44,44 +45,49 @@ class Communicator {
   // --- Collectives; every rank calls them in the same order. Sizes are bytes. The `i` ones return
   // at once; several may be under way. ---
   void barrier();
-  void bcast(Buffer data, Rank root);
-  void reduce(ConstBuffer from, Buffer into, ElementType type, Reduction op, Rank root);
-  void allreduce(ConstBuffer from, Buffer into, ElementType type, Reduction op);
-  void gather(ConstBuffer from, Buffer into, Rank root);
-  void gatherv(ConstBuffer from, Buffer into, std::span<const std::size_t> sizes, Rank root);
-  void scatter(ConstBuffer from, Buffer into, Rank root);
-  void scatterv(ConstBuffer from, std::span<const std::size_t> sizes, Buffer into, Rank root);
-  void allgather(ConstBuffer from, Buffer into);
-  void allgatherv(ConstBuffer from, Buffer into, std::span<const std::size_t> sizes);
-  void alltoall(ConstBuffer from, Buffer into);
-  void alltoallv(ConstBuffer from, std::span<const std::size_t> send_sizes, Buffer into,
-                 std::span<const std::size_t> receive_sizes);
+  void bcast(const Buffer& data, Rank root);
+  void reduce(const ConstBuffer& from, const Buffer& into, ElementType type, Reduction op,
+              Rank root);
+  void allreduce(const ConstBuffer& from, const Buffer& into, ElementType type, Reduction op);
+  void gather(const ConstBuffer& from, const Buffer& into, Rank root);
+  void gatherv(const ConstBuffer& from, const Buffer& into, std::span<const std::size_t> sizes,
+               Rank root);
+  void scatter(const ConstBuffer& from, const Buffer& into, Rank root);
+  void scatterv(const ConstBuffer& from, std::span<const std::size_t> sizes, const Buffer& into,
+                Rank root);
+  void allgather(const ConstBuffer& from, const Buffer& into);
+  void allgatherv(const ConstBuffer& from, const Buffer& into, std::span<const std::size_t> sizes);
+  void alltoall(const ConstBuffer& from, const Buffer& into);
+  void alltoallv(const ConstBuffer& from, std::span<const std::size_t> send_sizes,
+                 const Buffer& into, std::span<const std::size_t> receive_sizes);
   /// Of `sizes[i]` bytes for rank i.
-  void reduce_scatter(ConstBuffer from, Buffer into, std::span<const std::size_t> sizes,
-                      ElementType type, Reduction op);
-  void scan(ConstBuffer from, Buffer into, ElementType type, Reduction op);
+  void reduce_scatter(const ConstBuffer& from, const Buffer& into,
+                      std::span<const std::size_t> sizes, ElementType type, Reduction op);
+  void scan(const ConstBuffer& from, const Buffer& into, ElementType type, Reduction op);
 
   [[nodiscard]] Request ibarrier();
-  [[nodiscard]] Request ibcast(Buffer data, Rank root);
-  [[nodiscard]] Request ireduce(ConstBuffer from, Buffer into, ElementType type, Reduction op,
-                                Rank root);
-  [[nodiscard]] Request iallreduce(ConstBuffer from, Buffer into, ElementType type, Reduction op);
-  [[nodiscard]] Request igather(ConstBuffer from, Buffer into, Rank root);
-  [[nodiscard]] Request igatherv(ConstBuffer from, Buffer into, std::span<const std::size_t> sizes,
-                                 Rank root);
-  [[nodiscard]] Request iscatter(ConstBuffer from, Buffer into, Rank root);
-  [[nodiscard]] Request iscatterv(ConstBuffer from, std::span<const std::size_t> sizes, Buffer into,
-                                  Rank root);
-  [[nodiscard]] Request iallgather(ConstBuffer from, Buffer into);
-  [[nodiscard]] Request iallgatherv(ConstBuffer from, Buffer into,
+  [[nodiscard]] Request ibcast(const Buffer& data, Rank root);
+  [[nodiscard]] Request ireduce(const ConstBuffer& from, const Buffer& into, ElementType type,
+                                Reduction op, Rank root);
+  [[nodiscard]] Request iallreduce(const ConstBuffer& from, const Buffer& into, ElementType type,
+                                   Reduction op);
+  [[nodiscard]] Request igather(const ConstBuffer& from, const Buffer& into, Rank root);
+  [[nodiscard]] Request igatherv(const ConstBuffer& from, const Buffer& into,
+                                 std::span<const std::size_t> sizes, Rank root);
+  [[nodiscard]] Request iscatter(const ConstBuffer& from, const Buffer& into, Rank root);
+  [[nodiscard]] Request iscatterv(const ConstBuffer& from, std::span<const std::size_t> sizes,
+                                  const Buffer& into, Rank root);
+  [[nodiscard]] Request iallgather(const ConstBuffer& from, const Buffer& into);
+  [[nodiscard]] Request iallgatherv(const ConstBuffer& from, const Buffer& into,
                                     std::span<const std::size_t> sizes);
-  [[nodiscard]] Request ialltoall(ConstBuffer from, Buffer into);
-  [[nodiscard]] Request ialltoallv(ConstBuffer from, std::span<const std::size_t> send_sizes,
-                                   Buffer into, std::span<const std::size_t> receive_sizes);
-  [[nodiscard]] Request ireduce_scatter(ConstBuffer from, Buffer into,
+  [[nodiscard]] Request ialltoall(const ConstBuffer& from, const Buffer& into);
+  [[nodiscard]] Request ialltoallv(const ConstBuffer& from, std::span<const std::size_t> send_sizes,
+                                   const Buffer& into, std::span<const std::size_t> receive_sizes);
+  [[nodiscard]] Request ireduce_scatter(const ConstBuffer& from, const Buffer& into,
                                         std::span<const std::size_t> sizes, ElementType type,
                                         Reduction op);
-  [[nodiscard]] Request iscan(ConstBuffer from, Buffer into, ElementType type, Reduction op);
+  [[nodiscard]] Request iscan(const ConstBuffer& from, const Buffer& into, ElementType type,
+                              Reduction op);
 
   // --- Communicators; collective calls. ---
   [[nodiscard]] Communicator dup();

@@ -218,97 +218,106 @@ Request start(Communicator::State& in, const Prepared& prepared) {
 void Communicator::barrier() { run(*state_, barrier_of(*state_)); }
 Request Communicator::ibarrier() { return start(*state_, barrier_of(*state_)); }
 
-void Communicator::bcast(Buffer data, Rank root) { run(*state_, bcast_of(*state_, data, root)); }
-Request Communicator::ibcast(Buffer data, Rank root) {
+void Communicator::bcast(const Buffer& data, Rank root) {
+  run(*state_, bcast_of(*state_, data, root));
+}
+Request Communicator::ibcast(const Buffer& data, Rank root) {
   return start(*state_, bcast_of(*state_, data, root));
 }
 
-void Communicator::reduce(ConstBuffer from, Buffer into, ElementType type, Reduction op,
-                          Rank root) {
+void Communicator::reduce(const ConstBuffer& from, const Buffer& into, ElementType type,
+                          Reduction op, Rank root) {
   run(*state_, reduce_of(*state_, from, into, type, op, root));
 }
-Request Communicator::ireduce(ConstBuffer from, Buffer into, ElementType type, Reduction op,
-                              Rank root) {
+Request Communicator::ireduce(const ConstBuffer& from, const Buffer& into, ElementType type,
+                              Reduction op, Rank root) {
   return start(*state_, reduce_of(*state_, from, into, type, op, root));
 }
 
-void Communicator::allreduce(ConstBuffer from, Buffer into, ElementType type, Reduction op) {
+void Communicator::allreduce(const ConstBuffer& from, const Buffer& into, ElementType type,
+                             Reduction op) {
   run(*state_, allreduce_of(*state_, from, into, type, op));
 }
-Request Communicator::iallreduce(ConstBuffer from, Buffer into, ElementType type, Reduction op) {
+Request Communicator::iallreduce(const ConstBuffer& from, const Buffer& into, ElementType type,
+                                 Reduction op) {
   return start(*state_, allreduce_of(*state_, from, into, type, op));
 }
 
-void Communicator::gather(ConstBuffer from, Buffer into, Rank root) {
+void Communicator::gather(const ConstBuffer& from, const Buffer& into, Rank root) {
   run(*state_, gather_of(*state_, from, into, root));
 }
-Request Communicator::igather(ConstBuffer from, Buffer into, Rank root) {
+Request Communicator::igather(const ConstBuffer& from, const Buffer& into, Rank root) {
   return start(*state_, gather_of(*state_, from, into, root));
 }
 
-void Communicator::gatherv(ConstBuffer from, Buffer into, Sizes sizes, Rank root) {
+void Communicator::gatherv(const ConstBuffer& from, const Buffer& into, Sizes sizes, Rank root) {
   run(*state_, gatherv_of(*state_, from, into, sizes, root));
 }
-Request Communicator::igatherv(ConstBuffer from, Buffer into, Sizes sizes, Rank root) {
+Request Communicator::igatherv(const ConstBuffer& from, const Buffer& into, Sizes sizes,
+                               Rank root) {
   return start(*state_, gatherv_of(*state_, from, into, sizes, root));
 }
 
-void Communicator::scatter(ConstBuffer from, Buffer into, Rank root) {
+void Communicator::scatter(const ConstBuffer& from, const Buffer& into, Rank root) {
   run(*state_, scatter_of(*state_, from, into, root));
 }
-Request Communicator::iscatter(ConstBuffer from, Buffer into, Rank root) {
+Request Communicator::iscatter(const ConstBuffer& from, const Buffer& into, Rank root) {
   return start(*state_, scatter_of(*state_, from, into, root));
 }
 
-void Communicator::scatterv(ConstBuffer from, Sizes sizes, Buffer into, Rank root) {
+void Communicator::scatterv(const ConstBuffer& from, Sizes sizes, const Buffer& into, Rank root) {
   run(*state_, scatterv_of(*state_, from, sizes, into, root));
 }
-Request Communicator::iscatterv(ConstBuffer from, Sizes sizes, Buffer into, Rank root) {
+Request Communicator::iscatterv(const ConstBuffer& from, Sizes sizes, const Buffer& into,
+                                Rank root) {
   return start(*state_, scatterv_of(*state_, from, sizes, into, root));
 }
 
-void Communicator::allgather(ConstBuffer from, Buffer into) {
+void Communicator::allgather(const ConstBuffer& from, const Buffer& into) {
   run(*state_, allgather_of(*state_, from, into));
 }
-Request Communicator::iallgather(ConstBuffer from, Buffer into) {
+Request Communicator::iallgather(const ConstBuffer& from, const Buffer& into) {
   return start(*state_, allgather_of(*state_, from, into));
 }
 
-void Communicator::allgatherv(ConstBuffer from, Buffer into, Sizes sizes) {
+void Communicator::allgatherv(const ConstBuffer& from, const Buffer& into, Sizes sizes) {
   run(*state_, allgatherv_of(*state_, from, into, sizes));
 }
-Request Communicator::iallgatherv(ConstBuffer from, Buffer into, Sizes sizes) {
+Request Communicator::iallgatherv(const ConstBuffer& from, const Buffer& into, Sizes sizes) {
   return start(*state_, allgatherv_of(*state_, from, into, sizes));
 }
 
-void Communicator::alltoall(ConstBuffer from, Buffer into) {
+void Communicator::alltoall(const ConstBuffer& from, const Buffer& into) {
   run(*state_, alltoall_of(*state_, from, into));
 }
-Request Communicator::ialltoall(ConstBuffer from, Buffer into) {
+Request Communicator::ialltoall(const ConstBuffer& from, const Buffer& into) {
   return start(*state_, alltoall_of(*state_, from, into));
 }
 
-void Communicator::alltoallv(ConstBuffer from, Sizes send_sizes, Buffer into, Sizes receive_sizes) {
+void Communicator::alltoallv(const ConstBuffer& from, Sizes send_sizes, const Buffer& into,
+                             Sizes receive_sizes) {
   run(*state_, alltoallv_of(*state_, from, send_sizes, into, receive_sizes));
 }
-Request Communicator::ialltoallv(ConstBuffer from, Sizes send_sizes, Buffer into,
+Request Communicator::ialltoallv(const ConstBuffer& from, Sizes send_sizes, const Buffer& into,
                                  Sizes receive_sizes) {
   return start(*state_, alltoallv_of(*state_, from, send_sizes, into, receive_sizes));
 }
 
-void Communicator::reduce_scatter(ConstBuffer from, Buffer into, Sizes sizes, ElementType type,
-                                  Reduction op) {
+void Communicator::reduce_scatter(const ConstBuffer& from, const Buffer& into, Sizes sizes,
+                                  ElementType type, Reduction op) {
   run(*state_, reduce_scatter_of(*state_, from, into, sizes, type, op));
 }
-Request Communicator::ireduce_scatter(ConstBuffer from, Buffer into, Sizes sizes, ElementType type,
-                                      Reduction op) {
+Request Communicator::ireduce_scatter(const ConstBuffer& from, const Buffer& into, Sizes sizes,
+                                      ElementType type, Reduction op) {
   return start(*state_, reduce_scatter_of(*state_, from, into, sizes, type, op));
 }
 
-void Communicator::scan(ConstBuffer from, Buffer into, ElementType type, Reduction op) {
+void Communicator::scan(const ConstBuffer& from, const Buffer& into, ElementType type,
+                        Reduction op) {
   run(*state_, allreduce_of(*state_, from, into, type, op, Collective::scan));
 }
-Request Communicator::iscan(ConstBuffer from, Buffer into, ElementType type, Reduction op) {
+Request Communicator::iscan(const ConstBuffer& from, const Buffer& into, ElementType type,
+                            Reduction op) {
   return start(*state_, allreduce_of(*state_, from, into, type, op, Collective::scan));
 }
 

@@ -42,13 +42,13 @@ class alignas(64) Engine final : public Fetchable {
   [[nodiscard]] const ProcessOptions& options() const { return options_; }
 
   // --- What `Communicator` forwards (calls.cpp). ---
-  [[nodiscard]] Request isend(Communicator::State& in, ConstBuffer from, Rank to, Tag tag,
+  [[nodiscard]] Request isend(Communicator::State& in, const ConstBuffer& from, Rank to, Tag tag,
                               bool synchronous);
-  [[nodiscard]] Request irecv(Communicator::State& in, Buffer into, Rank from, Tag tag);
-  void send(Communicator::State& in, ConstBuffer from, Rank to, Tag tag);
-  Status recv(Communicator::State& in, Buffer into, Rank from, Tag tag);
-  Status sendrecv(Communicator::State& in, ConstBuffer from, Rank to, Tag send_tag, Buffer into,
-                  Rank source, Tag tag);
+  [[nodiscard]] Request irecv(Communicator::State& in, const Buffer& into, Rank from, Tag tag);
+  void send(Communicator::State& in, const ConstBuffer& from, Rank to, Tag tag);
+  Status recv(Communicator::State& in, const Buffer& into, Rank from, Tag tag);
+  Status sendrecv(Communicator::State& in, const ConstBuffer& from, Rank to, Tag send_tag,
+                  const Buffer& into, Rank source, Tag tag);
   [[nodiscard]] std::optional<Status> iprobe(Communicator::State& in, Rank from, Tag tag);
   Status probe(Communicator::State& in, Rank from, Tag tag);
   Status wait(Request& request);
@@ -70,8 +70,8 @@ class alignas(64) Engine final : public Fetchable {
   /// what they point to stays until the request is complete. Phantom if `output` is, or, of no
   /// size, `input`.
   [[nodiscard]] Request start_schedule(Communicator::State& in, const CollectiveCall& call,
-                                       std::shared_ptr<const Schedule> schedule, ConstBuffer input,
-                                       Buffer output);
+                                       std::shared_ptr<const Schedule> schedule,
+                                       const ConstBuffer& input, const Buffer& output);
 
   // --- New places of ranks (locality.cpp), by LocalityTurns of each communicator. ---
   /// Ranks are in these places now: their collectives wait until all ranks of a communicator have

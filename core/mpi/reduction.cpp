@@ -85,8 +85,7 @@ std::size_t size_of(ElementType type) {
 
 void reduce_into(Reduction reduction, ElementType type, ConstSlice from, Slice into) {
   // All sizes are powers of two; a division takes longer than a small reduction.
-  check(from.size == into.size && (into.size & (size_of(type) - 1)) == 0,
-        "as many whole elements");
+  check(from.size == into.size && (into.size & (size_of(type) - 1)) == 0, "as many whole elements");
   if (from.data == nullptr || into.data == nullptr) return;
   switch (type) {
     case ElementType::byte: return reduce_as<std::uint8_t>(reduction, from, into);

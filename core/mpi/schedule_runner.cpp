@@ -55,8 +55,8 @@ std::uint32_t ended_sends(const CollectiveRun& run) {
 }  // namespace
 
 Request Engine::start_schedule(Communicator::State& in, const CollectiveCall& call,
-                               std::shared_ptr<const Schedule> schedule, ConstBuffer input,
-                               Buffer output) {
+                               std::shared_ptr<const Schedule> schedule, const ConstBuffer& input,
+                               const Buffer& output) {
   const Call scope(*this);
   CollectiveRun& run = make_run(in, call, input, output);
   Operation& request = *run.request;

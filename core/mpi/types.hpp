@@ -21,6 +21,8 @@ inline constexpr Tag largest_tag = 0x7fff'fffe;  ///< of users; negative ones ar
 
 /// Memory that a message is sent from: one piece or several, real or phantom (a size alone). What
 /// it points to stays until the request is complete.
+/// Calls take it by reference: to copy words that were written just now, a processor waits until all
+/// that was written before them has left it, as far as into the cell of the packet before.
 class ConstBuffer {
  public:
   ConstBuffer() = default;

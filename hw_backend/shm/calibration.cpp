@@ -343,6 +343,11 @@ Calibration calibrate(const RegionSizes& sizes) {
 std::string Calibration::to_text() const {
   std::string text = shm::to_text("shm", profiles.shm);
   if (profiles.cma) text += shm::to_text("cma", *profiles.cma);
+  return text + route_to_text();
+}
+
+std::string Calibration::route_to_text() const {
+  std::string text;
   for (const Route::Range& range : route.ranges()) {
     text += fmt::format("{} by {}{}\n", to_name(range.choice.protocol), to_name(range.choice.data),
                         range.last == std::numeric_limits<std::size_t>::max()

@@ -14,12 +14,13 @@ struct Calibration {
   /// is read where that is possible, then fragments from where these are quicker.
   Route route{std::string()};
   [[nodiscard]] std::string to_text() const;
+  [[nodiscard]] std::string route_to_text() const;  ///< what it ends with
 };
 
-/// Forks two processes that play ping-pong with packets, and with announced memory, and with
-/// bodies in fragments, of some sizes;
-/// keeps the quickest of some batches. Segments: latency and overhead from packets of nothing, the
-/// rest from what larger ones take more. To be called where `run_shm_processes` may be.
+/// Forks two processes that play ping-pong with packets, with announced memory, and with bodies in
+/// fragments, of some sizes; keeps the quickest of some batches. Segments: latency and overhead
+/// from packets of nothing, the rest from what larger ones take more. To be called where
+/// `run_shm_processes` may be.
 [[nodiscard]] Calibration calibrate(const RegionSizes& sizes = {});
 
 }  // namespace ferry::shm

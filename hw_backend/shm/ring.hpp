@@ -60,10 +60,13 @@ struct PacketShape {
 };
 
 /// Positions within a ring's data: bodies start at cache lines and never wrap. They use a part of
-/// the data, from its beginning, that doubles when it was full: a ring whose receiver keeps up
-/// stays in few pages and caches.
+/// the data, from its beginning, that doubles when it was full, and for large bodies: a ring of
+/// small ones whose receiver keeps up stays in few pages and in the caches.
 class DataCursor {
  public:
+  /// Two pages: what these cost at the first touch is little beside the copy.
+  static constexpr std::size_t large = 8192;
+
   explicit DataCursor(const RegionSizes& sizes)
       : capacity_(sizes.data_at_first().count()), most_(sizes.data.count()) {}
   /// Whether the part can double before a body that starts at `position`: where that is the first
@@ -117,8 +120,12 @@ class RingWriter {
     const PacketShape shape(flags, size);
     const std::uint64_t data_start = cursor_.start_of(data_tail_, shape.data);
     const std::uint64_t data_end = DataCursor::end_of(data_start, shape.data);
+    bool grows = shape.data >= DataCursor::large && cursor_.can_grow_at(data_start);
     if (!fits(data_end)) [[unlikely]] {
-      if (!fits_when_grown(data_start, data_end)) return false;
+      grows = fits_when_grown(data_start, data_end);
+      if (!grows) return false;
+    }
+    if (grows) [[unlikely]] {
       cursor_.grow();
       flags |= Mark::grown;
     }

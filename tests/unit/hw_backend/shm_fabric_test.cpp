@@ -192,6 +192,23 @@ TEST_F(ShmFabricThatGrows, a_ring_whose_receiver_keeps_up_stays_in_its_first_byt
   }
 }
 
+TEST_F(ShmFabricTest, a_ring_of_large_bodies_takes_all_of_its_data) {
+  const RegionSizes sizes = RegionSizes::of_job(2, 2);
+  const auto of_two = Region::make_anonymous(sizes);
+  ShmFabric larger(of_two, clock, {});
+  const OneRank sender(larger);
+  const OneRank receiver(larger);
+  const std::size_t largest = sizes.largest_body().count();
+  const std::size_t turn = sizes.data.count() / largest;
+  for (std::size_t i = 0; i < 3 * turn; ++i) {
+    ASSERT_TRUE(sender.try_post(receiver.address(), {}, pattern(largest, i)));
+    const Arrival* const got = receiver.end->poll();
+    ASSERT_EQ(body_of(*got), pattern(largest, i));
+    const std::byte* const data = of_two->data(of_two->ring(0));
+    EXPECT_EQ(static_cast<std::size_t>(got->body.data() - data), i % turn * largest);
+  }
+}
+
 TEST_F(ShmFabricThatGrows, whatever_is_unread_when_it_grows_arrives_whole) {
   const std::size_t largest = sizes.largest_body().count();
   for (std::uint32_t seed = 0; seed < 300; ++seed) {
