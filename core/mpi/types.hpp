@@ -21,8 +21,9 @@ inline constexpr Tag largest_tag = 0x7fff'fffe;  ///< of users; negative ones ar
 
 /// Memory that a message is sent from: one piece or several, real or phantom (a size alone). What
 /// it points to stays until the request is complete.
-/// Calls take it by reference: to copy words that were written just now, a processor waits until all
-/// that was written before them has left it, as far as into the cell of the packet before.
+/// Calls take it by reference and keep a copy if they must wait, so it need not outlive them.
+/// (Passed by value, its words would be copied as soon as they are written: that stalls until all
+/// earlier stores, as far as those into the last packet's cell, have left the processor.)
 class ConstBuffer {
  public:
   ConstBuffer() = default;

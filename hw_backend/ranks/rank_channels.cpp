@@ -99,7 +99,8 @@ void RankChannels::join(std::vector<Whereabouts> all) {
   sharing_ = sharing.size();
   is_first_here_ = sharing.front() == member_.rank;
   shm::Region::remove_stale_names();
-  const auto sizes = shm::RegionSizes::of_job(static_cast<std::uint32_t>(sharing_), member_.ranks);
+  const auto sizes = shm::RegionSizes::of_job(static_cast<std::uint32_t>(sharing_), member_.ranks,
+                                              shm::Region::memory_for_names());
   auto region = shm::Region::join(region_name(member_.id), sizes);
   if (!region) throw WorldError(region.error().reason);
   region_ = std::move(*region);

@@ -14,7 +14,7 @@ struct Calibration {
   /// is read where that is possible, then fragments from where these are quicker.
   Route route{std::string()};
   [[nodiscard]] std::string to_text() const;
-  [[nodiscard]] std::string route_to_text() const;  ///< what it ends with
+  [[nodiscard]] std::string route_to_text() const;  ///< the last part of `to_text`
 };
 
 /// Forks two processes that play ping-pong with packets, with announced memory, and with bodies in

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -70,8 +71,10 @@ RegionSizes sizes_of(const RegionHeader& header) {
 }
 
 constexpr Bytes largest_data = Bytes::mebi(1);
-constexpr Bytes smallest_data = Bytes::kibi(256);
-constexpr Bytes data_of_all = Bytes::mebi(256);
+constexpr Bytes usual_data = Bytes::kibi(256);
+constexpr Bytes smallest_data = Bytes::kibi(16);
+constexpr std::uint32_t fewest_cells = 64;
+constexpr Bytes usual_share = Bytes::mebi(256);  ///< of the memory, for all pairs
 constexpr std::size_t bodies_in_data = 4;
 constexpr Bytes largest_useful_body = Bytes::kibi(64);
 
@@ -106,14 +109,21 @@ void remove_if_unused(int file, const std::string& path) {
 
 }  // namespace
 
-RegionSizes RegionSizes::of_job(std::uint32_t ranks_here, std::uint32_t ranks) {
+RegionSizes RegionSizes::of_job(std::uint32_t ranks_here, std::uint32_t ranks, Bytes memory) {
   RegionSizes sizes;
   sizes.endpoints = std::max(ranks_here, 2U);
   sizes.ranks = ranks;
-  const std::uint64_t pairs = std::uint64_t{sizes.endpoints} * (sizes.endpoints - 1);
   sizes.data = largest_data;
-  while (sizes.data > smallest_data && pairs * sizes.data.count() > data_of_all.count()) {
+  const auto all_take_over = [&](Bytes most) {
+    const std::uint64_t pairs = std::uint64_t{sizes.endpoints} * (sizes.endpoints - 1);
+    return pairs * Places(sizes).ring > most.count();
+  };
+  while (sizes.data > usual_data && all_take_over(usual_share)) {
     sizes.data = Bytes(sizes.data.count() / 2);
+  }
+  while (sizes.data > smallest_data && all_take_over(Bytes(memory.count() / 2))) {
+    sizes.data = Bytes(sizes.data.count() / 2);
+    sizes.cells = std::max(sizes.cells / 2, fewest_cells);
   }
   return sizes;
 }
@@ -122,9 +132,7 @@ Bytes RegionSizes::largest_body() const {
   return std::min(Bytes(data.count() / bodies_in_data), largest_useful_body);
 }
 
-Bytes RegionSizes::data_at_first() const {
-  return std::min(data, std::max(Bytes(data.count() / 4), Bytes(2 * largest_body().count())));
-}
+Bytes RegionSizes::data_at_first() const { return Bytes(bodies_in_data * largest_body().count()); }
 
 Region::Region(int file, std::string path, std::size_t size, const RegionSizes& sizes,
                std::size_t offset)
@@ -220,6 +228,12 @@ Result<std::shared_ptr<Region>> Region::open_existing(const std::string& path,
   std::shared_ptr<Region> region(new Region(file.release(), path, header.size, sizes));
   region->lay_out();
   return region;
+}
+
+Bytes Region::memory_for_names() {
+  struct statvfs facts {};
+  if (statvfs(folder, &facts) != 0) return Bytes();
+  return Bytes(std::uint64_t{facts.f_blocks} * facts.f_frsize);
 }
 
 Result<std::shared_ptr<Region>> Region::join(const std::string& name, const RegionSizes& sizes) {

@@ -25,15 +25,20 @@ struct RegionSizes {
   Bytes data = Bytes::kibi(256);        ///< of a ring: larger bodies under way
   std::uint32_t exposures = 1U << 16U;  ///< pieces of memory that an endpoint has exposed at a time
 
-  /// For the ranks of one job on one host. Few have rings of 1 MiB, more than a processor's second
-  /// cache: a body that the receiver finds in the third one, which both share, comes quicker than
-  /// one that is still in the sender's own (bench_shm: 30 to 36 GB/s beside 25 with 256 KiB). Many
-  /// have smaller ones: all pairs together 256 MiB, or 256 KiB each.
-  [[nodiscard]] static RegionSizes of_job(std::uint32_t ranks_here, std::uint32_t ranks);
-  /// That a packet can have: so much of a ring that sender and receiver overlap, and no more than
-  /// 64 KiB, as larger ones were never quicker.
+  /// For the ranks of one job on one host, whose shared memory has a file system of `memory`. Few
+  /// have rings of 1 MiB, more than a processor's second cache: a body that the receiver finds in
+  /// the third one, which both share, comes quicker than one that is still in the sender's own
+  /// (bench_shm: 30 to 36 GB/s beside 25 with 256 KiB). Many have smaller ones: those of all pairs
+  /// take 256 MiB together or, if that is more, have 256 KiB each; and never over half of `memory`,
+  /// as long as they have 16 KiB.
+  [[nodiscard]] static RegionSizes of_job(std::uint32_t ranks_here, std::uint32_t ranks,
+                                          Bytes memory);
+  /// That a packet can have: a quarter of the data, so that sender and receiver overlap, and no
+  /// more than 64 KiB, as larger ones were never quicker.
   [[nodiscard]] Bytes largest_body() const;
-  /// What a ring takes of its data as long as that is enough: a power of two, room for two bodies.
+  /// What a ring takes of its data until that was full or a large body comes: a power of two. Twice
+  /// what two of the largest packets take, words and all: one that does not fit before the end fits
+  /// after it, whatever was skipped.
   [[nodiscard]] Bytes data_at_first() const;
   [[nodiscard]] bool operator==(const RegionSizes&) const = default;
 };
@@ -62,6 +67,8 @@ class Region {
   /// leaves removes the name. Refuses a name with a slash, sizes that are not the region's, and
   /// files that are no regions.
   static Result<std::shared_ptr<Region>> join(const std::string& name, const RegionSizes& sizes);
+  /// Of the file system that `join` makes regions in.
+  [[nodiscard]] static Bytes memory_for_names();
   /// A part of the memory of a device that several machines share (IVShmem): of the ranks of one
   /// job on one host. What is found there of another job is of the past, since jobs that run at the
   /// same time have different parts; it is laid out anew, which takes as long as writing it once.

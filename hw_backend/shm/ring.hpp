@@ -60,7 +60,7 @@ struct PacketShape {
 };
 
 /// Positions within a ring's data: bodies start at cache lines and never wrap. They use a part of
-/// the data, from its beginning, that doubles when it was full, and for large bodies: a ring of
+/// the data, from its beginning, that doubles when it is full or a large body comes: a ring of
 /// small ones whose receiver keeps up stays in few pages and in the caches.
 class DataCursor {
  public:
@@ -70,8 +70,8 @@ class DataCursor {
   explicit DataCursor(const RegionSizes& sizes)
       : capacity_(sizes.data_at_first().count()), most_(sizes.data.count()) {}
   /// Whether the part can double before a body that starts at `position`: where that is the first
-  /// of the new half. What is still unread lies in the old one, and positions that come there again
-  /// are further than the new capacity from it.
+  /// of the new half. What is unread lies in the old one; all of it is freed before a position
+  /// leads to its place again.
   [[nodiscard]] bool can_grow_at(std::uint64_t position) const {
     return capacity_ < most_ && (position & (2 * capacity_ - 1)) == capacity_;
   }
@@ -120,13 +120,16 @@ class RingWriter {
     const PacketShape shape(flags, size);
     const std::uint64_t data_start = cursor_.start_of(data_tail_, shape.data);
     const std::uint64_t data_end = DataCursor::end_of(data_start, shape.data);
-    bool grows = shape.data >= DataCursor::large && cursor_.can_grow_at(data_start);
+    const bool is_large = shape.data >= DataCursor::large;
+    bool grows = (is_large || data_were_full_) && cursor_.can_grow_at(data_start);
     if (!fits(data_end)) [[unlikely]] {
+      data_were_full_ = tail_ - cells_freed_ < mask_;
       grows = fits_when_grown(data_start, data_end);
       if (!grows) return false;
     }
     if (grows) [[unlikely]] {
       cursor_.grow();
+      data_were_full_ = false;
       flags |= Mark::grown;
     }
 
@@ -189,7 +192,8 @@ class RingWriter {
 
   /// If it is the data that are full.
   [[nodiscard]] bool fits_when_grown(std::uint64_t data_start, std::uint64_t data_end) const {
-    return tail_ - cells_freed_ < mask_ && cursor_.can_grow_at(data_start) &&
+    return data_were_full_ && cursor_.can_grow_at(data_start) &&
+           data_end - data_start <= cursor_.capacity() &&
            data_end - data_freed_ <= 2 * cursor_.capacity();
   }
 
@@ -211,6 +215,7 @@ class RingWriter {
   std::uint64_t data_tail_ = 0;
   std::uint64_t cells_freed_;  ///< as last seen
   std::uint64_t data_freed_ = 0;
+  bool data_were_full_ = false;  ///< since they grew last
   bool starved_ = false;
   std::atomic<std::uint64_t> starved_at_{0};  ///< sum of what was freed when there was no room
 };
@@ -313,15 +318,15 @@ class RingReader {
  private:
   /// Follows the sender where the part of the data that it uses grew.
   bool is_sound(std::uint64_t mark, const PacketShape& shape, std::uint64_t data_start) {
-    bool sound = !broken_.load(std::memory_order_relaxed);
-    if ((mark & Mark::grown) != 0) [[unlikely]] {
-      sound = sound && cursor_.can_grow_at(data_start);
-      if (sound) cursor_.grow();
-    }
-    sound = sound && shape.data <= cursor_.capacity();
-    if (!sound) [[unlikely]]
+    const bool grown = (mark & Mark::grown) != 0;
+    if (broken_.load(std::memory_order_relaxed) || shape.data > cursor_.capacity() ||
+        (grown && !cursor_.can_grow_at(data_start))) [[unlikely]] {
       broken_ = true;
-    return sound;
+      return false;
+    }
+    if (grown) [[unlikely]]
+      cursor_.grow();
+    return true;
   }
 
   void publish(std::uint64_t cells, std::uint64_t data) {

@@ -43,7 +43,8 @@ struct Figures {
     bandwidth = std::max(bandwidth, other.bandwidth);
   }
 };
-const shm::RegionSizes sizes_of_region = shm::RegionSizes::of_job(2, 2);
+const shm::RegionSizes sizes_of_region =
+    shm::RegionSizes::of_job(2, 2, shm::Region::memory_for_names());
 using Table = std::array<Figures, sizes>;
 
 constexpr std::size_t size_at(std::size_t index) { return smallest << index; }

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <deque>
 #include <numeric>
@@ -161,11 +162,11 @@ TEST_F(ShmFabricTest, bodies_that_fill_the_data_refuse_before_the_cells_do) {
   }
 }
 
-/// Rings of eight kibibytes at first, of sixteen when they have been full.
+/// Rings of 256 KiB at first, of 1 MiB when they have been full or had large bodies.
 class ShmFabricThatGrows : public ShmFabricTest {
  protected:
   static constexpr RegionSizes sizes{
-      .endpoints = 2, .ranks = 2, .cells = 64, .data = Bytes::kibi(16)};
+      .endpoints = 2, .ranks = 2, .cells = 1024, .data = Bytes::mebi(1)};
   ShmFabricThatGrows() : ShmFabricTest(sizes) {}
   [[nodiscard]] std::span<const std::byte> beyond_the_first() const {
     const std::span data(region->data(region->ring(0)), sizes.data.count());
@@ -177,73 +178,153 @@ TEST_F(ShmFabricThatGrows, a_ring_whose_receiver_keeps_up_stays_in_its_first_byt
   const OneRank sender(fabric);
   const OneRank receiver(fabric);
   const auto is_untouched = [](std::byte byte) { return byte == std::byte{}; };
-  for (std::size_t i = 0; i < 100; ++i) {
+  for (std::size_t i = 0; i < 1000; ++i) {
     ASSERT_TRUE(sender.try_post(receiver.address(), header_of(i, true), pattern(1000, i)));
     ASSERT_EQ(body_of(*receiver.end->poll()), pattern(1000, i));
   }
   EXPECT_TRUE(std::ranges::all_of(beyond_the_first(), is_untouched));
-  std::size_t posted = 0;
-  while (sender.try_post(receiver.address(), header_of(posted, true), pattern(4000, posted))) {
-    ++posted;
+  for (int round = 0; round < 3; ++round) {  // one of them ends where the part can double
+    std::size_t posted = 0;
+    while (sender.try_post(receiver.address(), header_of(posted, true), pattern(4000, posted))) {
+      ++posted;
+    }
+    for (std::size_t i = 0; i < posted; ++i) {
+      ASSERT_EQ(body_of(*receiver.end->poll()), pattern(4000, i));
+    }
+    ASSERT_EQ(receiver.end->poll(), nullptr);
   }
   EXPECT_FALSE(std::ranges::all_of(beyond_the_first(), is_untouched));
-  for (std::size_t i = 0; i < posted; ++i) {
-    ASSERT_EQ(body_of(*receiver.end->poll()), pattern(4000, i));
-  }
 }
 
-TEST_F(ShmFabricTest, a_ring_of_large_bodies_takes_all_of_its_data) {
-  const RegionSizes sizes = RegionSizes::of_job(2, 2);
-  const auto of_two = Region::make_anonymous(sizes);
-  ShmFabric larger(of_two, clock, {});
-  const OneRank sender(larger);
-  const OneRank receiver(larger);
+TEST_F(ShmFabricThatGrows, a_ring_of_large_bodies_takes_all_of_its_data) {
+  const OneRank sender(fabric);
+  const OneRank receiver(fabric);
   const std::size_t largest = sizes.largest_body().count();
   const std::size_t turn = sizes.data.count() / largest;
   for (std::size_t i = 0; i < 3 * turn; ++i) {
     ASSERT_TRUE(sender.try_post(receiver.address(), {}, pattern(largest, i)));
     const Arrival* const got = receiver.end->poll();
     ASSERT_EQ(body_of(*got), pattern(largest, i));
-    const std::byte* const data = of_two->data(of_two->ring(0));
-    EXPECT_EQ(static_cast<std::size_t>(got->body.data() - data), i % turn * largest);
+    EXPECT_EQ(static_cast<std::size_t>(got->body.data() - region->data(region->ring(0))),
+              i % turn * largest);
   }
 }
 
-TEST_F(ShmFabricThatGrows, whatever_is_unread_when_it_grows_arrives_whole) {
-  const std::size_t largest = sizes.largest_body().count();
-  for (std::uint32_t seed = 0; seed < 300; ++seed) {
-    std::mt19937 random(seed);
-    const auto up_to = [&](std::size_t most) { return random() % (most + 1); };
-    const OneRank sender(fabric);
-    const OneRank receiver(fabric);
-    std::deque<std::size_t> under_way;
-    std::size_t posted = 0;
-    std::size_t read = 0;
-    for (int turn = 0; turn < 60; ++turn) {
-      // Few at a time at first: where in its data a ring is when it is full, differs.
-      for (std::size_t more = up_to(turn < 20 ? 3 : 40); more != 0; --more) {
-        const std::size_t size = up_to(3) == 0 ? largest - up_to(16) : up_to(largest);
-        if (!sender.try_post(receiver.address(), header_of(posted, up_to(1) == 0),
-                             pattern(size, posted))) {
-          break;
-        }
-        under_way.push_back(size);
-        ++posted;
-      }
-      if (turn % 20 == 19) {
-        receiver.end->disconnect(sender.address(), Channel::shm);
-        read += under_way.size();
-        under_way.clear();
-      }
-      for (std::size_t some = up_to(turn < 20 ? 3 : 40); some != 0 && !under_way.empty(); --some) {
-        const Arrival* const got = receiver.end->poll();
-        ASSERT_NE(got, nullptr) << "seed " << seed;
-        ASSERT_EQ(got->header.sequence, read) << "seed " << seed;
-        ASSERT_EQ(body_of(*got), pattern(under_way.front(), read)) << "seed " << seed;
-        under_way.pop_front();
-        ++read;
-      }
+/// What a sender may do to a ring, drawn from a seed.
+class RandomTraffic {
+ public:
+  RandomTraffic(ShmFabric& fabric, std::size_t largest, std::uint32_t seed)
+      : random_(seed), sender_(fabric), receiver_(fabric), largest_(largest) {}
+
+  /// Bodies of a kilobyte, each of which is read at once.
+  void keep_up(std::size_t most) {
+    for (std::size_t count = up_to(most); count != 0; --count) {
+      ASSERT_TRUE(try_to_post(1000, false));
+      receive();
     }
+  }
+  void turn(std::size_t most) {
+    for (std::size_t more = up_to(most); more != 0 && try_to_post(); --more) {
+    }
+    for (std::size_t some = up_to(most); some != 0 && !under_way_.empty(); --some) receive();
+  }
+  void drop_all() {
+    receiver_.end->disconnect(sender_.address(), Channel::shm);
+    EXPECT_EQ(receiver_.end->poll(), nullptr);
+    read_ += under_way_.size();
+    under_way_.clear();
+  }
+  /// An empty ring has room for anything.
+  void read_all_and_post_the_largest() {
+    while (!under_way_.empty()) receive();
+    ASSERT_EQ(receiver_.end->poll(), nullptr);  // all is given back
+    ASSERT_TRUE(try_to_post(largest_, true));
+  }
+
+ private:
+  [[nodiscard]] std::size_t up_to(std::size_t most) { return random_() % (most + 1); }
+  bool try_to_post() {
+    return try_to_post(up_to(3) == 0 ? largest_ - up_to(16) : up_to(largest_), up_to(1) == 0);
+  }
+  bool try_to_post(std::size_t size, bool with_all_fields) {
+    if (!sender_.try_post(receiver_.address(), header_of(posted_, with_all_fields),
+                          pattern(size, posted_))) {
+      return false;
+    }
+    under_way_.push_back(size);
+    ++posted_;
+    return true;
+  }
+  void receive() {
+    const Arrival* const got = receiver_.end->poll();
+    ASSERT_NE(got, nullptr);
+    ASSERT_EQ(got->header.sequence, read_);
+    ASSERT_EQ(body_of(*got), pattern(under_way_.front(), read_));
+    under_way_.pop_front();
+    ++read_;
+  }
+
+  std::mt19937 random_;
+  OneRank sender_;
+  OneRank receiver_;
+  std::size_t largest_;
+  std::deque<std::size_t> under_way_;
+  std::size_t posted_ = 0;
+  std::size_t read_ = 0;
+};
+
+TEST(ShmRing, whatever_it_has_seen_all_arrives_whole_and_an_empty_one_takes_the_largest_body) {
+  const ThreadClock clock(1.0);
+  for (const std::uint64_t kibi : {16, 512, 1024}) {
+    const RegionSizes sizes{.endpoints = 2, .ranks = 2, .cells = 64, .data = Bytes::kibi(kibi)};
+    const std::size_t largest = sizes.largest_body().count();
+    const std::uint32_t seeds = kibi == 16 ? 40 : 12;
+    ShmFabric fabric(Region::make_anonymous(sizes), clock, {});
+    for (std::uint32_t seed = 0; seed < seeds; ++seed) {
+      SCOPED_TRACE("data of " + std::to_string(kibi) + " KiB, seed " + std::to_string(seed));
+      RandomTraffic traffic(fabric, largest, seed);
+      traffic.keep_up(1000);  // a ring is full at another place each time
+      for (int turn = 0; turn < 16 && !testing::Test::HasFatalFailure(); ++turn) {
+        traffic.turn(20);
+        if (turn % 5 == 4) traffic.read_all_and_post_the_largest();
+        if ((turn + seed) % 4 == 0) traffic.drop_all();
+      }
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(ShmRing, the_largest_body_with_all_words_fits_wherever_one_ends_that_was_read) {
+  const ThreadClock clock(1.0);
+  for (const std::uint64_t kibi : {4, 16, 256, 512}) {
+    const RegionSizes sizes{.endpoints = 2, .ranks = 2, .cells = 1024, .data = Bytes::kibi(kibi)};
+    const auto largest = pattern(sizes.largest_body().count(), 1);
+    ShmFabric fabric(Region::make_anonymous(sizes), clock, {});
+    for (std::size_t before = 0; before < 2 * kibi; before += std::max<std::size_t>(kibi / 16, 1)) {
+      const OneRank sender(fabric);
+      const OneRank receiver(fabric);
+      for (std::size_t i = 0; i < before; ++i) {
+        ASSERT_TRUE(sender.try_post(receiver.address(), {}, pattern(1024, i)));
+        ASSERT_NE(receiver.end->poll(), nullptr);
+      }
+      ASSERT_EQ(receiver.end->poll(), nullptr);
+      ASSERT_TRUE(sender.try_post(receiver.address(), header_of(before, true), largest)) << before;
+      ASSERT_EQ(body_of(*receiver.end->poll()), largest);
+    }
+  }
+}
+
+TEST_F(ShmFabricThatGrows, it_does_so_too_where_what_it_grew_for_is_dropped) {
+  const OneRank sender(fabric);
+  const OneRank receiver(fabric);
+  const std::size_t largest = sizes.largest_body().count();
+  for (std::size_t i = 0; i < 10; ++i) {
+    ASSERT_TRUE(sender.try_post(receiver.address(), {}, pattern(largest, i)));
+  }
+  receiver.end->disconnect(sender.address(), Channel::shm);
+  for (std::size_t i = 0; i < 100; ++i) {
+    ASSERT_TRUE(sender.try_post(receiver.address(), {}, pattern(largest - 100 * i, i)));
+    ASSERT_EQ(body_of(*receiver.end->poll()), pattern(largest - 100 * i, i));
   }
 }
 
@@ -254,6 +335,15 @@ TEST_F(ShmFabricThatGrows, a_packet_that_says_so_where_it_cannot_breaks_the_ring
   region->cells(region->ring(0))->mark |= Mark::grown;
   EXPECT_EQ(receiver.end->poll(), nullptr);
   ASSERT_TRUE(sender.try_post(receiver.address(), {}, pattern(1000, 2)));
+  EXPECT_EQ(receiver.end->poll(), nullptr);
+}
+
+TEST_F(ShmFabricThatGrows, a_body_that_ends_beyond_the_data_breaks_the_ring_though_it_grows_there) {
+  const OneRank sender(fabric);
+  const OneRank receiver(fabric);
+  const std::size_t first = sizes.data_at_first().count();
+  sender.end->connect(receiver.address(), Channel::shm);
+  region->cells(region->ring(0))->mark = Mark::make(0, Mark::grown, 2 * first);
   EXPECT_EQ(receiver.end->poll(), nullptr);
 }
 
@@ -741,15 +831,31 @@ TEST(ShmRegion, what_does_not_fit_is_refused_with_what_would) {
 }
 
 TEST(ShmRegion, few_ranks_have_larger_rings_than_many) {
-  const auto data_of = [](std::uint32_t ranks) { return RegionSizes::of_job(ranks, 100).data; };
+  const auto data_of = [](std::uint32_t ranks) {
+    return RegionSizes::of_job(ranks, 100, Bytes::gibi(24)).data;
+  };
   EXPECT_EQ(data_of(1), Bytes::mebi(1));
-  EXPECT_EQ(data_of(16), Bytes::mebi(1));  // 240 pairs
+  EXPECT_EQ(data_of(16), Bytes::mebi(1));  // 240 pairs, whose cells also count
   EXPECT_EQ(data_of(17), Bytes::kibi(512));
-  EXPECT_EQ(data_of(23), Bytes::kibi(512));  // 506 pairs
-  EXPECT_EQ(data_of(24), Bytes::kibi(256));
+  EXPECT_EQ(data_of(21), Bytes::kibi(512));  // 420 pairs
+  EXPECT_EQ(data_of(22), Bytes::kibi(256));
   EXPECT_EQ(data_of(100), Bytes::kibi(256));
-  EXPECT_EQ(RegionSizes::of_job(2, 2).largest_body(), Bytes::kibi(64));
-  EXPECT_EQ(RegionSizes::of_job(2, 2).data_at_first(), Bytes::kibi(256));
+  const RegionSizes of_two = RegionSizes::of_job(2, 100, Bytes::gibi(24));
+  EXPECT_EQ(of_two.largest_body(), Bytes::kibi(64));
+  EXPECT_EQ(of_two.data_at_first(), Bytes::kibi(256));
+}
+
+/// Containers often have 64 MiB: what is beyond that ends a process by a signal.
+TEST(ShmRegion, rings_of_all_pairs_take_at_most_half_of_the_memory_that_there_is) {
+  for (const std::uint32_t ranks : {2, 9, 16, 32}) {
+    const RegionSizes sizes = RegionSizes::of_job(ranks, ranks, Bytes::mebi(64));
+    const std::uint64_t pairs = std::uint64_t{ranks} * (ranks - 1);
+    EXPECT_LE(pairs * (sizes.data.count() + sizes.cells * sizeof(Cell)), Bytes::mebi(32).count());
+    EXPECT_GE(sizes.data, Bytes::kibi(16));
+    EXPECT_TRUE(std::has_single_bit(sizes.cells));
+  }
+  EXPECT_EQ(RegionSizes::of_job(100, 100, Bytes::mebi(64)).data, Bytes::kibi(16));
+  EXPECT_GE(Region::memory_for_names(), Bytes::mebi(1));
 }
 
 TEST(ShmRegion, many_processes_that_join_at_once_get_the_same_one) {
