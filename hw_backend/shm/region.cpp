@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -233,6 +234,7 @@ Result<std::shared_ptr<Region>> Region::open_existing(const std::string& path,
 Bytes Region::memory_for_names() {
   struct statvfs facts {};
   if (statvfs(folder, &facts) != 0) return Bytes();
+  if (facts.f_blocks == 0) return Bytes(std::numeric_limits<std::uint64_t>::max());
   return Bytes(std::uint64_t{facts.f_blocks} * facts.f_frsize);
 }
 

@@ -36,9 +36,9 @@ struct RegionSizes {
   /// That a packet can have: a quarter of the data, so that sender and receiver overlap, and no
   /// more than 64 KiB, as larger ones were never quicker.
   [[nodiscard]] Bytes largest_body() const;
-  /// What a ring takes of its data until that was full or a large body comes: a power of two. Twice
-  /// what two of the largest packets take, words and all: one that does not fit before the end fits
-  /// after it, whatever was skipped.
+  /// What a ring takes of its data until that was full or a large body comes: a power of two, four
+  /// bodies. A largest packet that does not fit before the end fits after it, words and all, as
+  /// what is skipped is at most one body.
   [[nodiscard]] Bytes data_at_first() const;
   [[nodiscard]] bool operator==(const RegionSizes&) const = default;
 };
@@ -67,7 +67,8 @@ class Region {
   /// leaves removes the name. Refuses a name with a slash, sizes that are not the region's, and
   /// files that are no regions.
   static Result<std::shared_ptr<Region>> join(const std::string& name, const RegionSizes& sizes);
-  /// Of the file system that `join` makes regions in.
+  /// Of the file system that `join` makes regions in; what has no limit has the largest number,
+  /// what cannot be asked nothing.
   [[nodiscard]] static Bytes memory_for_names();
   /// A part of the memory of a device that several machines share (IVShmem): of the ranks of one
   /// job on one host. What is found there of another job is of the past, since jobs that run at the
