@@ -325,7 +325,7 @@ TEST_P(SessionInWorlds, who_should_follow_one_that_can_never_begin_is_given_up_w
 TEST_P(SessionInWorlds, the_first_interruption_starts_nothing_new_and_lets_moves_finish) {
   SessionCase session;
   session.move(vm0, host3);
-  session.move(vm1, host3, Duration::seconds(20));
+  session.move(vm1, host3, Duration::seconds(3600));
   run_case(session, [&](World& world) {
     const SessionEnd end = run_session(world, session, [&](Session& running) {
       ASSERT_TRUE(comes_true(world, [&] { return world.hypervisor.inspect(vm0).host == host3; }));
