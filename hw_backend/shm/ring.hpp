@@ -123,7 +123,8 @@ class RingWriter {
     const bool is_large = shape.data >= DataCursor::large;
     bool grows = (is_large || data_were_full_) && cursor_.can_grow_at(data_start);
     if (!fits(data_end)) [[unlikely]] {
-      data_were_full_ = tail_ - cells_freed_ < mask_;
+      if (!has_cell()) return false;
+      data_were_full_ = true;
       grows = fits_when_grown(data_start, data_end);
       if (!grows) return false;
     }
@@ -178,10 +179,10 @@ class RingWriter {
 
  private:
   /// One cell stays free: the last packet that was read keeps its own until the next one is.
+  [[nodiscard]] bool has_cell() const { return tail_ - cells_freed_ < mask_; }
+
   bool fits(std::uint64_t data_end) {
-    const auto fit = [&] {
-      return tail_ - cells_freed_ < mask_ && data_end - data_freed_ <= cursor_.capacity();
-    };
+    const auto fit = [&] { return has_cell() && data_end - data_freed_ <= cursor_.capacity(); };
     if (fit()) [[likely]]
       return true;
     // Each by itself: the data may be those of a later release than the cells.
@@ -190,10 +191,9 @@ class RingWriter {
     return fit();
   }
 
-  /// If it is the data that are full.
+  /// Where there is a cell, and the data are full.
   [[nodiscard]] bool fits_when_grown(std::uint64_t data_start, std::uint64_t data_end) const {
-    return data_were_full_ && cursor_.can_grow_at(data_start) &&
-           data_end - data_start <= cursor_.capacity() &&
+    return cursor_.can_grow_at(data_start) && data_end - data_start <= cursor_.capacity() &&
            data_end - data_freed_ <= 2 * cursor_.capacity();
   }
 

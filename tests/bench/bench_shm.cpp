@@ -43,9 +43,11 @@ struct Figures {
     bandwidth = std::max(bandwidth, other.bandwidth);
   }
 };
+using Table = std::array<Figures, sizes>;
+
+/// What two ranks of a job on one host have.
 const shm::RegionSizes sizes_of_region =
     shm::RegionSizes::of_job(2, 2, shm::Region::memory_for_names());
-using Table = std::array<Figures, sizes>;
 
 constexpr std::size_t size_at(std::size_t index) { return smallest << index; }
 
