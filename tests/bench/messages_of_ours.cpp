@@ -51,13 +51,16 @@ Platform platform_of_bench() {
   return platform;
 }
 
-/// Runs `work` in a world of that many ranks; what counts is the time of the work alone.
-Measured in_world(const Play& play, const std::function<void(World&)>& work) {
+using Measure = std::function<void(const std::function<void()>& go)>;
+
+/// `run` makes ranks in a world of that many and lets them go inside of `measure`. That time alone
+/// counts: the peers, too, have made theirs before they begin to measure.
+Measured in_world(const Play& play, const std::function<void(World&, const Measure&)>& run) {
   Measured measured;
   measured.count = messages_of(play);
   const Instance instance = cluster_for(play.ranks);
   run_simulated(instance, platform_of_bench(), {}, [&](World& world) {
-    measured.seconds = seconds_of([&] { work(world); });
+    run(world, [&](const std::function<void()>& go) { measured.seconds = seconds_of(go); });
     measured.figure = world.clock.now().to_seconds();
   });
   return measured;
@@ -119,7 +122,7 @@ struct EngineRank {
 }  // namespace
 
 Measured play_on_fabric(const Play& play) {
-  return in_world(play, [&](World& world) {
+  return in_world(play, [&](World& world, const Measure& measure) {
     std::vector<std::unique_ptr<WaitSet>> sets;
     std::vector<std::unique_ptr<Endpoint>> ends;
     std::vector<EndpointAddress> addresses;
@@ -136,12 +139,14 @@ Measured play_on_fabric(const Play& play) {
         play_part(play, rank, self);
       }));
     }
-    for (const auto& task : tasks) task->join();
+    measure([&] {
+      for (const auto& task : tasks) task->join();
+    });
   });
 }
 
 Measured play_on_engine(const Play& play) {
-  return in_world(play, [&](World& world) {
+  return in_world(play, [&](World& world, const Measure& measure) {
     constexpr Channel native = Channel::native;
     const UniformChooser chooser(
         Route({{~std::size_t{0}, {Protocol::eager, native, native, 65'536}}}));
@@ -152,8 +157,7 @@ Measured play_on_engine(const Play& play) {
       EngineRank self{world, process.world()};
       play_part(play, static_cast<int>(process.rank().index), self);
     });
-    const Result<void> ended = job.join();
-    check(ended.has_value(), "the job ends well");
+    measure([&] { check(job.join().has_value(), "the job ends well"); });
   });
 }
 

@@ -50,10 +50,17 @@ Measured in_child(const std::function<Measured()>& work) {
 }
 
 Measured best_of(int repetitions, const std::function<Measured()>& work) {
-  Measured best = in_child(work);
-  for (int i = 1; i < repetitions; ++i) {
-    const Measured next = in_child(work);
-    if (next.seconds < best.seconds) best = next;
+  return best_in_turns(repetitions, {work}).front();
+}
+
+std::vector<Measured> best_in_turns(int repetitions,
+                                    const std::vector<std::function<Measured()>>& works) {
+  std::vector<Measured> best(works.size());
+  for (int i = 0; i < repetitions; ++i) {
+    for (std::size_t side = 0; side < works.size(); ++side) {
+      const Measured next = in_child(works[side]);
+      if (i == 0 || next.seconds < best[side].seconds) best[side] = next;
+    }
   }
   return best;
 }

@@ -21,6 +21,10 @@ struct Measured {
 Measured in_child(const std::function<Measured()>& work);
 /// The quickest of `repetitions` children: what else runs on the machine only adds.
 Measured best_of(int repetitions, const std::function<Measured()>& work);
+/// The same of each of `works`, which take turns: what slows the machine down for some seconds
+/// meets all of them.
+std::vector<Measured> best_in_turns(int repetitions,
+                                    const std::vector<std::function<Measured()>>& works);
 
 /// Processor seconds that `work` takes: others on the machine do not count, but for the caches that
 /// they share. Work of one thread.
