@@ -47,17 +47,19 @@ struct alignas(64) CollectiveRun {
   bool round_started = false;
   bool advancing = false;
   Tag number = 0;
+  std::uint32_t context = 0;  ///< of its messages
+  std::uint32_t sends_started = 0;
   std::uint64_t mark = 0;  ///< of its eager packets: `mark_of(call)`
   Communicator::State* communicator = nullptr;
   Leg* round_at = nullptr;  ///< the round that it is in, or the end
   Leg* end = nullptr;
-  std::shared_ptr<Course> course;
-  List<Operation, &Operation::run_links> sends_open;  ///< ascending
-  std::uint32_t sends_started = 0;
   CollectiveCall call;
   /// By `Region`; null: phantom. Nobody writes to the input.
   std::array<std::byte*, 3> regions = {};
+  List<Operation, &Operation::run_links> sends_open;  ///< ascending
   Operation* request = nullptr;
+  // The next line:
+  std::shared_ptr<Course> course;
   Links<CollectiveRun> links;
   std::unique_ptr<const HeldCollective> held;  ///< while it waits for a locality to be agreed
   std::unique_ptr<PackedBuffers> packed;       ///< none: both buffers are of one piece

@@ -331,28 +331,31 @@ class alignas(64) Engine final : public Fetchable {
   struct Soon {
     const CollectiveRun* run = nullptr;
     const Leg* round = nullptr;
-    const void* communicator = nullptr;
-    const Peer* peer = nullptr;  ///< that is sent to
+    const void* communicator = nullptr;  ///< only of a new run
+    const Peer* peer = nullptr;          ///< that is sent to
   };
   static Soon soon_from(const CollectiveRun& run, const Leg* round, const Leg* sends);
 
-  // In the order of use: a message touches as few cache lines as may be.
-  ProcessPorts ports_;
-  RankId rank_;
-  std::uint32_t job_size_;
-  std::unique_ptr<Mutex> mutex_;            ///< with a migration thread
-  std::unique_ptr<Suspension> suspension_;  ///< null: there are none; ends before the rest
+  // In the order of use: a message touches as few cache lines as may be. The first one:
+  Soon soon_;
+  std::unique_ptr<Mutex> mutex_;                       ///< with a migration thread
   std::atomic<const std::string*> aborted_ = nullptr;  ///< why
   Block* blocked_ = nullptr;                           ///< calls that block now
-  Soon soon_;
+  // The second:
+  ProcessPorts ports_;
+  // The third and the fourth:
   List<Peer, &Peer::backlog_links> backlog_;
-  bool waiting_ = false;           ///< a task of the rank, on the wait set
-  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
-  PeerTable peers_;
   Peer* latest_peer_ = nullptr;  ///< that was spoken with: who is sent to often answers
   RankId latest_rank_{any_rank};
+  RankId rank_;
+  std::uint32_t job_size_;
+  bool waiting_ = false;                    ///< a task of the rank, on the wait set
+  std::unique_ptr<Suspension> suspension_;  ///< null: there are none
   Requests requests_;
   ProcessOptions options_;
+  // Beyond:
+  std::uint32_t own_credits_ = 0;  ///< of buffers that hold messages to oneself
+  PeerTable peers_;
   std::array<Matching, 2> of_world_;
   Pool<Unexpected> unexpected_;
   Pool<CollectiveRun> runs_;

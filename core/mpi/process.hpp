@@ -60,7 +60,6 @@ struct ProcessPorts {
 };
 
 struct ProcessOptions {
-  RuntimeCosts costs;
   /// Whether packets are checked: what they say, and bodies of real bytes. The same in all ranks of
   /// a job. Where memory carries them, a check costs as much as the rest of a short message.
   bool check_packets = true;
@@ -69,6 +68,7 @@ struct ProcessOptions {
   /// its body. From 64 to 32,767; the same in all ranks of a job. What a message cannot get at once
   /// makes it a rendezvous.
   std::uint32_t credits = 1024;
+  RuntimeCosts costs;
   /// Algorithms of collectives; null: by size alone. The same in all ranks of a job, as are groups.
   std::shared_ptr<const CollectiveSettings> collectives;
   std::shared_ptr<const JobLocality> locality;  ///< null: nothing is known

@@ -56,17 +56,17 @@ Wake Engine::wait_for_something() {
 void Engine::fetch(int step) const {
   switch (step) {
     case 0:
-      fetch_lines(this, 6);
-      fetch_lines(&of_world_[1], 2);
+      fetch_lines(this, 4);
+      fetch_lines(&of_world_[1], 1);
       return fetch_lines(&ports_.endpoint, 1);
     case 1:
       if (soon_.peer != nullptr) fetch_lines(soon_.peer, 1);
       if (latest_peer_ != nullptr) fetch_lines(latest_peer_, 1);
       if (soon_.run != nullptr) {
-        fetch_lines(soon_.run, 3);
+        fetch_lines(soon_.run, 2);
         fetch_lines(soon_.round, 4);
-        fetch_lines(soon_.communicator, 2);
       }
+      if (soon_.communicator != nullptr) fetch_lines(soon_.communicator, 2);
       if (const Operation* const receive = of_world_[1].only_posted()) {
         fetch_lines(receive, 2);
       } else if (const Operation* const next = requests_.next()) {
@@ -74,11 +74,11 @@ void Engine::fetch(int step) const {
       }
       return;
     default:
-      if (step == 2 && soon_.run != nullptr) {
+      if (soon_.run != nullptr) {
         for (const std::byte* const region : soon_.run->regions) ask_for_lines(region, 1);
       }
       if (const Peer* const peer = soon_.run != nullptr ? soon_.peer : latest_peer_) {
-        ports_.endpoint.fetch(peer->way, step - 2);
+        ports_.endpoint.fetch(peer->way);
       }
   }
 }

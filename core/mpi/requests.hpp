@@ -51,7 +51,7 @@ class Requests {
   Operation* free_ = nullptr;  ///< the one that was given back last, and so on by `match_links`
   std::vector<std::unique_ptr<Operation[]>> chunks_;
   std::uint32_t made_ = 0;
-  std::size_t in_use_ = 0;
+  std::uint32_t in_use_ = 0;
 };
 
 }  // namespace ferry::mpi

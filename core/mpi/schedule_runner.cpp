@@ -123,12 +123,13 @@ CollectiveRun& Engine::make_run(Communicator::State& in, const CollectiveCall& c
   CollectiveRun& run = runs_.take();
   run.communicator = &in;
   run.call = call;
+  run.context = in.group.context + 1;
   run.mark = mark_of(call);
   run.number = in.next_collective;
   in.next_collective = in.next_collective == largest_tag ? 0 : in.next_collective + 1;
   Operation& request = requests_.take(Operation::Kind::collective, Operation::State::moving);
   request.group = &in.group;
-  request.context = in.group.context + 1;
+  request.context = run.context;
   request.tag = run.number;
   request.collective = static_cast<std::uint8_t>(call.kind);
   request.from = input;
@@ -147,6 +148,7 @@ void Engine::begin_run(CollectiveRun& run) {
   check_waiting(in, mark);
   if (run.round_at != run.end) {
     soon_ = first_ = soon_from(run, run.round_at, run.round_at);
+    first_.communicator = &in;
     if (first_course_ != run.course) first_course_ = run.course;
   }
   advance(run);
@@ -236,7 +238,7 @@ void Engine::pack(CollectiveRun& run, const ConstBuffer& input, const Buffer& ou
 [[gnu::always_inline]] inline bool Engine::start_round(CollectiveRun& run, Leg* round) {
   if (ended_sends(run) < round->sends_ended_before()) return false;
   run.round_started = true;
-  const std::uint32_t context = run.communicator->group.context + 1;
+  const std::uint32_t context = run.context;
   Leg* const end = round + 1 + round->other;
   for (Leg* leg = round + 1; leg != end; ++leg) {
     if (leg->kind == Leg::Kind::send) {
@@ -289,7 +291,7 @@ void Engine::advance(CollectiveRun& run) {
 /// What the run touches from `round` on; `sends`: the next round that sends.
 [[gnu::always_inline]] inline Engine::Soon Engine::soon_from(const CollectiveRun& run,
                                                              const Leg* round, const Leg* sends) {
-  Soon soon{&run, round, run.communicator, nullptr};
+  Soon soon{&run, round, nullptr, nullptr};
   const Leg* const end = sends + 1 + sends->other;
   for (const Leg* leg = sends + 1; leg != end; ++leg) {
     if (leg->kind != Leg::Kind::send) continue;

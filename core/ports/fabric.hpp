@@ -110,9 +110,9 @@ class Endpoint {
                                         std::span<const ConstSlice> body) {
     return post(way.to, way.channel, header, body);
   }
-  /// A packet will soon go there: begins to fetch what that will touch, in steps from 0 to 2, as
+  /// A packet will soon go there: begins to fetch what that will touch on this side, as
   /// `Fetchable::fetch`.
-  virtual void fetch(const Way& /*way*/, int /*step*/) const {}
+  virtual void fetch(const Way& /*way*/) const {}
   [[nodiscard]] virtual std::size_t largest_body(Channel channel) const = 0;
   /// The oldest arrival, none if there is none now. It stays valid until the next call of `poll`.
   [[nodiscard]] virtual const Arrival* poll() = 0;

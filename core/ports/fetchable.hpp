@@ -10,7 +10,7 @@ class Fetchable {
   /// Begins to fetch that memory into the caches, in steps from 0 to `last_step`, each of which may
   /// follow pointers that the one before it began to fetch. Changes nothing.
   virtual void fetch(int step) const = 0;
-  static constexpr int last_step = 4;
+  static constexpr int last_step = 2;
 };
 
 }  // namespace ferry

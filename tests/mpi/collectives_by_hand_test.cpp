@@ -44,7 +44,7 @@ Request start_sum(Communicator& world, const std::vector<std::int64_t>& from,
   const std::size_t size = from.size() * sizeof(std::int64_t);
   Communicator::State& state = world.state();
   return state.engine->start_schedule(
-      state, {Collective::allreduce, size, 0, ElementType::int64, Reduction::sum},
+      state, {Collective::allreduce, ElementType::int64, Reduction::sum, 0, size},
       ring_sum(world.rank(), world.size(), size), {from.data(), size}, {into.data(), size});
 }
 
@@ -127,8 +127,8 @@ TEST_P(CollectivesByHand, ranks_that_call_different_collectives_are_named) {
         Communicator::State& state = world.state();
         Request request = state.engine->start_schedule(
             state,
-            {world.rank() == 0 ? Collective::bcast : Collective::allreduce, 8, 0,
-             ElementType::int64, Reduction::sum},
+            {world.rank() == 0 ? Collective::bcast : Collective::allreduce, ElementType::int64,
+             Reduction::sum, 0, 8},
             ring_sum(world.rank(), 2, 8), {from.data(), 8}, {into.data(), 8});
         world.wait(request);
       },

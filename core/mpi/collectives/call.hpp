@@ -32,12 +32,12 @@ std::string_view to_name(Collective collective);
 
 struct CollectiveCall {
   Collective kind = Collective::none;
+  ElementType type = ElementType::byte;
+  Reduction op = Reduction::sum;
+  Rank root = 0;
   /// Bytes that all ranks have to agree on; zero where they may differ (a rank's own part of the
   /// `v` ones).
   std::size_t size = 0;
-  Rank root = 0;
-  ElementType type = ElementType::byte;
-  Reduction op = Reduction::sum;
 };
 
 }  // namespace ferry::mpi
