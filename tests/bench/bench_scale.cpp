@@ -23,24 +23,51 @@ void against_bare(std::uint32_t count, double dirty) {
 }
 
 /// Two out of and two into each host.
-Measured run_limited(std::uint32_t count, int repetitions) {
+Measured run_limited(std::uint32_t count) {
   const FerrySettings settings{.limits = {.cluster = {}, .host_out = 2, .host_in = 2, .link = {}},
                                .order = ferry::Order::parallel,
                                .plan_only = false};
   const Rotation rotation = rotation_of(count, 0);
-  return best_of(repetitions, [&] { return rotate_with_ferry(rotation, settings); });
+  return in_child([&] { return rotate_with_ferry(rotation, settings); });
 }
 
-/// How the work grows with the VMs alone.
+/// Means of runs.
+class Mean {
+ public:
+  void add(const Measured& run) {
+    seconds_ += run.seconds;
+    mebibytes_ += run.mebibytes;
+    ++count_;
+  }
+  [[nodiscard]] double seconds() const { return seconds_ / count_; }
+  [[nodiscard]] double mebibytes() const { return mebibytes_ / count_; }
+
+ private:
+  double seconds_ = 0;
+  double mebibytes_ = 0;
+  int count_ = 0;
+};
+
+/// How the work grows with the VMs alone. Means, and not the quickest: a short run may fall between
+/// what slows the machine down, a long one cannot. Around each large run are as many small ones as
+/// have as many VMs.
 void growth(std::uint32_t few, std::uint32_t many) {
-  const Measured small = run_limited(few, 2);
-  const Measured large = run_limited(many, 2);
-  std::printf("limits of 2 out and in: %u VMs %.3g s, %.4g MiB; %u VMs %.3g s, %.4g MiB\n", few,
-              small.seconds, small.mebibytes, many, large.seconds, large.mebibytes);
   const double times = static_cast<double>(many) / few;
+  Mean small;
+  Mean large;
+  for (int i = 0; i < 3; ++i) {
+    for (int j = 0; 2 * j < times; ++j) small.add(run_limited(few));
+    large.add(run_limited(many));
+    for (int j = 0; 2 * j < times; ++j) small.add(run_limited(few));
+  }
+  std::printf(
+      "limits of 2 out and in: %u VMs %.3g s, %.4g MiB; %u VMs %.3g s (%.3g times), %.4g "
+      "MiB\n",
+      few, small.seconds(), small.mebibytes(), many, large.seconds(),
+      large.seconds() / small.seconds(), large.mebibytes());
   const std::string name = "scale_" + std::to_string(many) + "_vms_against_" + std::to_string(few);
-  report(name + "_for_each_vm", large.seconds / times, small.seconds, "s");
-  report(name + "_memory_for_each_vm", large.mebibytes / times, small.mebibytes, "MiB");
+  report(name + "_for_each_vm", large.seconds() / times, small.seconds(), "s");
+  report(name + "_memory_for_each_vm", large.mebibytes() / times, small.mebibytes(), "MiB");
 }
 
 /// The peer: the same run under limits, which plans by name.
@@ -64,7 +91,7 @@ void planning(std::uint32_t count) {
 int main(int count, char** words) {
   if (count == 2) {
     const auto vms = static_cast<std::uint32_t>(std::atoi(words[1]));
-    const Measured alone = run_limited(vms, 1);
+    const Measured alone = run_limited(vms);
     std::printf("limits of 2 out and in: %u VMs %.4g s, %.4g MiB, %.9g simulated s\n", vms,
                 alone.seconds, alone.mebibytes, alone.figure);
     return 0;
