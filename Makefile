@@ -82,7 +82,7 @@ FUZZ_SECONDS ?= 20
 test-fuzz: build-asan ## a short run of every fuzz target
 	@.ci/fuzz-smoke build/asan $(FUZZ_SECONDS)
 
-bench: build-all ## ours beside the peers, as ratios; appends to bench.tsv
+bench: build-all ## ours beside the peers, as ratios; writes bench.tsv
 	@.ci/bench $(BUILD)
 
 install: build ## install into $(DESTDIR)$(PREFIX)

@@ -157,10 +157,11 @@ class Fit {
       if (migration.device == DeviceStrategy::detach) continue;
       in_scenario(
           Problem::no_device, {{"migrations"}, {migration.name}, {"device"}},
-          fmt::format("{} is simulated only: on hw virtual functions are unplugged and "
-                      "plugged again; write device: detach (ferry doctor says what the other "
-                      "ways need)",
-                      to_name(migration.device)));
+          fmt::format(
+              "{} is for --on sim and --on threads: on hw virtual functions are unplugged and "
+              "plugged again; write device: detach (ferry doctor says what the other "
+              "ways need)",
+              to_name(migration.device)));
     }
   }
 
@@ -187,15 +188,18 @@ class Fit {
     });
     std::set<std::string_view> groups_said;
     for (const Job& job : scenario_.jobs) {
-      if (job.strategy == Strategy::none || has_ranks(job)) continue;
-      in_scenario(Problem::no_ranks, {{"jobs"}, {job.name}, {"strategy"}},
-                  job.workload.type == WorkloadType::timed
-                      ? "on hw a timed job has no ranks that answer a migration request; write "
-                        "strategy: none for a job that does not cooperate, or a workload that "
-                        "sends messages, with agents in its VMs"
-                      : "on hw ranks answer a migration request through agents in their VMs; give "
-                        "each of the job's VMs an agent, and rank, in the cluster file, or write "
-                        "strategy: none for a job that does not cooperate");
+      if (has_ranks(job)) continue;
+      if (job.workload.type != WorkloadType::timed) {
+        in_scenario(Problem::no_ranks, {{"jobs"}, {job.name}, {"workload"}},
+                    "on hw ranks that send messages are started by agents in their VMs; give each "
+                    "of the job's VMs an agent, and rank, in the cluster file, or write strategy: "
+                    "none and workload: {type: timed} where the guests run programs of their own");
+      } else if (job.strategy != Strategy::none) {
+        in_scenario(Problem::no_ranks, {{"jobs"}, {job.name}, {"strategy"}},
+                    "on hw a timed job has no ranks that answer a migration request; write "
+                    "strategy: none for a job that does not cooperate, or a workload that sends "
+                    "messages, with agents in its VMs");
+      }
     }
     if (!real_functions) return;
     for (const VmSpec& vm : instance_.vms) {

@@ -247,8 +247,8 @@ void describe(Visitor& v, Schedule& schedule) {
   v.about("The order of all migrations of the scenario.");
   v.optional(
       "order", schedule.order, Word{},
-      "One after the other; side by side as the limits allow; or planned: the most loaded links "
-      "first, and no more at once than keep them busy.");
+      "One after the other; side by side as the limits allow; or planned: several schedules are "
+      "forecast, and the best one is taken.");
   v.optional("batch", schedule.batch, Word{},
              "What is suspended and moved together: each VM, each job's VMs, or all.");
   v.optional("limits", schedule.limits, Mapping{}, "How many move at once.");

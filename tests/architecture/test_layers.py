@@ -16,7 +16,7 @@ ALLOWED = {
     "core/topology": {"core/units", "core/ports", "core/scenario"},
     "core/channel": {"core/units", "core/ports", "core/scenario", "core/topology"},
     "core/mpi": {"core/units", "core/ports", "core/scenario", "core/topology", "core/channel"},
-    "core/faults": {"core/units", "core/ports", "core/scenario", "core/migration"},
+    "core/faults": {"core/units", "core/ports", "core/scenario"},
     "core/memory": {"core/units", "core/ports", "core/scenario"},
     "core/migration": {"core/units", "core/ports", "core/scenario", "core/memory", "core/topology"},
     "core/record": {"core/units", "core/ports", "core/scenario"},
