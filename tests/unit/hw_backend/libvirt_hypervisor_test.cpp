@@ -157,6 +157,24 @@ INSTANTIATE_TEST_SUITE_P(Rest, WholeVm,
                                          // A migration that failed, and its device came back.
                                          std::tuple{0U, Phase::migration}));
 
+// Whatever libvirt calls it: this driver's answer is that it unplugs nothing.
+TEST_F(LeftVm, has_lost_a_device_that_went_before_it_was_asked_for) {
+  left(0, mark_of(Phase::detach_vf, "host0"));
+  run([&](World& world, ClusterLink& link) {
+    const auto ask = [&](const std::string& alias) {
+      return link.ask<Unplug>(
+          vm0, HostId{0}, "detach", later(world),
+          [alias](HostConnections& host) { return ask_unplug(host, "hpc-07", alias); });
+    };
+    const Result<Unplug> gone = ask("ua-vf9");
+    ASSERT_TRUE(gone) << gone.error().reason;
+    EXPECT_EQ(*gone, Unplug::not_there);
+    const Result<Unplug> there = ask("ua-vf0");
+    ASSERT_FALSE(there);
+    EXPECT_EQ(there.error().kind, FailureKind::refused);
+  });
+}
+
 TEST_F(LeftVm, is_at_rest_when_a_device_that_may_go_has_not_gone_for_a_while) {
   left(0, mark_of(Phase::detach_vf, "host0"));
   run(
