@@ -144,12 +144,23 @@ SimHypervisor::~SimHypervisor() {
 
 // --- Control operations ---
 
-TimePoint SimHypervisor::control_done(HostId host, Duration cost) {
-  const Duration serial = cost * platform_.hypervisor.serial.value();
+TimePoint SimHypervisor::control_begin(HostId host, Duration cost) {
   // Hosts that share their processors share what a control path needs of them.
   TimePoint& free = control_free_[platform_.processors.shared ? 0 : host.index];
-  free = std::max(free, scheduler_.now()) + serial;
-  return faults_.answered(host, scheduler_.now(), free + (cost - serial));
+  const TimePoint begin = std::max(free, scheduler_.now());
+  free = begin + cost * platform_.hypervisor.serial.value();
+  return begin;
+}
+
+TimePoint SimHypervisor::control_done(HostId host, Duration cost) {
+  return faults_.answered(host, scheduler_.now(), control_begin(host, cost) + cost);
+}
+
+std::unique_ptr<ControlOperation> SimHypervisor::operate(HostId host, Duration cost,
+                                                         std::function<void()> moved) {
+  return std::make_unique<ControlOperation>(scheduler_, pool_of(host),
+                                            platform_.hypervisor.cpu.value(),
+                                            control_begin(host, cost), cost, std::move(moved));
 }
 
 Failure SimHypervisor::interrupted(FailureKind kind, VmId vm, const char* what) const {
@@ -166,24 +177,51 @@ Failure SimHypervisor::went_down(HostId host, VmId vm, const char* what) const {
 }
 
 Result<> SimHypervisor::sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm,
-                              const char* what, TimePoint deadline, Cancellable cancellable) {
+                              const char* what, TimePoint deadline, Cancellable cancellable,
+                              WaitList* list) {
   const ClusterFaults::Wait wait = faults_.wait_for({hosts.begin(), hosts.size()}, scheduler_.now(),
                                                     until, platform_.hypervisor.keepalive);
   const Wake wake = [&] {
     const MovedGuest memory(scheduler_, guests_[vm.index], instance_.vms[vm.index]);
-    return scheduler_.block(what, std::min(wait.until, deadline), cancellable);
+    return scheduler_.block(what, std::min(wait.until, deadline), cancellable, list);
   }();
   if (wake == Wake::cancelled) {
     return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));
   }
+  if (wake == Wake::ready) return {};  // it will be done at another time
   if (wait.until > deadline) return tl::unexpected(interrupted(FailureKind::timed_out, vm, what));
   if (guests_[vm.index].lost) return tl::unexpected(went_down(guests_[vm.index].host, vm, what));
   if (wait.silent) return tl::unexpected(went_down(*wait.silent, vm, what));
   return {};
 }
 
+Result<> SimHypervisor::await(ControlOperation& operation, std::initializer_list<HostId> hosts,
+                              TimePoint asked, VmId vm, const char* what, TimePoint deadline,
+                              Cancellable cancellable) {
+  for (;;) {
+    const TimePoint done = faults_.answered(*hosts.begin(), asked, operation.done());
+    if (done <= scheduler_.now()) return {};
+    Result<> slept = sleep(hosts, done, vm, what, deadline, cancellable, &operation.waiting);
+    if (!slept) return slept;
+  }
+}
+
+void SimHypervisor::occupy(VmId vm, Duration work) {
+  ControlOperation operation(scheduler_, pool_of(host_of(vm)), platform_.hypervisor.cpu.value(),
+                             scheduler_.now(), work, [] {});
+  Wake wake = Wake::ready;
+  while (operation.done() > scheduler_.now() && wake != Wake::cancelled) {
+    wake = scheduler_.block("its guest's own work", operation.done(), Cancellable::yes,
+                            &operation.waiting);
+  }
+}
+
 Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration cost,
                                 TimePoint deadline) {
+  if (control_takes_cores()) {
+    const auto operation = operate(host, cost, [] {});
+    return await(*operation, {host}, scheduler_.now(), vm, what, deadline);
+  }
   return sleep({host}, control_done(host, cost), vm, what, deadline);
 }
 
@@ -259,12 +297,28 @@ Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
   if (state == DeviceState::attached) {
     Device& leaving = device(vm, kind);
     set_state(leaving, DeviceState::leaving);
-    leaving.gone_at =
-        control_done(guests_[vm.index].host, kind == DeviceKind::virtual_function
-                                                 ? platform_.hypervisor.detach_vf
-                                                 : platform_.hypervisor.remove_ivshmem);
+    begin_to_leave(vm, kind);
   }
   return await_detached(vm, kind, deadline);
+}
+
+void SimHypervisor::begin_to_leave(VmId vm, DeviceKind kind) {
+  const HostId host = guests_[vm.index].host;
+  const Duration cost = kind == DeviceKind::virtual_function ? platform_.hypervisor.detach_vf
+                                                             : platform_.hypervisor.remove_ivshmem;
+  Device& leaving = device(vm, kind);
+  if (!control_takes_cores()) {
+    leaving.gone_at = control_done(host, cost);
+    return;
+  }
+  const auto know = [this, vm, host, &leaving, asked = scheduler_.now()] {
+    leaving.gone_at = faults_.answered(host, asked, leaving.operation->done());
+  };
+  leaving.operation = operate(host, cost, [this, vm, know] {
+    know();
+    note_settled(vm);
+  });
+  know();
 }
 
 Result<> SimHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadline) {
@@ -276,8 +330,13 @@ Result<> SimHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadl
                    fmt::format("no detach of {} of {} is under way", to_name(kind), name(vm)));
   }
   const char* const what = kind == DeviceKind::virtual_function ? "detach_vf" : "remove_ivshmem";
-  Result<> waited = sleep({guests_[vm.index].host}, device(vm, kind).gone_at, vm, what, deadline);
-  if (waited) settle(vm, kind);
+  const Device& leaving = device(vm, kind);
+  const HostId host = guests_[vm.index].host;
+  Result<> waited;
+  do {
+    waited = sleep({host}, leaving.gone_at, vm, what, deadline, Cancellable::yes,
+                   leaving.operation ? &leaving.operation->waiting : nullptr);
+  } while (waited && settle(vm, kind) == DeviceState::leaving);
   return waited;
 }
 
@@ -666,15 +725,14 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
   guest.moving = true;
   guest.mover = &scheduler_.current();
   guest.aborted = false;
-  TimePoint prepared = control_done(destination, platform_.hypervisor.prepare);
-  if (pinned) prepared = prepared + platform_.hypervisor.pin_per_gib * spec.memory.to_gibi();
+  Duration pinning;
+  if (pinned) pinning = platform_.hypervisor.pin_per_gib * spec.memory.to_gibi();
   const HostId source = guest.host;
   if (moves_function(vm, options)) {
     places_[destination.index].virtual_functions_used += 1;
-    prepared = prepared + platform_.hypervisor.attach_vf.per_gib * spec.memory.to_gibi();
+    pinning = pinning + platform_.hypervisor.attach_vf.per_gib * spec.memory.to_gibi();
   }
-  Result<> ready =
-      sleep({source, destination}, prepared + transfer.latency, vm, "migration", deadline);
+  Result<> ready = prepare(transfer, pinning);
   Result<TransferReport> moved =
       ready ? send_memory(transfer) : Result<TransferReport>(tl::unexpected(ready.error()));
   close_stream(transfer);
@@ -693,6 +751,23 @@ Result<TransferReport> SimHypervisor::migrate(VmId vm, HostId destination,
                    fmt::format("the migration of {} was cancelled from elsewhere", name(vm)));
   }
   return moved;
+}
+
+Result<> SimHypervisor::prepare(const Transfer& transfer, Duration pinning) {
+  const HostId source = transfer.path.from;
+  const HostId destination = transfer.path.to;
+  const Duration after = pinning + transfer.latency;
+  if (!control_takes_cores()) {
+    return sleep({source, destination},
+                 control_done(destination, platform_.hypervisor.prepare) + after, transfer.vm,
+                 "migration", transfer.deadline);
+  }
+  const auto operation = operate(destination, platform_.hypervisor.prepare, [] {});
+  Result<> done = await(*operation, {destination, source}, scheduler_.now(), transfer.vm,
+                        "migration", transfer.deadline);
+  if (!done || after == Duration::zero()) return done;
+  return sleep({source, destination}, scheduler_.now() + after, transfer.vm, "migration",
+               transfer.deadline);
 }
 
 Failure SimHypervisor::network_failed(FailureKind kind, const Transfer& transfer) const {
@@ -855,10 +930,8 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
   transfer.guest.mover = nullptr;
   // The destination starts the guest when it is told to finish: if either host goes down before,
   // the source, if it is there, goes on with it (libvirt's protocol of version 3).
-  const Result<> finished = sleep(
-      {transfer.path.from, transfer.path.to},
-      scheduler_.now() + transfer.latency + transfer.device.load + platform_.hypervisor.finish,
-      transfer.vm, "migration", TimePoint::never(), Cancellable::no);
+  const Result<> finished =
+      end_on_both(transfer, transfer.latency + transfer.device.load, platform_.hypervisor.finish);
   if (!finished) return tl::unexpected(finished.error());
   arrive(transfer);
   transfer.guest.throttle = Ratio(0);
@@ -869,6 +942,20 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
                               .note = transfer.stalls.note()};
   if (Result<> cleaned = clean_up(transfer); !cleaned) return tl::unexpected(cleaned.error());
   return report;
+}
+
+Result<> SimHypervisor::end_on_both(const Transfer& transfer, Duration before, Duration cost) {
+  const HostId from = transfer.path.from;
+  const HostId to = transfer.path.to;
+  const TimePoint begin = scheduler_.now() + before;
+  if (!control_takes_cores()) {
+    return sleep({from, to}, begin + cost, transfer.vm, "migration", TimePoint::never(),
+                 Cancellable::no);
+  }
+  ControlOperation operation(scheduler_, pool_of(to), platform_.hypervisor.cpu.value(), begin, cost,
+                             [] {});
+  return await(operation, {to, from}, scheduler_.now(), transfer.vm, "migration",
+               TimePoint::never(), Cancellable::no);
 }
 
 void SimHypervisor::arrive(Transfer& transfer) {
@@ -885,9 +972,7 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
   const TimePoint paused = scheduler_.now();
   pause(transfer.vm);
   if (const Result<> switched =
-          sleep({transfer.path.from, transfer.path.to},
-                scheduler_.now() + transfer.latency + platform_.hypervisor.postcopy_switch,
-                transfer.vm, "migration", TimePoint::never(), Cancellable::no);
+          end_on_both(transfer, transfer.latency, platform_.hypervisor.postcopy_switch);
       !switched) {
     return failure(FailureKind::lost, switched.error().reason);
   }

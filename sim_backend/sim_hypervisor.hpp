@@ -15,6 +15,7 @@
 #include "core/ports/wait_set.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
+#include "sim_backend/control_operation.hpp"
 #include "sim_backend/cores.hpp"
 #include "sim_backend/flows.hpp"
 #include "sim_backend/scheduler.hpp"
@@ -41,8 +42,8 @@ namespace ferry {
 /// much less. A stream keeps its threads (one, or one for each of `streams`) at either end busy for
 /// `cpu`, and for what compresses, per byte on the network; with less than that it is slower by as
 /// much. What it demands is reckoned for its limit and an equal share of its first and last link.
-/// Not modelled: processors that control operations take, and a job that takes longer because its
-/// guest is slower.
+/// Control operations keep `hypervisor.cpu` cores busy (`ControlOperation`), and so does a guest
+/// whose rank opens its device. Not modelled: a job that takes longer because its guest is slower.
 ///
 /// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
 /// the latency, while its device state crosses; then it runs on the destination, and all that was
@@ -77,6 +78,10 @@ class SimHypervisor final : public Hypervisor {
   }
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
+  /// Whether control operations, and what guests do meanwhile, compete for cores.
+  [[nodiscard]] bool control_takes_cores() const {
+    return models_cores() && platform_.hypervisor.cpu > Ratio(0);
+  }
 
   // What guests are to their ranks.
 
@@ -91,6 +96,9 @@ class SimHypervisor final : public Hypervisor {
   /// Blocks the calling task while the guest is paused. `ready`, or `cancelled`: also if it is
   /// lost.
   Wake await_running(VmId vm);
+  /// Work that a rank waits for while its guest does it, on as many cores as a control operation
+  /// keeps busy; only if those take any. Blocks; it ends early if the rank is cancelled.
+  void occupy(VmId vm, Duration work);
   /// Where ranks of the guest wait: notified when it is lost, until it is removed.
   void add_wait_set(VmId vm, WaitSet& set) { wait_sets_[vm.index].push_back(&set); }
   void remove_wait_set(VmId vm, WaitSet& set) { std::erase(wait_sets_[vm.index], &set); }
@@ -115,7 +123,8 @@ class SimHypervisor final : public Hypervisor {
   enum class DeviceState { absent, coming, attached, leaving };
   struct Device {
     DeviceState state = DeviceState::absent;
-    TimePoint gone_at;  // if leaving
+    TimePoint gone_at;                                 // if leaving
+    std::unique_ptr<ControlOperation> operation = {};  // likewise, where it takes cores
     std::uint32_t times_attached = 0;
   };
   struct Places {  // of a host
@@ -146,11 +155,21 @@ class SimHypervisor final : public Hypervisor {
 
   /// When an operation of `cost` that is asked of `host` now will be done.
   TimePoint control_done(HostId host, Duration cost);
+  /// When it begins.
+  TimePoint control_begin(HostId host, Duration cost);
+  /// The same as something under way on the host's cores, whose `moved` is as of one.
+  std::unique_ptr<ControlOperation> operate(HostId host, Duration cost,
+                                            std::function<void()> moved);
   /// Waits for it; `what` as in "WHAT of vm3 on host1 has not ended in time".
   Result<> control(HostId host, VmId vm, const char* what, Duration cost, TimePoint deadline);
   /// Until what one or two hosts do is done; `lost` or `failed` if one of them goes down before.
   Result<> sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm, const char* what,
-                 TimePoint deadline, Cancellable cancellable = Cancellable::yes);
+                 TimePoint deadline, Cancellable cancellable = Cancellable::yes,
+                 WaitList* list = nullptr);
+  /// The same, until an operation is done that was asked of the first of them at `asked`.
+  Result<> await(ControlOperation& operation, std::initializer_list<HostId> hosts, TimePoint asked,
+                 VmId vm, const char* what, TimePoint deadline,
+                 Cancellable cancellable = Cancellable::yes);
   [[nodiscard]] Failure went_down(HostId host, VmId vm, const char* what) const;
   [[nodiscard]] Result<> not_lost(VmId vm) const;
   void lose(Guest& guest, VmId vm);
@@ -162,6 +181,7 @@ class SimHypervisor final : public Hypervisor {
   void arrive(Transfer& transfer);
   void set_state(Device& device, DeviceState state) {
     device.state = state;
+    if (state != DeviceState::leaving) device.operation.reset();
     ++changes_of_places_;
   }
   /// As it is now: takes note of a detach that has completed meanwhile.
@@ -169,6 +189,8 @@ class SimHypervisor final : public Hypervisor {
   /// What keeps the device from being attached where its VM is.
   Result<> check_attach(VmId vm, DeviceKind kind);
   void use_place(VmId vm, DeviceKind kind, bool used);
+  /// Sets `gone_at`, which may change later where that takes cores.
+  void begin_to_leave(VmId vm, DeviceKind kind);
   /// Whether migrations and guests compete for cores.
   [[nodiscard]] bool models_cores() const { return !pools_.empty(); }
   void make_pools();
@@ -211,6 +233,10 @@ class SimHypervisor final : public Hypervisor {
   Result<TransferReport> switch_over(Transfer& transfer, Bytes rest, int round);
   Result<TransferReport> post_copy(Transfer& transfer, Bytes rest, int round);
   Result<> clean_up(const Transfer& transfer);
+  /// Until the destination is ready for memory; `pinning` is spent there after that.
+  Result<> prepare(const Transfer& transfer, Duration pinning);
+  /// The end of a migration, from `before` from now on, which nothing cancels.
+  Result<> end_on_both(const Transfer& transfer, Duration before, Duration cost);
   /// When the connection over which memory goes breaks, if nothing gets better.
   [[nodiscard]] TimePoint breaks_from_now(const Transfer& transfer) const;
   [[nodiscard]] Failure network_failed(FailureKind kind, const Transfer& transfer) const;

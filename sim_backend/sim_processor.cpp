@@ -21,4 +21,10 @@ Wake SimProcessor::compute(std::optional<VmId> vm, Duration work) {
   return Wake::timed_out;
 }
 
+void SimProcessor::occupy(VmId vm, Duration cost) {
+  if (!hypervisor_.control_takes_cores()) return spend(cost);
+  scheduler_.settle();
+  hypervisor_.occupy(vm, cost);
+}
+
 }  // namespace ferry

@@ -16,6 +16,7 @@ class SimProcessor final : public Processor {
   }
   Wake compute(std::optional<VmId> vm, Duration work) override;
   void spend(Duration cost) override { scheduler_.spend(cost); }
+  void occupy(VmId vm, Duration cost) override;
 
  private:
   Scheduler& scheduler_;

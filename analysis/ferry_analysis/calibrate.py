@@ -1,18 +1,15 @@
 """The constants of a platform file that runs determine, with their residuals and intervals.
 
 A move that ran alone determines the cost of each operation by itself: the median over all of them,
-or a straight line over guest memory for `attach_vf`. Moves that overlapped determine `serial`: the
-value with which simulating the same scenarios comes closest to their makespans. Moves that met MPI
-ranks also determine what those add (`rank_costs`). What no run determines keeps its value, source
-and kind.
+or a straight line over guest memory for `attach_vf`. Moves that overlapped determine what moves share
+(`crowded`), and moves that met MPI ranks what those add (`rank_costs`): values with which simulating
+the same scenarios comes closest to them. What no run determines keeps its value, source and kind.
 """
 
 from __future__ import annotations
 
 import math
-import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,17 +18,15 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from .fits import Fit, line_interval, median_fit, median_interval, theil_sen
-from .load import PHASES, InputError, Run, open_folder, read_yaml_file, succeeded
+from .crowded import GIBI, fit_crowded, ivshmem_fits, ratio_of, rest_of_migration, scaled
+from .fits import Fit, constant_text, line_interval, median_fit, median_interval, theil_sen
+from .load import InputError, Run, open_folder, read_yaml_file
 from .moves import Move, read_moves
 from .quantities import parse_quantity, percent_text, seconds_text
 from .rank_costs import beyond_simulation, read_off
+from .simulated import by_scenario, quantities, simulate, simulate_moves
 
-GIBI = 2.0**30
 ENOUGH = 5  # moves that a constant should rest on; fewer are said
-_SIMULATION_SECONDS = 300  # a simulated calibration run takes far less
-_STEPS = 16  # golden sections: 5e-4 of the range
-_TURNS = 2  # of two constants, each with the other as it was found last
 
 
 @dataclass
@@ -65,10 +60,16 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         platform["hypervisor"]["devices_at_once"] = any(move.devices_at_once for move in moves)
     crowded = [run for run in runs if any(not m.alone for m in moves if m.run is run)]
     if crowded:
-        fits = _fit_crowded(crowded, alone, platform, ferry)
+        found = fit_crowded(crowded, alone, platform, ferry)
+        calibration.fits = [scaled(fit, found.factors.get(fit.path, 1)) for fit in calibration.fits]
+        fits = [scaled(fit, found.factors.get(fit.path, 1)) for fit in found.fits]
+        calibration.untouched += found.untouched
+        for fit in calibration.fits:
+            _set(platform, fit, where)
     else:
-        calibration.untouched.append(("hypervisor.serial", "no two moves overlapped"))
-        fits = _ivshmem_fits(alone, _ratio(platform["hypervisor"]["serial"]))
+        shared = "hypervisor.cpu" if "processors" in platform else "hypervisor.serial"
+        calibration.untouched.append((shared, "no two moves overlapped"))
+        fits = ivshmem_fits(alone, ratio_of(platform["hypervisor"]["serial"]))
     for fit in fits:
         calibration.fits.append(fit)
         _set(platform, fit, where)
@@ -84,7 +85,7 @@ def report(calibration: Calibration) -> str:
     lines = [f"{'constant':<30} {'value':>12} {'95 % interval':>25} {'middle half':>25} {'from':>6}"]
     for fit in calibration.fits:
         lines.append(
-            f"{fit.path:<30} {_text(fit.value, fit.unit):>12} "
+            f"{fit.path:<30} {constant_text(fit.value, fit.unit):>12} "
             f"{_range(fit.low, fit.high, fit.unit):>25} "
             f"{_range(*fit.spread, fit.unit):>25} {fit.count:>6}"
         )
@@ -168,8 +169,7 @@ def _fit_operations(
               for move in alone if move.transport in speeds])
     # What a migration takes beside its rounds and its pause: no phase tells how much of it comes
     # before memory flows and how much after the switch-over.
-    rests = [move.phases.get("migration", math.nan) - move.sending - move.downtime
-             for move in alone if move.transport != "rdma"]
+    rests = [rest_of_migration(move) for move in alone if move.transport != "rdma"]
     constant("hypervisor.prepare", [max(0.0, rest) for rest in rests])
     if any(not math.isnan(rest) for rest in rests):
         calibration.fits.append(Fit(
@@ -238,209 +238,26 @@ def _fit_rank_rests(
     met = [move for move in alone if move.cooperates]
     if not met:
         return []
-    runs = list({id(move.run): move.run for move in met}.values())
 
-    def simulate(added: dict[str, float]) -> list[tuple[Move, Move]]:
-        mpi = {**platform.get("mpi", {}), **{name: _text(time, "s") for name, time in added.items()}}
-        pairs = []
-        for same in _by_scenario(runs):
-            simulated = {(move.migration, move.vm): move
-                         for move in _simulate(same[0], {**platform, "mpi": mpi}, ferry).moves}
-            pairs += [(move, simulated[move.migration, move.vm]) for move in met
-                      if any(move.run is run for run in same)
-                      and (move.migration, move.vm) in simulated]
-        return pairs
+    def simulated(added: dict[str, float]) -> list[tuple[Move, Move]]:
+        times = {name: constant_text(time, "s") for name, time in added.items()}
+        mpi = {**platform.get("mpi", {}), **times}
+        return simulate_moves(met, {**platform, "mpi": mpi}, ferry)
 
-    return list(beyond_simulation(met, simulate))
+    return list(beyond_simulation(met, simulated))
 
 
-# --- The serial part, and what the constants give ---
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """A scenario with other constants: its moves, its makespan, the rows of migrations.csv."""
-
-    makespan: float
-    moves: list[Move]
-    rows: pd.DataFrame
-
-
-def _fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, Any],
-                 ferry: str) -> list[Fit]:
-    """What only moves at once show: `serial`, fitted to makespans. Where the platform names the
-    `processors` that hosts share, those also slow streams: then `serial` is fitted to the phases in
-    which devices go and come, what a stream needs of processors to the migrations, each with the
-    other as it was found last. `platform` is left as it is."""
-    scenarios = [(same, _quantities(same).median(),
-                  float(np.median([_makespan(run) for run in same]))) for same in _by_scenario(runs)]
-    stream = _stream_that_shares(alone, platform)
-
-    def distance(serial: float, work: float, names: Sequence[str]) -> float:
-        trial = _with_work(_with_serial(platform, alone, serial), stream, work)
-        off = 0.0
-        for same, measured, makespan in scenarios:
-            got = _simulate(same[0], trial, ferry)
-            simulated = got.rows.median()
-            ratios = [got.makespan / makespan if name == "makespan"
-                      else simulated[name] / measured[name] for name in names]
-            off += len(same) * sum(math.log(ratio)**2 for ratio in ratios)
-        return off
-
-    if not stream:
-        serial = _least(lambda value: distance(value, 0.0, ["makespan"]), 0.0, 1.0)
-        return [_fitted("hypervisor.serial", serial, "ratio", len(runs), ("makespan",),
-                        "least error of the simulated makespans of runs whose moves overlap"),
-                *_ivshmem_fits(alone, serial)]
-    serial, work, most = 0.0, 0.0, _most_work(alone, stream)
-    for _ in range(_TURNS):
-        serial = _least(lambda value: distance(value, work, ["unplug", "plug"]), 0.0, 1.0)
-        work = _least(lambda value: distance(serial, value, ["migration"]), 0.0, most)
-    how = "least error of the simulated {} of runs whose moves overlap"
-    return [_fitted("hypervisor.serial", serial, "ratio", len(runs), ("unplug", "plug"),
-                    how.format("phases in which devices go and come,")),
-            *(_fitted(f"streams.{stream}.cpu.{end}", work, "s", len(runs), ("migration",),
-                      how.format("migrations, the same at both ends,")) for end in ("send", "receive")),
-            *_ivshmem_fits(alone, serial)]
-
-
-def _fitted(path: str, value: float, unit: str, count: int, to: tuple[str, ...],
-            how: str) -> Fit:
-    unknown = (math.nan, math.nan)
-    return Fit(path, value, unit, count, *unknown, unknown, kind="fitted", to=to, how=how)
-
-
-def _stream_that_shares(alone: Sequence[Move], platform: dict[str, Any]) -> str:
-    """The one transport whose lone streams were seen, if processors are named; else empty."""
-    seen = {move.transport for move in alone if move.sending > 0}
-    return seen.pop() if len(seen) == 1 and "processors" in platform else ""
-
-
-def _most_work(alone: Sequence[Move], stream: str) -> float:
-    """Seconds of a core for a GiB at which a lone stream's thread is never idle."""
-    return float(np.median([move.sending / move.sent * GIBI for move in alone
-                            if move.transport == stream and move.sent > 0]))
-
-
-def _with_work(platform: dict[str, Any], stream: str, work: float) -> dict[str, Any]:
-    if not stream:
-        return platform
-    streams = dict(platform["streams"])
-    time = _text(work, "s")
-    streams[stream] = {**streams[stream], "cpu": {"send": time, "receive": time}}
-    return {**platform, "streams": streams}
-
-
-def _ivshmem_fits(alone: Sequence[Move], serial: float) -> list[Fit]:
-    """Where both devices go at once, the second waits for the serial part of the first, which its
-    span holds too."""
-    fits = []
-    for path, own, other in (("hypervisor.remove_ivshmem", "remove_ivshmem", "detach_vf"),
-                             ("hypervisor.add_ivshmem", "add_ivshmem", "attach_vf")):
-        times = [max(0.0, move.phases[own] - serial * move.phases.get(other, 0.0)
-                     * bool(move.devices_at_once)) for move in alone if own in move.phases]
-        if times:
-            how = "median" if serial == 0 else \
-                f"median of what it took beyond {serial:.0%} of {other}"
-            fits.append(median_fit(path, times, "s", how=how))
-    return fits
-
-
-def _ratio(constant: Any) -> float:
-    text = str(constant["value"] if isinstance(constant, dict) else constant)
-    quantity = parse_quantity(text)
-    return quantity.value if quantity is not None else 0.0
-
-
-def _by_scenario(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs of one scenario together: repetitions of one measurement."""
-    scenarios: dict[str, list[Run]] = {}
-    for run in runs:
-        scenarios.setdefault(yaml.dump(_scenario(run, None)), []).append(run)
-    return list(scenarios.values())
-
-
-def _least(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function with one minimum is least, by golden sections; its ends count too."""
-    ratio = (math.sqrt(5) - 1) / 2
-    a, b = low, high
-    c, d = b - ratio * (b - a), a + ratio * (b - a)
-    at_c, at_d = function(c), function(d)
-    for _ in range(_STEPS):
-        if at_c <= at_d:
-            b, d, at_d = d, c, at_c
-            c = b - ratio * (b - a)
-            at_c = function(c)
-        else:
-            a, c, at_c = c, d, at_d
-            d = a + ratio * (b - a)
-            at_d = function(d)
-    return min((low, high, (a + b) / 2), key=function)
-
-
-def _makespan(run: Run) -> float:
-    spans = run.spans
-    return float(spans["end_seconds"].max() - spans["start_seconds"].min())
-
-
-def _scenario(run: Run, platform: dict[str, Any] | None) -> dict[str, Any]:
-    scenario = dict(run.resolved)
-    scenario.pop("platform", None)
-    if platform is not None:
-        scenario["platform"] = {k: v for k, v in platform.items() if k != "ferry_platform"}
-    return scenario
-
-
-def _simulate(run: Run, platform: dict[str, Any], ferry: str) -> Simulated:
-    """The run's scenario with these constants."""
-    with tempfile.TemporaryDirectory(prefix="ferry-calibrate-") as folder:
-        file = Path(folder) / "scenario.yaml"
-        file.write_text(yaml.dump(_scenario(run, platform), sort_keys=False), encoding="utf-8")
-        out = Path(folder) / "run"
-        try:
-            done = subprocess.run(
-                [ferry, "run", str(file), "--on", "sim", "--quiet", "--out", str(out)],
-                capture_output=True, text=True, timeout=_SIMULATION_SECONDS, check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise InputError(f"{run.path}: cannot be simulated: {error}") from None
-        if not (out / "spans.csv").exists():
-            raise InputError(f"{run.path}: cannot be simulated: {done.stderr.strip()}")
-        simulated = open_folder(out)
-        assert isinstance(simulated, Run)
-        return Simulated(_makespan(simulated), read_moves(simulated), _quantities([simulated]))
-
-
-def _with_serial(platform: dict[str, Any], alone: Sequence[Move], serial: float
-                 ) -> dict[str, Any]:
-    hypervisor = {**platform["hypervisor"], "serial": f"{serial * 100:.4f}%"}
-    for fit in _ivshmem_fits(alone, serial):
-        hypervisor[fit.path.rpartition(".")[2]] = _text(fit.value, fit.unit)
-    return {**platform, "hypervisor": hypervisor}
-
-
-_QUANTITIES: dict[str, tuple[str, ...]] = {
-    "total": ("total",), "set_pre": (PHASES[0],), "unplug": PHASES[1:3], "migration": (PHASES[3],),
-    "plug": PHASES[4:6], "set_post": (PHASES[6],),
-}
-
-
-def _quantities(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a move that succeeded: seconds in total and by phase; both devices together, as
-    which of them is ready last is chance."""
-    moves = pd.concat([succeeded(run.migrations) for run in runs])
-    return pd.DataFrame({name: sum(moves[f"{part}_seconds"] for part in parts)
-                         for name, parts in _QUANTITIES.items()})
+# --- What the constants give ---
 
 
 def _residuals(runs: Sequence[Run], platform: dict[str, Any], ferry: str) -> pd.DataFrame:
     """One row a scenario and quantity: medians, measured and simulated."""
     rows = []
-    for same in _by_scenario(runs):
-        real = _quantities(same)
+    for same in by_scenario(runs):
+        real = quantities(same)
         if real.empty:
             continue
-        simulated = _simulate(same[0], platform, ferry).rows.median()
+        simulated = simulate(same[0], platform, ferry).rows.median()
         for name, measured in real.median().items():
             got = float(simulated[name])
             rows.append({"scenario": same[0].name, "quantity": name, "moves": len(real),
@@ -458,7 +275,7 @@ def _set(platform: dict[str, Any], fit: Fit, where: str) -> None:
     for parent in parents:
         place = place.setdefault(parent, {})
     unit = {"s/GiB": "s"}.get(fit.unit, fit.unit)
-    constant: dict[str, Any] = {"value": _text(fit.value, unit)}
+    constant: dict[str, Any] = {"value": constant_text(fit.value, unit)}
     middle = "" if math.isnan(fit.spread[0]) or not fit.how.startswith("median") else \
         f", middle half {_range(*fit.spread, unit)}"
     rests = f" of {fit.count} moves" if fit.how == "median" else f"; {fit.count} observations"
@@ -486,23 +303,12 @@ def _raise_links(platform: dict[str, Any], fits: Sequence[Fit], where: str) -> N
             quantity = parse_quantity(text)
             if quantity is not None and quantity.value / 8 < fit.value:
                 link["bandwidth"] = {
-                    "value": _text(fit.value, fit.unit),
+                    "value": constant_text(fit.value, fit.unit),
                     "source": f"calibrated: at least what one stream reached; {text} was less "
                               f"({where})",
                     "kind": "measured",
                 }
 
 
-def _text(value: float, unit: str) -> str:
-    """As a platform file has it: no digits are lost that could matter."""
-    if math.isnan(value):
-        return "-"
-    if unit == "ratio":
-        return f"{100 * value:.4g}%"
-    if unit == "B/s":
-        return f"{value / 1e6:.6g}MB/s"
-    return f"{format(round(value * 1e3, 6) + 0.0, '.6g')}ms"  # to the nanosecond; no -0
-
-
 def _range(low: float, high: float, unit: str) -> str:
-    return "-" if math.isnan(low) else f"{_text(low, unit)} to {_text(high, unit)}"
+    return "-" if math.isnan(low) else f"{constant_text(low, unit)} to {constant_text(high, unit)}"

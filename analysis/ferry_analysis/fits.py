@@ -1,4 +1,5 @@
-"""A constant that runs determine, with its interval: medians, and lines that outliers do not bend."""
+"""A constant that runs determine, with its interval: medians, and lines that outliers do not bend;
+and how a platform file writes it."""
 
 from __future__ import annotations
 
@@ -62,3 +63,14 @@ def line_interval(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         if len(np.unique(x[chosen])) > 1:
             slopes.append(theil_sen(x[chosen], y[chosen])[0])
     return tuple(np.quantile(slopes, [0.025, 0.975])) if slopes else (math.nan, math.nan)
+
+
+def constant_text(value: float, unit: str) -> str:
+    """As a platform file has it: no digits are lost that could matter."""
+    if math.isnan(value):
+        return "-"
+    if unit == "ratio":
+        return f"{100 * value:.4g}%"
+    if unit == "B/s":
+        return f"{value / 1e6:.6g}MB/s"
+    return f"{format(round(value * 1e3, 6) + 0.0, '.6g')}ms"  # to the nanosecond; no -0

@@ -32,12 +32,17 @@ def read_off(moves: Sequence[Move]) -> Iterator[Fit | tuple[str, str]]:
                          how="median from drained to closed, in jobs of two ranks")
     else:
         yield "mpi.drain_channel", "no move met a job of two ranks that communicate"
-    openings = [gap for _, ranks in _jobs(moves) if (gap := _opening(ranks)) is not None]
-    if openings:
-        yield median_fit("mpi.open_device", openings, "s",
+    gaps = openings(moves)
+    if gaps:
+        yield median_fit("mpi.open_device", gaps, "s",
                          how="median of how much later than its peers a moved rank went on")
     else:
         yield "mpi.open_device", "no move met ranks that stayed and ranks that went, all waiting"
+
+
+def openings(moves: Sequence[Move]) -> list[float]:
+    """How much later than its peers a moved rank went on, of those that tell."""
+    return [gap for _, ranks in _jobs(moves) if (gap := _opening(ranks)) is not None]
 
 
 def beyond_simulation(moves: Sequence[Move], simulate: Simulate) -> Iterator[Fit]:

@@ -27,8 +27,8 @@ void add_calibrate(CLI::App& program, Invocation& invocation) {
   command->footer(
       "Moves that ran alone determine each operation's cost, and, where they met MPI ranks, what\n"
       "those add (mpi: notice, drain_channel, open_device, reactivate); moves that overlapped\n"
-      "determine the serial part of the control path and, where the platform names processors,\n"
-      "what a stream needs of them. What no run determines is kept as it is.\n"
+      "determine the serial part of the control path, or, where the platform names processors,\n"
+      "what the control path and a stream need of them. What no run determines is kept as it is.\n"
       "Example:\n"
       "  ferry calibrate runs/lab-one-* --platform scenarios/platforms/lab-tcg.yaml \\\n"
       "      --out my-cluster.yaml");

@@ -136,6 +136,7 @@ bool Suspension::step() {
 
 void Suspension::take_note() {
   const std::vector<Post> posts = board_.posts_from(seen_);
+  for (const Post& post : posts) open_device(post);
   std::vector<std::uint64_t> ended;
   std::vector<Post> places;
   const std::vector<Peer*> peers = engine_.peers_.in_order();
@@ -153,7 +154,6 @@ void Suspension::take_note() {
       case Post::Kind::request: begin(post); break;
       case Post::Kind::close: close(post); break;
       case Post::Kind::reactivate:
-        open_device(post);
         end(post);
         ended.push_back(post.epoch);
         break;
@@ -211,10 +211,11 @@ void Suspension::close(const Post& post) {
 /// Where a device is a thing, who reads the post has opened it by now.
 void Suspension::open_device(const Post& post) {
   const std::optional<VmId> own = board_.options().vms[engine_.rank().index];
-  if (!own || board_.options().open_device == Duration::zero() || !post.sites) return;
+  if (post.kind != Post::Kind::reactivate || !post.sites) return;
+  if (!own || board_.options().open_device == Duration::zero()) return;
   for (const VmSite& site : *post.sites) {
     if (site.vm != *own || !site.virtual_function) continue;
-    engine_.ports_.processor.spend(board_.options().open_device);
+    engine_.ports_.processor.occupy(*own, board_.options().open_device);
   }
 }
 

@@ -24,6 +24,9 @@ class Processor {
   /// added to the calling task's time and spent at its next wait; on hardware nothing, since there
   /// it was spent already. Never blocks.
   virtual void spend(Duration cost) = 0;
+  /// The same for a cost that keeps the processors of the caller's guest busy (opening a device):
+  /// where guests compete for cores it may take longer in simulation, and then blocks.
+  virtual void occupy(VmId vm, Duration cost) = 0;
 };
 
 }  // namespace ferry

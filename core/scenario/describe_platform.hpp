@@ -47,6 +47,11 @@ void describe(Visitor& v, HypervisorCosts& costs) {
              "After the switch-over until the migration call returns; no downtime.");
   v.required("serial", costs.serial, share,
              "Share of each control operation that a host does one at a time.");
+  v.present_if(costs.cpu > Ratio(0));
+  v.optional("cpu", costs.cpu, Between{Ratio(0), Ratio(8)},
+             "Cores that each control operation, and a guest that opens its device, keeps busy; below "
+             "100%: one, for that share of its time. It takes longer where cores are short. Counts "
+             "where streams have cpu.");
   v.optional("devices_at_once", costs.devices_at_once, YesOrNo{},
              "Whether a VM's virtual function and IVShmem are plugged, and unplugged, at the same "
              "time, or one after the other.");

@@ -45,6 +45,10 @@ struct HypervisorCosts {
   Duration finish;    ///< from the last byte to the guest running there; part of the downtime
   Duration clean_up;  ///< after the switch-over until the call returns; not downtime
   Ratio serial;       ///< share of each control operation that a host runs one at a time
+  /// Cores that each control operation keeps busy, and a guest while one of its ranks opens its
+  /// device; below one: one, for that share of its time. Counts where migrations and guests compete
+  /// for cores.
+  Ratio cpu = {};
   /// Whether a VM's two devices are plugged, and unplugged, at the same time.
   bool devices_at_once = true;
   Duration set_status;  ///< a status change of a VM (set_pre_migration, set_post_migration)

@@ -13,6 +13,7 @@ class WorkingProcessor final : public Processor {
   void set_ranks_running(VmId /*vm*/, bool /*running*/) override {}
   Wake compute(std::optional<VmId> vm, Duration work) override;
   void spend(Duration /*cost*/) override {}
+  void occupy(VmId /*vm*/, Duration /*cost*/) override {}
 };
 
 }  // namespace ferry::ranks

@@ -14,6 +14,7 @@ class SleepingProcessor final : public Processor {
     return clock_.sleep_until(clock_.now() + work);
   }
   void spend(Duration /*cost*/) override {}
+  void occupy(VmId /*vm*/, Duration /*cost*/) override {}
 
  private:
   Clock& clock_;

@@ -5,8 +5,8 @@ Calibration: one guest of 160 MiB, one of 320 MiB, two and three of 160 MiB at o
 Predicted: one of 240 MiB, one that dirties 20 MB/s, four at once, four one after the other.
 
 With --ranks, an MPI rank in each of two guests that talk by verbs. Calibration: one of them, of 192 MiB and of 384 MiB,
-goes to the other's host and back; both change places. Predicted: 288 MiB, a migration thread in place of the progress
-engine, dirtying 20 MB/s, four guests at once.
+goes to the other's host and back; both change places; three of two pairs move at once. Predicted: 288 MiB, a migration
+thread in place of the progress engine, dirtying 20 MB/s, four guests at once.
 
 Each is run several times; a guest is brought home in between. A run during which other work took more than --others of
 the machine's processors is repeated, a few times; of those the quietest counts.
@@ -82,6 +82,7 @@ RANKS = Plan(
         Load("pair-192", "a pair, 192 MiB", "pair_over_verbs.yaml", (*PAIR, "vms.vm.memory=192MiB")),
         Load("pair-384", "a pair, 384 MiB", "pair_over_verbs.yaml", (*PAIR, "vms.vm.memory=384MiB")),
         Load("pair-crosses", "both of a pair at once, 192 MiB", "pair_over_verbs.yaml", CROSSING),
+        Load("three-cross", "three of two pairs at once, 192 MiB", "pairs_cross.yaml", ("migrations.left.vms=vm1",)),
     ),
     held_out=(
         Load("pair-288", "a pair, 288 MiB", "pair_over_verbs.yaml", (*PAIR, "vms.vm.memory=288MiB")),

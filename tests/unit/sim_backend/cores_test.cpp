@@ -3,6 +3,10 @@
 
 #include <gmock/gmock.h>
 
+#include <memory>
+#include <tuple>
+#include <vector>
+
 #include "tests/unit/sim_backend/one_move.hpp"
 
 namespace ferry {
@@ -218,6 +222,145 @@ TEST(CoreContentionTest, a_guest_takes_its_part_to_its_new_host) {
     EXPECT_NEAR(static_cast<double>(back.reports[0].dirty_bytes.count()),
                 (gib - left(link)) / link * dirtying / 2, 10);
   });
+}
+
+/// VMs on one host of two, which take `cpu` of a core while they are plugged and unplugged.
+struct PluggedHosts : PlainWorld {
+  PluggedHosts(std::uint32_t cores, std::uint32_t guests, double cpu) : PlainWorld(2) {
+    for (HostSpec& host : instance.hosts) {
+      host.cores = cores;
+      host.virtual_functions = 8;
+    }
+    for (StreamCosts& stream : platform.streams) {
+      stream.cpu = {Duration::nanoseconds(1), Duration::zero()};  // next to nothing
+    }
+    platform.hypervisor.cpu = Ratio(cpu);
+    platform.hypervisor.detach_vf = ms(100);
+    platform.hypervisor.attach_vf.fixed = ms(300);
+    for (std::uint32_t i = 0; i < guests; ++i) {
+      add_vm(host(0), Bytes::gibi(1)).virtual_function = true;
+    }
+  }
+
+  /// When each VM's function was gone, if they are asked for one after the other.
+  [[nodiscard]] std::vector<double> gone(Duration between) const {
+    return numbers_from_child([&] {
+      std::vector<double> ends(instance.vms.size());
+      simulate([&](World& world) {
+        std::vector<std::unique_ptr<Task>> tasks;
+        for (std::uint32_t i = 0; i < ends.size(); ++i) {
+          tasks.push_back(world.executor.spawn("detach", [&, i] {
+            world.clock.sleep_until(TimePoint::at(between * static_cast<double>(i)));
+            EXPECT_TRUE(world.hypervisor.detach(vm(i), DeviceKind::virtual_function, never));
+            ends[i] = seconds_at(world);
+          }));
+        }
+        for (const auto& task : tasks) task->join();
+      });
+      return ends;
+    });
+  }
+};
+
+TEST(ControlContentionTest, operations_take_their_share_of_a_core_and_wait_for_no_other) {
+  using testing::ElementsAre;
+  const auto near = [](double seconds) { return DoubleNear(seconds, 1e-8); };
+  // Enough for all: as if cores did not matter.
+  EXPECT_THAT(PluggedHosts(2, 2, 1).gone(ms(0)), ElementsAre(near(0.1), near(0.1)));
+  EXPECT_THAT(PluggedHosts(1, 2, 0.5).gone(ms(0)), ElementsAre(near(0.1), near(0.1)));
+  EXPECT_THAT(PluggedHosts(1, 4, 0).gone(ms(0)),
+              ElementsAre(near(0.1), near(0.1), near(0.1), near(0.1)));
+  // Half a core for each: all of their time, or the six tenths of it that need one.
+  EXPECT_THAT(PluggedHosts(1, 2, 1).gone(ms(0)), ElementsAre(near(0.2), near(0.2)));
+  const double slower = 0.4 + 0.6 * 0.6 / 0.5;
+  EXPECT_THAT(PluggedHosts(1, 2, 0.6).gone(ms(0)),
+              ElementsAre(near(0.1 * slower), near(0.1 * slower)));
+  // The first has 50 ms behind it when the second comes, and 50 ms more take it 100 ms; then the
+  // second has the core, with 50 ms to go.
+  EXPECT_THAT(PluggedHosts(1, 2, 1).gone(ms(50)), ElementsAre(near(0.15), near(0.2)));
+}
+
+TEST(ControlContentionTest, what_waits_for_its_turn_takes_no_core) {
+  PluggedHosts plain(1, 2, 1);
+  plain.platform.hypervisor.serial = Ratio(1);
+  EXPECT_THAT(plain.gone(ms(0)),
+              testing::ElementsAre(DoubleNear(0.1, 1e-8), DoubleNear(0.2, 1e-8)));
+}
+
+TEST(ControlContentionTest, a_detach_that_timed_out_completes_at_its_time) {
+  PluggedHosts plain(1, 2, 1);
+  in_world(plain, [](World& world) {
+    constexpr DeviceKind kind = DeviceKind::virtual_function;
+    const auto other = world.executor.spawn(
+        "other", [&] { EXPECT_TRUE(world.hypervisor.detach(vm(1), kind, never)); });
+    const auto late = world.hypervisor.detach(vm(0), kind, TimePoint::at(ms(150)));
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().reason, "detach_vf of vm0 on host0 did not end in time");
+    EXPECT_NEAR(seconds_at(world), 0.15, 1e-8);
+    EXPECT_TRUE(world.hypervisor.inspect(vm(0)).virtual_function);
+    EXPECT_TRUE(world.hypervisor.await_detached(vm(0), kind, never));
+    EXPECT_NEAR(seconds_at(world), 0.2, 1e-8);
+    EXPECT_FALSE(world.hypervisor.inspect(vm(0)).virtual_function);
+    other->join();
+  });
+}
+
+TEST(ControlContentionTest, guests_that_open_their_devices_share_the_cores_too) {
+  for (const auto& [cores, cpu, seconds] :
+       {std::tuple{1U, 1.0, 0.2}, std::tuple{2U, 1.0, 0.1}, std::tuple{2U, 1.5, 0.15},
+        std::tuple{2U, 2.0, 0.2}, std::tuple{1U, 0.0, 0.1}}) {
+    const PluggedHosts plain(cores, 2, cpu);
+    in_world(plain, [seconds = seconds](World& world) {
+      const auto open = [&](VmId vm) {
+        world.processor.occupy(vm, ms(100));
+        world.clock.sleep_until(world.clock.now());  // what was only spent passes in a wait
+        EXPECT_NEAR(seconds_at(world), seconds, 1e-8);
+      };
+      const auto other = world.executor.spawn("other", [&] { open(vm(1)); });
+      open(vm(0));
+      other->join();
+    });
+  }
+}
+
+TEST(ControlContentionTest, a_guest_that_opens_its_device_slows_the_unplug_of_another) {
+  const PluggedHosts plain(1, 2, 1);
+  in_world(plain, [](World& world) {
+    const auto other = world.executor.spawn(
+        "other", [&] { world.processor.occupy(vm(1), ms(40)); });
+    EXPECT_TRUE(world.hypervisor.detach(vm(0), DeviceKind::virtual_function, never));
+    EXPECT_NEAR(seconds_at(world), 0.14, 1e-8);
+    other->join();
+  });
+}
+
+TEST(ControlContentionTest, a_migration_begins_and_ends_later_where_others_take_the_core) {
+  const auto seconds = [](double cpu) {
+    PluggedHosts plain(1, 2, cpu);
+    plain.platform.hypervisor.prepare = ms(400);
+    plain.platform.hypervisor.finish = ms(40);
+    return numbers_from_child([&] {
+      std::vector<double> numbers;
+      plain.simulate([&](World& world) {
+        std::vector<std::unique_ptr<Task>> tasks;
+        std::vector<Moved> moved(2);
+        for (std::uint32_t i = 0; i < 2; ++i) {
+          tasks.push_back(world.executor.spawn("move", [&, i] {
+            moved[i] = move(world, vm(i), host(1));
+            EXPECT_EQ(moved[i].reason, "");
+          }));
+        }
+        for (const auto& task : tasks) task->join();
+        numbers = {moved[0].seconds, moved[0].downtime};
+      });
+      return numbers;
+    });
+  };
+  const std::vector<double> alone = seconds(0.5);
+  const std::vector<double> both = seconds(1);
+  // 100 ms of unplugging and 400 ms of preparing, twice as long, and so is the end of 40 ms.
+  EXPECT_NEAR(both[0] - alone[0], 0.1 + 0.4 + 0.04, 1e-6);
+  EXPECT_NEAR(both[1] - alone[1], 0.04, 1e-6);
 }
 
 }  // namespace

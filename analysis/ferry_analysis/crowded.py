@@ -1,0 +1,234 @@
+"""What only moves that overlap show: constants of what moves share.
+
+Where the platform names no `processors` that hosts share, that is `serial`, fitted to makespans.
+Where it does, moves compete for cores: `hypervisor.cpu` is fitted to the phases in which devices go
+and come, and what a stream needs (`streams.TRANSPORT.cpu`) to the migrations, each with the other as
+it was found last; `serial` is kept. A move that runs alone also competes with itself (its two
+devices, its stream's ends, its ranks): its constants are made so much smaller that, simulated alone,
+it takes as long as it was measured.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .fits import Fit, constant_text, median_fit
+from .load import Run
+from .moves import Move
+from .quantities import parse_quantity
+from .rank_costs import openings
+from .simulated import by_scenario, makespan, quantities, simulate, simulate_moves
+
+GIBI = 2.0**30
+_GRID, _STEPS = 8, 12  # intervals to begin with; golden sections of the best two: 1e-3 of the range
+_TURNS = 2  # of two constants, each with the other as it was found last
+_MOST_CORES = 4.0  # that a control operation keeps busy
+_PASSES = 2  # of what a move takes from itself
+
+
+@dataclass(frozen=True)
+class Crowded:
+    """`fits` of constants that were not determined before; `factors` of some that were, by path;
+    what is left as it was, and why."""
+
+    fits: list[Fit]
+    factors: dict[str, float]
+    untouched: list[tuple[str, str]]
+
+
+def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, Any],
+                ferry: str) -> Crowded:
+    """From runs with moves that overlap and moves that ran alone; `platform` is left as it is."""
+    measured = [(same, quantities(same).median(), float(np.median([makespan(run) for run in same])))
+                for same in by_scenario(runs)]
+
+    def distance(trial: dict[str, Any], names: Sequence[str]) -> float:
+        off = 0.0
+        for same, phases, span in measured:
+            got = simulate(same[0], trial, ferry)
+            simulated = got.rows.median()
+            ratios = [got.makespan / span if name == "makespan" else simulated[name] / phases[name]
+                      for name in names]
+            off += len(same) * sum(math.log(ratio)**2 for ratio in ratios)
+        return off
+
+    how = "least error of the simulated {} of runs whose moves overlap"
+    stream = _stream_that_shares(alone, platform)
+    if not stream:
+        serial = _least(lambda value: distance(_with_serial(platform, alone, value), ["makespan"]),
+                        1.0)
+        return Crowded([_fitted("hypervisor.serial", serial, "ratio", len(runs), ("makespan",),
+                                how.format("makespans")), *ivshmem_fits(alone, serial)], {}, [])
+
+    serial = ratio_of(platform["hypervisor"]["serial"])
+    kept = _with_serial(platform, alone, serial)
+
+    def trial(cpu: float, work: float) -> tuple[dict[str, Any], dict[str, float]]:
+        return _undisturbed(_with_cores(kept, cpu, stream, work), alone, ferry)
+
+    cpu, work, most = 0.0, 0.0, _most_work(alone, stream)
+    for _ in range(_TURNS):
+        cpu = _least(lambda value: distance(trial(value, work)[0], ["unplug", "plug"]), _MOST_CORES)
+        work = _least(lambda value: distance(trial(cpu, value)[0], ["migration"]), most)
+    return Crowded(
+        [_fitted("hypervisor.cpu", cpu, "ratio", len(runs), ("unplug", "plug"),
+                 how.format("phases in which devices go and come,")),
+         *(_fitted(f"streams.{stream}.cpu.{end}", work, "s", len(runs), ("migration",),
+                   how.format("migrations, the same at both ends,")) for end in ("send", "receive")),
+         *ivshmem_fits(alone, serial)],
+        trial(cpu, work)[1],
+        [("hypervisor.serial", "what overlapping moves show is how they share processors")])
+
+
+def ivshmem_fits(alone: Sequence[Move], serial: float) -> list[Fit]:
+    """Where both devices go at once, the second waits for the serial part of the first, which its
+    span holds too."""
+    fits = []
+    for path, own, other in (("hypervisor.remove_ivshmem", "remove_ivshmem", "detach_vf"),
+                             ("hypervisor.add_ivshmem", "add_ivshmem", "attach_vf")):
+        times = [max(0.0, move.phases[own] - serial * move.phases.get(other, 0.0)
+                     * bool(move.devices_at_once)) for move in alone if own in move.phases]
+        if times:
+            how = "median" if serial == 0 else \
+                f"median of what it took beyond {serial:.0%} of {other}"
+            fits.append(median_fit(path, times, "s", how=how))
+    return fits
+
+
+def scaled(fit: Fit, factor: float) -> Fit:
+    """What moves that ran alone took, without what they took from themselves."""
+    if abs(factor - 1) < 5e-4:
+        return fit
+    return replace(fit, value=fit.value * factor, low=fit.low * factor, high=fit.high * factor,
+                   spread=(fit.spread[0] * factor, fit.spread[1] * factor),
+                   how=f"{fit.how}, times {factor:.3f} for what a move alone takes of its own cores")
+
+
+def ratio_of(constant: Any) -> float:
+    """Of a platform's constant in percent."""
+    return _value_of(constant)
+
+
+def rest_of_migration(move: Move) -> float:
+    """What it took beside its rounds and its pause."""
+    return move.phases.get("migration", math.nan) - move.sending - move.downtime
+
+
+# --- Trials ---
+
+
+def _stream_that_shares(alone: Sequence[Move], platform: dict[str, Any]) -> str:
+    """The one transport whose lone streams were seen, if processors are named; else empty."""
+    seen = {move.transport for move in alone if move.sending > 0}
+    return seen.pop() if len(seen) == 1 and "processors" in platform else ""
+
+
+def _most_work(alone: Sequence[Move], stream: str) -> float:
+    """Seconds of a core for a GiB at which a lone stream's thread is never idle."""
+    return float(np.median([move.sending / move.sent * GIBI for move in alone
+                            if move.transport == stream and move.sent > 0]))
+
+
+def _with_serial(platform: dict[str, Any], alone: Sequence[Move], serial: float
+                 ) -> dict[str, Any]:
+    hypervisor = {**platform["hypervisor"], "serial": constant_text(serial, "ratio")}
+    for fit in ivshmem_fits(alone, serial):
+        hypervisor[fit.path.rpartition(".")[2]] = constant_text(fit.value, fit.unit)
+    return {**platform, "hypervisor": hypervisor}
+
+
+def _with_cores(platform: dict[str, Any], cpu: float, stream: str, work: float) -> dict[str, Any]:
+    streams = dict(platform["streams"])
+    time = constant_text(work, "s")
+    streams[stream] = {**streams[stream], "cpu": {"send": time, "receive": time}}
+    hypervisor = {**platform["hypervisor"], "cpu": constant_text(cpu, "ratio")}
+    return {**platform, "hypervisor": hypervisor, "streams": streams}
+
+
+def _phase(name: str) -> Callable[[Sequence[Move]], list[float]]:
+    return lambda moves: [move.phases[name] for move in moves if name in move.phases]
+
+
+# What moves that ran alone show of a constant: times in proportion to it, if nothing is in the way.
+_SHOWN: dict[tuple[str, ...], Callable[[Sequence[Move]], list[float]]] = {
+    ("hypervisor.detach_vf",): _phase("detach_vf"),
+    ("hypervisor.remove_ivshmem",): _phase("remove_ivshmem"),
+    ("hypervisor.attach_vf.fixed", "hypervisor.attach_vf.per_gib"): _phase("attach_vf"),
+    ("hypervisor.add_ivshmem",): _phase("add_ivshmem"),
+    ("hypervisor.prepare",): lambda moves: [rest for move in moves
+                                            if (rest := rest_of_migration(move)) > 0],
+    ("mpi.open_device",): openings,
+}  # fmt: skip
+
+
+def _undisturbed(platform: dict[str, Any], alone: Sequence[Move], ferry: str
+                 ) -> tuple[dict[str, Any], dict[str, float]]:
+    """With constants for which moves take as long alone in simulation as they did; the factors."""
+    changed = copy.deepcopy(platform)
+    factors = {path: 1.0 for paths in _SHOWN for path in paths}
+    for _ in range(_PASSES):
+        pairs = simulate_moves(alone, changed, ferry)
+        for paths, shown in _SHOWN.items():
+            real, simulated = shown([move for move, _ in pairs]), shown([move for _, move in pairs])
+            if not real or not simulated or np.median(simulated) <= 0:
+                continue
+            factor = float(np.median(real) / np.median(simulated))
+            for path in paths:
+                if _scale(changed, path, factor):
+                    factors[path] *= factor
+    return changed, factors
+
+
+def _scale(platform: dict[str, Any], path: str, factor: float) -> bool:
+    *parents, last = path.split(".")
+    place: Any = platform
+    for parent in parents:
+        place = place.get(parent, {}) if isinstance(place, dict) else {}
+    if not isinstance(place, dict) or last not in place:
+        return False
+    place[last] = constant_text(_value_of(place[last]) * factor, "s")
+    return True
+
+
+def _value_of(constant: Any) -> float:
+    text = str(constant["value"] if isinstance(constant, dict) else constant)
+    quantity = parse_quantity(text)
+    return quantity.value if quantity is not None else 0.0
+
+
+# --- Search ---
+
+
+def _least(function: Callable[[float], float], high: float) -> float:
+    """Where it is least from 0 to `high`: on a grid, as it may be level where nothing is short, and
+    then by golden sections around the best."""
+    values: dict[float, float] = {}
+
+    def at(x: float) -> float:
+        if x not in values:
+            values[x] = function(x)
+        return values[x]
+
+    step = high / _GRID
+    best = min((i * step for i in range(_GRID + 1)), key=at)
+    ratio = (math.sqrt(5) - 1) / 2
+    a, b = max(0.0, best - step), min(high, best + step)
+    c, d = b - ratio * (b - a), a + ratio * (b - a)
+    for _ in range(_STEPS):
+        if at(c) < at(d):
+            b, d, c = d, c, d - ratio * (d - a)
+        else:
+            a, c, d = c, d, c + ratio * (b - c)
+    return min(values, key=at)
+
+
+def _fitted(path: str, value: float, unit: str, count: int, to: tuple[str, ...],
+            how: str) -> Fit:
+    unknown = (math.nan, math.nan)
+    return Fit(path, value, unit, count, *unknown, unknown, kind="fitted", to=to, how=how)

@@ -1,0 +1,49 @@
+// What a control path does, where it competes for its host's cores.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "core/units/units.hpp"
+#include "sim_backend/cores.hpp"
+#include "sim_backend/scheduler.hpp"
+
+namespace ferry {
+
+/// An operation that keeps `cpu` cores busy: one for that share of its time, or all of its time if
+/// that is more than one, several threads. Where it gets less, that share s = min(cpu, 1) of its
+/// time gets longer, and the rest does not: with `part` cores, one second of work takes
+/// 1 - s + s * cpu / part seconds. Until it begins and once it is done it wants none.
+class ControlOperation {
+ public:
+  /// It begins at `begin` and takes `time` where there are cores enough. When `done` has changed,
+  /// `moved` is called, which must not change any pool, and who waits in `waiting` is woken.
+  ControlOperation(Scheduler& scheduler, CorePool& pool, double cpu, TimePoint begin, Duration time,
+                   std::function<void()> moved);
+  ~ControlOperation();
+  ControlOperation(const ControlOperation&) = delete;
+  ControlOperation& operator=(const ControlOperation&) = delete;
+
+  /// When it is done, if cores stay as they are.
+  [[nodiscard]] TimePoint done() const { return done_; }
+  WaitList waiting;
+
+ private:
+  void turn();
+  void part_changed();
+  /// So much of it is done for each second that passes.
+  [[nodiscard]] double speed() const;
+
+  Scheduler& scheduler_;
+  CorePool& pool_;
+  double cpu_;
+  std::function<void()> moved_;
+  double left_;      ///< seconds, with cores enough
+  TimePoint since_;  ///< `left_` was that
+  double speed_ = 1;
+  TimePoint done_;
+  CallbackEvent turn_;  ///< it begins, or is done
+  std::optional<CorePool::User> user_;
+};
+
+}  // namespace ferry
