@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -84,7 +85,7 @@ struct SimHypervisor::Transfer {
 };
 
 SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
-                             const Platform& platform)
+                             const Platform& platform, std::uint64_t seed)
     : scheduler_(scheduler),
       flows_(flows),
       instance_(instance),
@@ -120,6 +121,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
                        .throttle = Ratio(0),
                        .has_standby = falls_back[guests_.size()],
                        .traffic_flows_at = TimePoint::start()});
+    if (platform.hypervisor.variation > Ratio(0)) draws_.emplace_back(seed, vm.name + "/control");
     const VmId id{static_cast<std::uint32_t>(guests_.size() - 1)};
     for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
       if (!has_device(vm, kind)) continue;
@@ -143,6 +145,11 @@ SimHypervisor::~SimHypervisor() {
 }
 
 // --- Control operations ---
+
+Duration SimHypervisor::drawn(VmId vm, Duration median) {
+  if (draws_.empty()) return median;
+  return median * std::exp(platform_.hypervisor.variation.value() * draws_[vm.index].next_normal());
+}
 
 TimePoint SimHypervisor::control_begin(HostId host, Duration cost) {
   // Hosts that share their processors share what a control path needs of them.
@@ -208,7 +215,7 @@ Result<> SimHypervisor::await(ControlOperation& operation, std::initializer_list
 
 void SimHypervisor::occupy(VmId vm, Duration work) {
   ControlOperation operation(scheduler_, pool_of(host_of(vm)), platform_.hypervisor.cpu.value(),
-                             scheduler_.now(), work, [] {});
+                             scheduler_.now(), drawn(vm, work), [] {});
   Wake wake = Wake::ready;
   while (operation.done() > scheduler_.now() && wake != Wake::cancelled) {
     wake = scheduler_.block("its guest's own work", operation.done(), Cancellable::yes,
@@ -216,8 +223,9 @@ void SimHypervisor::occupy(VmId vm, Duration work) {
   }
 }
 
-Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration cost,
+Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration median,
                                 TimePoint deadline) {
+  const Duration cost = drawn(vm, median);
   if (control_takes_cores()) {
     const auto operation = operate(host, cost, [] {});
     return await(*operation, {host}, scheduler_.now(), vm, what, deadline);
@@ -304,8 +312,9 @@ Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
 
 void SimHypervisor::begin_to_leave(VmId vm, DeviceKind kind) {
   const HostId host = guests_[vm.index].host;
-  const Duration cost = kind == DeviceKind::virtual_function ? platform_.hypervisor.detach_vf
-                                                             : platform_.hypervisor.remove_ivshmem;
+  const Duration cost =
+      drawn(vm, kind == DeviceKind::virtual_function ? platform_.hypervisor.detach_vf
+                                                     : platform_.hypervisor.remove_ivshmem);
   Device& leaving = device(vm, kind);
   if (!control_takes_cores()) {
     leaving.gone_at = control_done(host, cost);
@@ -757,12 +766,13 @@ Result<> SimHypervisor::prepare(const Transfer& transfer, Duration pinning) {
   const HostId source = transfer.path.from;
   const HostId destination = transfer.path.to;
   const Duration after = pinning + transfer.latency;
+  const Duration cost = drawn(transfer.vm, platform_.hypervisor.prepare);
   if (!control_takes_cores()) {
     return sleep({source, destination},
-                 control_done(destination, platform_.hypervisor.prepare) + after, transfer.vm,
-                 "migration", transfer.deadline);
+                 control_done(destination, cost) + after, transfer.vm, "migration",
+                 transfer.deadline);
   }
-  const auto operation = operate(destination, platform_.hypervisor.prepare, [] {});
+  const auto operation = operate(destination, cost, [] {});
   Result<> done = await(*operation, {destination, source}, scheduler_.now(), transfer.vm,
                         "migration", transfer.deadline);
   if (!done || after == Duration::zero()) return done;
@@ -944,7 +954,8 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
   return report;
 }
 
-Result<> SimHypervisor::end_on_both(const Transfer& transfer, Duration before, Duration cost) {
+Result<> SimHypervisor::end_on_both(const Transfer& transfer, Duration before, Duration median) {
+  const Duration cost = drawn(transfer.vm, median);
   const HostId from = transfer.path.from;
   const HostId to = transfer.path.to;
   const TimePoint begin = scheduler_.now() + before;
@@ -1002,7 +1013,8 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
 /// The source's part no longer matters to the guest.
 Result<> SimHypervisor::clean_up(const Transfer& transfer) {
   if (platform_.hypervisor.clean_up == Duration::zero()) return {};
-  return sleep({transfer.path.to}, scheduler_.now() + platform_.hypervisor.clean_up, transfer.vm,
+  const Duration cost = drawn(transfer.vm, platform_.hypervisor.clean_up);
+  return sleep({transfer.path.to}, scheduler_.now() + cost, transfer.vm,
                "the clean-up after the migration", TimePoint::never(), Cancellable::no);
 }
 

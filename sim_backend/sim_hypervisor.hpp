@@ -12,6 +12,7 @@
 #include "core/faults/cluster_faults.hpp"
 #include "core/memory/precopy.hpp"
 #include "core/ports/hypervisor.hpp"
+#include "core/ports/randomness.hpp"
 #include "core/ports/wait_set.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
@@ -25,7 +26,8 @@ namespace ferry {
 /// Control operations (status, devices, preparing a destination) of a host: `serial` of each runs
 /// one at a time, first come first served; then the rest, beside others. What was asked of a host
 /// is done even if the caller gives up waiting, and keeps its place in the row; only a detach then
-/// still has an effect.
+/// still has an effect. With `hypervisor.variation` what one costs is drawn each time: lognormal, its
+/// median the platform's constant, from the seed and the VM's name.
 ///
 /// A move: refusals; prepare (the destination's host); with rdma and `pin_all` pinning; memory
 /// (`Precopy`); finish; clean_up. The path's latency is paid once before memory flows and once
@@ -59,7 +61,7 @@ class SimHypervisor final : public Hypervisor {
  public:
   /// Guests start on the hosts of `instance`, with their devices, ranks running.
   SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance& instance,
-                const Platform& platform);
+                const Platform& platform, std::uint64_t seed);
   ~SimHypervisor() override;
 
   Result<> set_status(VmId vm, Phase phase, TimePoint deadline) override;
@@ -96,6 +98,8 @@ class SimHypervisor final : public Hypervisor {
   /// Blocks the calling task while the guest is paused. `ready`, or `cancelled`: also if it is
   /// lost.
   Wake await_running(VmId vm);
+  /// What an operation on the VM costs this time.
+  [[nodiscard]] Duration drawn(VmId vm, Duration median);
   /// Work that a rank waits for while its guest does it, on as many cores as a control operation
   /// keeps busy; only if those take any. Blocks; it ends early if the rank is cancelled.
   void occupy(VmId vm, Duration work);
@@ -161,7 +165,7 @@ class SimHypervisor final : public Hypervisor {
   std::unique_ptr<ControlOperation> operate(HostId host, Duration cost,
                                             std::function<void()> moved);
   /// Waits for it; `what` as in "WHAT of vm3 on host1 has not ended in time".
-  Result<> control(HostId host, VmId vm, const char* what, Duration cost, TimePoint deadline);
+  Result<> control(HostId host, VmId vm, const char* what, Duration median, TimePoint deadline);
   /// Until what one or two hosts do is done; `lost` or `failed` if one of them goes down before.
   Result<> sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm, const char* what,
                  TimePoint deadline, Cancellable cancellable = Cancellable::yes,
@@ -236,7 +240,7 @@ class SimHypervisor final : public Hypervisor {
   /// Until the destination is ready for memory; `pinning` is spent there after that.
   Result<> prepare(const Transfer& transfer, Duration pinning);
   /// The end of a migration, from `before` from now on, which nothing cancels.
-  Result<> end_on_both(const Transfer& transfer, Duration before, Duration cost);
+  Result<> end_on_both(const Transfer& transfer, Duration before, Duration median);
   /// When the connection over which memory goes breaks, if nothing gets better.
   [[nodiscard]] TimePoint breaks_from_now(const Transfer& transfer) const;
   [[nodiscard]] Failure network_failed(FailureKind kind, const Transfer& transfer) const;
@@ -250,6 +254,7 @@ class SimHypervisor final : public Hypervisor {
   /// Of a guest, that something which was under way has ended.
   void note_settled(VmId vm);
 
+  std::vector<RandomStream> draws_;  // by guest; none if operations do not vary
   std::vector<std::unique_ptr<CorePool>> pools_;  // by host, or one for all; before who uses them
   std::vector<Guest> guests_;
   std::uint32_t changes_of_places_ = 0;

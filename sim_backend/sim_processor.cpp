@@ -22,7 +22,7 @@ Wake SimProcessor::compute(std::optional<VmId> vm, Duration work) {
 }
 
 void SimProcessor::occupy(VmId vm, Duration cost) {
-  if (!hypervisor_.control_takes_cores()) return spend(cost);
+  if (!hypervisor_.control_takes_cores()) return spend(hypervisor_.drawn(vm, cost));
   scheduler_.settle();
   hypervisor_.occupy(vm, cost);
 }

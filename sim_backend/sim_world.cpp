@@ -25,7 +25,7 @@ SimStatistics run_simulated(const Instance& instance, const Platform& platform,
   Flows flows(scheduler, instance, options);
   SimClock clock(scheduler);
   SimExecutor executor(scheduler);
-  SimHypervisor hypervisor(scheduler, flows, instance, platform);
+  SimHypervisor hypervisor(scheduler, flows, instance, platform, options.seed);
   SimProcessor processor(scheduler, hypervisor);
   SimFabric fabric(scheduler, flows, hypervisor, instance, platform.channels);
   World world{.clock = clock,

@@ -12,7 +12,7 @@
 namespace ferry {
 
 struct SimOptions {
-  /// Of the run. This world draws nothing by itself today: the instance has every drawn value.
+  /// Of the run: what control operations cost, if they vary; the instance has all other draws.
   std::uint64_t seed = 1;
   /// Whether a flow also loads the way back with 5 % of its rate, as TCP's acknowledgements do.
   bool crosstraffic = false;

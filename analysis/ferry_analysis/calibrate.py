@@ -18,8 +18,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from .crowded import GIBI, fit_crowded, ivshmem_fits, ratio_of, rest_of_migration, scaled
-from .fits import Fit, constant_text, line_interval, median_fit, median_interval, theil_sen
+from .crowded import (GIBI, fit_crowded, ivshmem_fits, operation_times, ratio_of,
+                      rest_of_migration, scaled)
+from .fits import (Fit, constant_text, line_interval, median_fit, median_interval, spread_fit,
+                   theil_sen)
 from .load import InputError, Run, open_folder, read_yaml_file
 from .moves import Move, read_moves
 from .quantities import parse_quantity, percent_text, seconds_text
@@ -50,6 +52,8 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         raise InputError(f"{paths[0]}: no move completed; calibrate needs moves that did")
     calibration = Calibration([], [], platform)
     alone = [move for move in moves if move.alone]
+    # What is simulated to be compared are medians.
+    variation = platform["hypervisor"].pop("variation", None)
     _fit_operations(calibration, alone, _fit_streams(calibration, alone))
     _read_off_ranks(calibration, alone)
     where = _where(runs)
@@ -77,6 +81,16 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         calibration.fits.append(fit)
         _set(platform, fit, where)
     calibration.residuals = _residuals(runs, platform, ferry)
+    if variation is not None:
+        platform["hypervisor"]["variation"] = variation
+    spread = spread_fit("hypervisor.variation", operation_times(alone),
+                        how="standard deviation of the logarithm of times that operations took alone, "
+                            "within their scenarios")
+    if spread is not None:
+        calibration.fits.append(spread)
+        _set(platform, spread, where)
+    else:
+        calibration.untouched.append(("hypervisor.variation", "no operation was seen twice alone"))
     return calibration
 
 

@@ -155,6 +155,16 @@ def _phase(name: str) -> Callable[[Sequence[Move]], list[float]]:
     return lambda moves: [move.phases[name] for move in moves if name in move.phases]
 
 
+def operation_times(alone: Sequence[Move]) -> list[list[float]]:
+    """Times of one operation in one scenario together, of moves that ran alone."""
+    runs = list({id(move.run): move.run for move in alone}.values())
+    groups = []
+    for same in by_scenario(runs):
+        moves = [move for move in alone if any(move.run is run for run in same)]
+        groups += [shown(moves) for shown in _SHOWN.values()]
+    return groups
+
+
 # What moves that ran alone show of a constant: times in proportion to it, if nothing is in the way.
 _SHOWN: dict[tuple[str, ...], Callable[[Sequence[Move]], list[float]]] = {
     ("hypervisor.detach_vf",): _phase("detach_vf"),

@@ -45,6 +45,23 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return (ordered[below - 1], ordered[count - below]) if below else (math.nan, math.nan)
 
 
+def spread_fit(path: str, groups: Sequence[Sequence[float]], **more: Any) -> Fit | None:
+    """Standard deviation of the logarithms of times within their groups, pooled over these; None if
+    no group tells. The interval takes the logarithms as normal (Wilson and Hilferty 1931 for the
+    chi-squared distribution)."""
+    logs = [np.log([time for time in group if time > 0]) for group in groups]
+    freedom = sum(len(group) - 1 for group in logs if len(group) > 1)
+    if freedom == 0:
+        return None
+    squares = sum(float(np.sum((group - group.mean())**2)) for group in logs if len(group) > 1)
+    value = math.sqrt(squares / freedom)
+    half = 1.96 * math.sqrt(2 / (9 * freedom))
+    low, high = (value / (1 - 2 / (9 * freedom) + sign * half)**1.5 if freedom > 2 else math.nan
+                 for sign in (1, -1))
+    return Fit(path, value, "ratio", freedom + sum(len(group) > 1 for group in logs), low, high,
+               (math.nan, math.nan), **more)
+
+
 def theil_sen(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """Slope and intercept of a line that a few outliers do not bend: medians of pairwise slopes
     (Theil 1950, Sen 1968) and of what the slope leaves."""

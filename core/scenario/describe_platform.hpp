@@ -52,6 +52,10 @@ void describe(Visitor& v, HypervisorCosts& costs) {
              "Cores that each control operation, and a guest that opens its device, keeps busy; below "
              "100%: one, for that share of its time. It takes longer where cores are short. Counts "
              "where streams have cpu.");
+  v.present_if(costs.variation > Ratio(0));
+  v.optional("variation", costs.variation, share,
+             "How much the time of an operation varies from one to the next: standard deviation of its "
+             "logarithm, drawn from the seed. Costs are medians.");
   v.optional("devices_at_once", costs.devices_at_once, YesOrNo{},
              "Whether a VM's virtual function and IVShmem are plugged, and unplugged, at the same "
              "time, or one after the other.");

@@ -49,6 +49,8 @@ struct HypervisorCosts {
   /// device; below one: one, for that share of its time. Counts where migrations and guests compete
   /// for cores.
   Ratio cpu = {};
+  /// How much what an operation costs varies: standard deviation of its logarithm. Costs are medians.
+  Ratio variation = {};
   /// Whether a VM's two devices are plugged, and unplugged, at the same time.
   bool devices_at_once = true;
   Duration set_status;  ///< a status change of a VM (set_pre_migration, set_post_migration)
