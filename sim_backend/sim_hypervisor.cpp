@@ -213,14 +213,28 @@ Result<> SimHypervisor::await(ControlOperation& operation, std::initializer_list
   }
 }
 
-void SimHypervisor::occupy(VmId vm, Duration work) {
-  ControlOperation operation(scheduler_, pool_of(host_of(vm)), platform_.hypervisor.cpu.value(),
-                             scheduler_.now(), drawn(vm, work), [] {});
-  Wake wake = Wake::ready;
-  while (operation.done() > scheduler_.now() && wake != Wake::cancelled) {
-    wake = scheduler_.block("its guest's own work", operation.done(), Cancellable::yes,
-                            &operation.waiting);
+Wake SimHypervisor::occupy(std::span<const VmId> vms, Duration work, TimePoint deadline) {
+  constexpr const char* what = "work of guests";
+  if (!control_takes_cores()) {
+    Duration longest;
+    for (const VmId vm : vms) longest = std::max(longest, drawn(vm, work));
+    return scheduler_.block(what, std::min(scheduler_.now() + longest, deadline), Cancellable::yes);
   }
+  std::vector<std::unique_ptr<ControlOperation>> works;
+  for (const VmId vm : vms) {
+    works.push_back(std::make_unique<ControlOperation>(scheduler_, pool_of(host_of(vm)),
+                                                       platform_.hypervisor.cpu.value(),
+                                                       scheduler_.now(), drawn(vm, work), [] {}));
+  }
+  for (const auto& each : works) {
+    while (each->done() > scheduler_.now()) {
+      if (scheduler_.now() >= deadline) return Wake::timed_out;
+      const Wake wake = scheduler_.block(what, std::min(each->done(), deadline), Cancellable::yes,
+                                         &each->waiting);
+      if (wake == Wake::cancelled) return wake;
+    }
+  }
+  return Wake::timed_out;
 }
 
 Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration median,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -80,10 +81,6 @@ class SimHypervisor final : public Hypervisor {
   }
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
-  /// Whether control operations, and what guests do meanwhile, compete for cores.
-  [[nodiscard]] bool control_takes_cores() const {
-    return models_cores() && platform_.hypervisor.cpu > Ratio(0);
-  }
 
   // What guests are to their ranks.
 
@@ -98,11 +95,12 @@ class SimHypervisor final : public Hypervisor {
   /// Blocks the calling task while the guest is paused. `ready`, or `cancelled`: also if it is
   /// lost.
   Wake await_running(VmId vm);
-  /// What an operation on the VM costs this time.
-  [[nodiscard]] Duration drawn(VmId vm, Duration median);
-  /// Work that a rank waits for while its guest does it, on as many cores as a control operation
-  /// keeps busy; only if those take any. Blocks; it ends early if the rank is cancelled.
-  void occupy(VmId vm, Duration work);
+  /// Whether it is known what work of guests has to compete with, or how much it varies.
+  [[nodiscard]] bool knows_work_of_guests() const {
+    return control_takes_cores() || !draws_.empty();
+  }
+  /// As `Processor::occupy`: each guest keeps as many cores busy as a control operation.
+  Wake occupy(std::span<const VmId> vms, Duration work, TimePoint deadline);
   /// Where ranks of the guest wait: notified when it is lost, until it is removed.
   void add_wait_set(VmId vm, WaitSet& set) { wait_sets_[vm.index].push_back(&set); }
   void remove_wait_set(VmId vm, WaitSet& set) { std::erase(wait_sets_[vm.index], &set); }
@@ -157,6 +155,12 @@ class SimHypervisor final : public Hypervisor {
   };
   struct Transfer;  // one move under way
 
+  /// Whether control operations, and what guests do for their ranks, compete for cores.
+  [[nodiscard]] bool control_takes_cores() const {
+    return models_cores() && platform_.hypervisor.cpu > Ratio(0);
+  }
+  /// What an operation on the VM costs this time.
+  [[nodiscard]] Duration drawn(VmId vm, Duration median);
   /// When an operation of `cost` that is asked of `host` now will be done.
   TimePoint control_done(HostId host, Duration cost);
   /// When it begins.

@@ -21,10 +21,11 @@ Wake SimProcessor::compute(std::optional<VmId> vm, Duration work) {
   return Wake::timed_out;
 }
 
-void SimProcessor::occupy(VmId vm, Duration cost) {
-  if (!hypervisor_.control_takes_cores()) return spend(hypervisor_.drawn(vm, cost));
+std::optional<Wake> SimProcessor::occupy(std::span<const VmId> vms, Duration cost,
+                                         TimePoint deadline) {
+  if (!hypervisor_.knows_work_of_guests()) return std::nullopt;
   scheduler_.settle();
-  hypervisor_.occupy(vm, cost);
+  return hypervisor_.occupy(vms, cost, deadline);
 }
 
 }  // namespace ferry

@@ -16,7 +16,8 @@ class SimProcessor final : public Processor {
   }
   Wake compute(std::optional<VmId> vm, Duration work) override;
   void spend(Duration cost) override { scheduler_.spend(cost); }
-  void occupy(VmId vm, Duration cost) override;
+  std::optional<Wake> occupy(std::span<const VmId> vms, Duration cost,
+                             TimePoint deadline) override;
 
  private:
   Scheduler& scheduler_;

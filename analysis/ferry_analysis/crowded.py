@@ -22,7 +22,7 @@ from .fits import Fit, constant_text, median_fit
 from .load import Run
 from .moves import Move
 from .quantities import parse_quantity
-from .rank_costs import openings
+from .rank_costs import closings, openings
 from .simulated import by_scenario, makespan, quantities, simulate, simulate_moves
 
 GIBI = 2.0**30
@@ -173,6 +173,7 @@ _SHOWN: dict[tuple[str, ...], Callable[[Sequence[Move]], list[float]]] = {
     ("hypervisor.add_ivshmem",): _phase("add_ivshmem"),
     ("hypervisor.prepare",): lambda moves: [rest for move in moves
                                             if (rest := rest_of_migration(move)) > 0],
+    ("mpi.drain_channel",): closings,
     ("mpi.open_device",): openings,
 }  # fmt: skip
 

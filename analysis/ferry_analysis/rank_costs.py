@@ -25,10 +25,9 @@ ADDED = {"notice": "set_pre_migration", "reactivate": "set_post_migration"}
 
 def read_off(moves: Sequence[Move]) -> Iterator[Fit | tuple[str, str]]:
     """The first two, or why no move shows one."""
-    closings = [rank.ready - rank.drained for move, ranks in _jobs(moves)
-                if len(ranks) == 2 and _communicates(move, ranks[0].job) for rank in ranks]
-    if closings:
-        yield median_fit("mpi.drain_channel", closings, "s",
+    times = closings(moves)
+    if times:
+        yield median_fit("mpi.drain_channel", times, "s",
                          how="median from drained to closed, in jobs of two ranks")
     else:
         yield "mpi.drain_channel", "no move met a job of two ranks that communicate"
@@ -38,6 +37,12 @@ def read_off(moves: Sequence[Move]) -> Iterator[Fit | tuple[str, str]]:
                          how="median of how much later than its peers a moved rank went on")
     else:
         yield "mpi.open_device", "no move met ranks that stayed and ranks that went, all waiting"
+
+
+def closings(moves: Sequence[Move]) -> list[float]:
+    """What ranks took to close the one connection of a job of two."""
+    return [rank.ready - rank.drained for move, ranks in _jobs(moves)
+            if len(ranks) == 2 and _communicates(move, ranks[0].job) for rank in ranks]
 
 
 def openings(moves: Sequence[Move]) -> list[float]:

@@ -86,10 +86,11 @@ Board* MpiJobs::board(JobId job) { return boards_.at(job.index).get(); }
 Result<> MpiJobs::suspend(const SuspendRequest& request, TimePoint deadline) {
   Board* board = boards_.at(request.job.index).get();
   if (board == nullptr) return {};
-  const TimePoint seen = std::min(world_.clock.now() + costs_.notice, deadline);
-  if (world_.clock.sleep_until(seen) == Wake::cancelled) {
-    return failure(FailureKind::cancelled, "cancelled");
+  std::optional<Wake> heard = world_.processor.occupy(request.moving, costs_.notice, deadline);
+  if (!heard) {
+    heard = world_.clock.sleep_until(std::min(world_.clock.now() + costs_.notice, deadline));
   }
+  if (*heard == Wake::cancelled) return failure(FailureKind::cancelled, "cancelled");
   return board->suspend(request.epoch, request.moving, deadline);
 }
 

@@ -26,6 +26,11 @@ std::array<bool, channel_count> closing_channels(const Route& route) {
   return closing;
 }
 
+bool closes_channels(const Route& route) {
+  const std::array<bool, channel_count> closing = closing_channels(route);
+  return std::find(closing.begin(), closing.end(), true) != closing.end();
+}
+
 /// Whether no packet has gone or come.
 bool is_silent(const Peer& peer) {
   return peer.next_sequence == 1 && peer.expected_sequence == 1 && peer.early.empty();
@@ -51,8 +56,7 @@ bool Suspension::leaves_vm(const Peer& peer) const {
   const std::vector<std::optional<VmId>>& vms = board_.options().vms;
   const std::optional<VmId> own = vms[engine_.rank().index];
   if (!own || own != vms[peer.rank.index] || !peer.route->reaches()) return true;
-  const std::array<bool, channel_count> closing = closing_channels(*peer.route);
-  return std::find(closing.begin(), closing.end(), true) != closing.end();
+  return closes_channels(*peer.route);
 }
 
 bool Suspension::moves(const Post& post, RankId rank) const {
@@ -196,16 +200,30 @@ void Suspension::begin(const Post& request) {
 }
 
 void Suspension::close(const Post& post) {
+  const Duration each = board_.options().close_channel;
+  const auto closes = [&](const Peer* peer) { return holds(post, *peer) && !peer->hold.closed; };
+  const auto open = std::count_if(held_.begin(), held_.end(), [&](const Peer* peer) {
+    return closes(peer) && !peer->hold.silent && closes_channels(*peer->route);
+  });
+  const bool passed = open != 0 && occupy(each * static_cast<double>(open));
   board_.close(engine_.rank(), post.epoch, [&] {
     std::size_t closed = 0;
     for (Peer* peer : held_) {
-      if (!holds(post, *peer) || peer->hold.closed) continue;
+      if (!closes(peer)) continue;
       check(is_drained(*peer) && peer->hold.reads == 0, "what is closed has been drained");
       peer->hold.closed = true;
-      if (!peer->hold.silent) closed += disconnect(*peer);
+      if (peer->hold.silent || !closes_channels(*peer->route)) continue;
+      disconnect(*peer);
+      if (!passed) engine_.ports_.processor.spend(each);
+      ++closed;
     }
     return closed;
   });
+}
+
+bool Suspension::occupy(Duration cost) {
+  const std::optional<VmId> own = board_.options().vms[engine_.rank().index];
+  return own && engine_.ports_.processor.occupy({&*own, 1}, cost, TimePoint::never()).has_value();
 }
 
 /// Where a device is a thing, who reads the post has opened it by now.
@@ -215,7 +233,8 @@ void Suspension::open_device(const Post& post) {
   if (!own || board_.options().open_device == Duration::zero()) return;
   for (const VmSite& site : *post.sites) {
     if (site.vm != *own || !site.virtual_function) continue;
-    engine_.ports_.processor.occupy(*own, board_.options().open_device);
+    const Duration cost = board_.options().open_device;
+    if (!occupy(cost)) engine_.ports_.processor.spend(cost);
   }
 }
 
@@ -300,16 +319,12 @@ void Suspension::withdraw(const Peer& peer) {
   }
 }
 
-std::size_t Suspension::disconnect(Peer& peer) {
+void Suspension::disconnect(const Peer& peer) {
   const std::array<bool, channel_count> closing = closing_channels(*peer.route);
-  std::size_t count = 0;
   for (const Channel channel : all_channels) {
     if (!closing[static_cast<std::size_t>(channel)]) continue;
     engine_.ports_.endpoint.disconnect(peer.way.to, channel);
-    count = 1;
   }
-  if (count != 0) engine_.ports_.processor.spend(board_.options().close_channel);
-  return count;
 }
 
 // --- Reactivation. ---

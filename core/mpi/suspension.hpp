@@ -82,6 +82,8 @@ class Suspension final : public BoardMember {
   void begin(const Post& request);
   void close(const Post& post);
   void open_device(const Post& post);
+  /// As `Processor::occupy` of the rank's own VM, if it has one.
+  bool occupy(Duration cost);
   void end(const Post& post);
   void settle();
   void concern(Active& active);
@@ -92,7 +94,7 @@ class Suspension final : public BoardMember {
   void withdraw(const Peer& peer);
   void reopen(Peer& peer);
   void resume();
-  std::size_t disconnect(Peer& peer);
+  void disconnect(const Peer& peer);
   void connect(const Peer& peer);
   void report();
   [[nodiscard]] bool waits_for_held() const;

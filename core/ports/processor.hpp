@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "core/ports/clock.hpp"
 #include "core/ports/types.hpp"
@@ -24,9 +25,13 @@ class Processor {
   /// added to the calling task's time and spent at its next wait; on hardware nothing, since there
   /// it was spent already. Never blocks.
   virtual void spend(Duration cost) = 0;
-  /// The same for a cost that keeps the processors of the caller's guest busy (opening a device):
-  /// where guests compete for cores it may take longer in simulation, and then blocks.
-  virtual void occupy(VmId vm, Duration cost) = 0;
+  /// What each of these guests does for the caller, side by side (opening a device, hearing of a
+  /// request), in `cost` of a processor of its own: where guests compete for cores, the calling task
+  /// blocks until all have done so; `timed_out`, also at the deadline, or `cancelled`. None: this
+  /// world does not know what else their processors do; nothing happened, and the caller passes the
+  /// time.
+  virtual std::optional<Wake> occupy(std::span<const VmId> vms, Duration cost,
+                                     TimePoint deadline) = 0;
 };
 
 }  // namespace ferry

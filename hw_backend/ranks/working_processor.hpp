@@ -13,7 +13,10 @@ class WorkingProcessor final : public Processor {
   void set_ranks_running(VmId /*vm*/, bool /*running*/) override {}
   Wake compute(std::optional<VmId> vm, Duration work) override;
   void spend(Duration /*cost*/) override {}
-  void occupy(VmId /*vm*/, Duration /*cost*/) override {}
+  std::optional<Wake> occupy(std::span<const VmId> /*vms*/, Duration /*cost*/,
+                             TimePoint /*deadline*/) override {
+    return std::nullopt;
+  }
 };
 
 }  // namespace ferry::ranks

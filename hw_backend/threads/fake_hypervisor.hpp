@@ -49,7 +49,10 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   /// Takes that long, and does nothing meanwhile: the machine's cores are not the guests'.
   Wake compute(std::optional<VmId> vm, Duration work) override;
   void spend(Duration /*cost*/) override {}
-  void occupy(VmId /*vm*/, Duration /*cost*/) override {}
+  std::optional<Wake> occupy(std::span<const VmId> /*vms*/, Duration /*cost*/,
+                             TimePoint /*deadline*/) override {
+    return std::nullopt;
+  }
 
  private:
   enum class DeviceState { absent, plugging, attached, unplugging };

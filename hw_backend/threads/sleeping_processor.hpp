@@ -14,7 +14,10 @@ class SleepingProcessor final : public Processor {
     return clock_.sleep_until(clock_.now() + work);
   }
   void spend(Duration /*cost*/) override {}
-  void occupy(VmId /*vm*/, Duration /*cost*/) override {}
+  std::optional<Wake> occupy(std::span<const VmId> /*vms*/, Duration /*cost*/,
+                             TimePoint /*deadline*/) override {
+    return std::nullopt;
+  }
 
  private:
   Clock& clock_;

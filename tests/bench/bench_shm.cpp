@@ -173,7 +173,7 @@ class IdleProcessor final : public Processor {
   void set_ranks_running(VmId, bool) override {}
   Wake compute(std::optional<VmId>, Duration) override { return Wake::timed_out; }
   void spend(Duration) override {}
-  void occupy(VmId, Duration) override {}
+  std::optional<Wake> occupy(std::span<const VmId>, Duration, TimePoint) override { return {}; }
 };
 
 class RegionDirectory final : public mpi::Directory {

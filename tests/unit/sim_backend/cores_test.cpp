@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
 #include <memory>
 #include <tuple>
 #include <vector>
@@ -308,26 +309,36 @@ TEST(ControlContentionTest, a_detach_that_timed_out_completes_at_its_time) {
 TEST(ControlContentionTest, guests_that_open_their_devices_share_the_cores_too) {
   for (const auto& [cores, cpu, seconds] :
        {std::tuple{1U, 1.0, 0.2}, std::tuple{2U, 1.0, 0.1}, std::tuple{2U, 1.5, 0.15},
-        std::tuple{2U, 2.0, 0.2}, std::tuple{1U, 0.0, 0.1}}) {
+        std::tuple{2U, 2.0, 0.2}, std::tuple{1U, 0.0, 0.0}}) {
     const PluggedHosts plain(cores, 2, cpu);
     in_world(plain, [seconds = seconds](World& world) {
-      const auto open = [&](VmId vm) {
-        world.processor.occupy(vm, ms(100));
-        world.clock.sleep_until(world.clock.now());  // what was only spent passes in a wait
-        EXPECT_NEAR(seconds_at(world), seconds, 1e-8);
-      };
-      const auto other = world.executor.spawn("other", [&] { open(vm(1)); });
-      open(vm(0));
-      other->join();
+      const std::array<VmId, 2> both{vm(0), vm(1)};
+      EXPECT_EQ(world.processor.occupy(both, ms(100), never).has_value(), seconds > 0);
+      EXPECT_NEAR(seconds_at(world), seconds, 1e-8);
     });
   }
+}
+
+TEST(ControlContentionTest, nobody_waits_for_guests_beyond_a_deadline) {
+  const PluggedHosts plain(1, 1, 1);
+  in_world(plain, [](World& world) {
+    const VmId works = vm(0);
+    EXPECT_TRUE(world.processor.occupy({&works, 1}, ms(100), TimePoint::at(ms(30))));
+    EXPECT_NEAR(seconds_at(world), 0.03, 1e-8);
+    // What nobody waits for any more takes no core.
+    EXPECT_TRUE(world.hypervisor.detach(vm(0), DeviceKind::virtual_function, never));
+    EXPECT_NEAR(seconds_at(world), 0.13, 1e-8);
+  });
 }
 
 TEST(ControlContentionTest, a_guest_that_opens_its_device_slows_the_unplug_of_another) {
   const PluggedHosts plain(1, 2, 1);
   in_world(plain, [](World& world) {
-    const auto other = world.executor.spawn(
-        "other", [&] { world.processor.occupy(vm(1), ms(40)); });
+    const auto other = world.executor.spawn("other", [&] {
+      const VmId opens = vm(1);
+      EXPECT_TRUE(world.processor.occupy({&opens, 1}, ms(40), never));
+      EXPECT_NEAR(seconds_at(world), 0.08, 1e-8);
+    });
     EXPECT_TRUE(world.hypervisor.detach(vm(0), DeviceKind::virtual_function, never));
     EXPECT_NEAR(seconds_at(world), 0.14, 1e-8);
     other->join();
