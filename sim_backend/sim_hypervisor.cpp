@@ -782,9 +782,8 @@ Result<> SimHypervisor::prepare(const Transfer& transfer, Duration pinning) {
   const Duration after = pinning + transfer.latency;
   const Duration cost = drawn(transfer.vm, platform_.hypervisor.prepare);
   if (!control_takes_cores()) {
-    return sleep({source, destination},
-                 control_done(destination, cost) + after, transfer.vm, "migration",
-                 transfer.deadline);
+    return sleep({source, destination}, control_done(destination, cost) + after, transfer.vm,
+                 "migration", transfer.deadline);
   }
   const auto operation = operate(destination, cost, [] {});
   Result<> done = await(*operation, {destination, source}, scheduler_.now(), transfer.vm,

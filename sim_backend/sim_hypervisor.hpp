@@ -27,8 +27,8 @@ namespace ferry {
 /// Control operations (status, devices, preparing a destination) of a host: `serial` of each runs
 /// one at a time, first come first served; then the rest, beside others. What was asked of a host
 /// is done even if the caller gives up waiting, and keeps its place in the row; only a detach then
-/// still has an effect. With `hypervisor.variation` what one costs is drawn each time: lognormal, its
-/// median the platform's constant, from the seed and the VM's name.
+/// still has an effect. With `hypervisor.variation` what one costs is drawn each time: lognormal,
+/// its median the platform's constant, from the seed and the VM's name.
 ///
 /// A move: refusals; prepare (the destination's host); with rdma and `pin_all` pinning; memory
 /// (`Precopy`); finish; clean_up. The path's latency is paid once before memory flows and once
@@ -45,8 +45,8 @@ namespace ferry {
 /// much less. A stream keeps its threads (one, or one for each of `streams`) at either end busy for
 /// `cpu`, and for what compresses, per byte on the network; with less than that it is slower by as
 /// much. What it demands is reckoned for its limit and an equal share of its first and last link.
-/// Control operations keep `hypervisor.cpu` cores busy (`ControlOperation`), and so does a guest
-/// whose rank opens its device. Not modelled: a job that takes longer because its guest is slower.
+/// Control operations keep `hypervisor.cpu` cores busy (`ControlOperation`), and so does each guest
+/// in `occupy`. Not modelled: a job that takes longer because its guest is slower.
 ///
 /// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
 /// the latency, while its device state crosses; then it runs on the destination, and all that was
@@ -258,7 +258,7 @@ class SimHypervisor final : public Hypervisor {
   /// Of a guest, that something which was under way has ended.
   void note_settled(VmId vm);
 
-  std::vector<RandomStream> draws_;  // by guest; none if operations do not vary
+  std::vector<RandomStream> draws_;               // by guest; none if operations do not vary
   std::vector<std::unique_ptr<CorePool>> pools_;  // by host, or one for all; before who uses them
   std::vector<Guest> guests_;
   std::uint32_t changes_of_places_ = 0;

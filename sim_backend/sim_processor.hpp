@@ -16,8 +16,7 @@ class SimProcessor final : public Processor {
   }
   Wake compute(std::optional<VmId> vm, Duration work) override;
   void spend(Duration cost) override { scheduler_.spend(cost); }
-  std::optional<Wake> occupy(std::span<const VmId> vms, Duration cost,
-                             TimePoint deadline) override;
+  std::optional<Wake> occupy(std::span<const VmId> vms, Duration cost, TimePoint deadline) override;
 
  private:
   Scheduler& scheduler_;

@@ -64,6 +64,8 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         platform["hypervisor"]["devices_at_once"] = any(move.devices_at_once for move in moves)
     crowded = [run for run in runs if any(not m.alone for m in moves if m.run is run)]
     if crowded:
+        for fit in _fit_rank_rests(alone, platform, ferry):  # for the time being
+            _set(platform, fit, where)
         found = fit_crowded(crowded, alone, platform, ferry)
         calibration.fits = [scaled(fit, found.factors.get(fit.path, 1)) for fit in calibration.fits]
         fits = [scaled(fit, found.factors.get(fit.path, 1)) for fit in found.fits]

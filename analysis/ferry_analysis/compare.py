@@ -33,6 +33,7 @@ OF_RANKS: dict[str, str] = {
     "rank_answer": "a rank, from the request to its channels being closed",
     "rank_blocked": "a rank, while it could not go on because of a move",
 }
+_NAMED = 4  # folders of a side; the rest are counted
 QUARTILES_FROM = 9  # so many values have quartiles as their spread, fewer their extremes
 
 Leaves = dict[str, str]
@@ -81,9 +82,11 @@ class Side:
 
     @property
     def text(self) -> str:
-        """The folders and their worlds, in one line."""
+        """The folders and their worlds, in one line; of many the first."""
         worlds = sorted({world_text(folder) for folder in self.folders} - {""})
-        return " ".join(self.paths) + (f" ({', '.join(worlds)})" if worlds else "")
+        more = len(self.paths) - _NAMED
+        named = self.paths if more <= 1 else (*self.paths[:_NAMED], f"and {more} more")
+        return " ".join(named) + (f" ({', '.join(worlds)})" if worlds else "")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Where the platform names no `processors` that hosts share, that is `serial`, fitted to makespans.
 Where it does, moves compete for cores: `hypervisor.cpu` is fitted to the phases in which devices go
-and come, and what a stream needs (`streams.TRANSPORT.cpu`) to the migrations, each with the other as
-it was found last; `serial` is kept. A move that runs alone also competes with itself (its two
+and come, and, where ranks answer, in which guests open them; what a stream needs
+(`streams.TRANSPORT.cpu`) to the migrations, each with the other as it was found last; `serial` is kept. A move that runs alone also competes with itself (its two
 devices, its stream's ends, its ranks): its constants are made so much smaller that, simulated alone,
 it takes as long as it was measured.
 """
@@ -72,13 +72,16 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
     def trial(cpu: float, work: float) -> tuple[dict[str, Any], dict[str, float]]:
         return _undisturbed(_with_cores(kept, cpu, stream, work), alone, ferry)
 
+    phases = ("unplug", "plug")
+    if any(move.cooperates for move in alone):
+        phases = (*phases, "set_post")
     cpu, work, most = 0.0, 0.0, _most_work(alone, stream)
     for _ in range(_TURNS):
-        cpu = _least(lambda value: distance(trial(value, work)[0], ["unplug", "plug"]), _MOST_CORES)
+        cpu = _least(lambda value: distance(trial(value, work)[0], phases), _MOST_CORES)
         work = _least(lambda value: distance(trial(cpu, value)[0], ["migration"]), most)
     return Crowded(
-        [_fitted("hypervisor.cpu", cpu, "ratio", len(runs), ("unplug", "plug"),
-                 how.format("phases in which devices go and come,")),
+        [_fitted("hypervisor.cpu", cpu, "ratio", len(runs), phases,
+                 how.format("phases in which devices go, come and open,")),
          *(_fitted(f"streams.{stream}.cpu.{end}", work, "s", len(runs), ("migration",),
                    how.format("migrations, the same at both ends,")) for end in ("send", "receive")),
          *ivshmem_fits(alone, serial)],

@@ -26,10 +26,10 @@ class Processor {
   /// it was spent already. Never blocks.
   virtual void spend(Duration cost) = 0;
   /// What each of these guests does for the caller, side by side (opening a device, hearing of a
-  /// request), in `cost` of a processor of its own: where guests compete for cores, the calling task
-  /// blocks until all have done so; `timed_out`, also at the deadline, or `cancelled`. None: this
-  /// world does not know what else their processors do; nothing happened, and the caller passes the
-  /// time.
+  /// request), in `cost` of a processor of its own: where guests compete for cores, the calling
+  /// task blocks until all have done so; `timed_out`, also at the deadline, or `cancelled`. None:
+  /// this world does not know what else their processors do; nothing happened, and the caller
+  /// passes the time.
   virtual std::optional<Wake> occupy(std::span<const VmId> vms, Duration cost,
                                      TimePoint deadline) = 0;
 };

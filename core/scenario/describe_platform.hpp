@@ -48,14 +48,15 @@ void describe(Visitor& v, HypervisorCosts& costs) {
   v.required("serial", costs.serial, share,
              "Share of each control operation that a host does one at a time.");
   v.present_if(costs.cpu > Ratio(0));
-  v.optional("cpu", costs.cpu, Between{Ratio(0), Ratio(8)},
-             "Cores that each control operation, and a guest that opens its device, keeps busy; below "
-             "100%: one, for that share of its time. It takes longer where cores are short. Counts "
-             "where streams have cpu.");
+  v.optional(
+      "cpu", costs.cpu, Between{Ratio(0), Ratio(8)},
+      "Cores that each control operation keeps busy, and each guest that hears of a request, "
+      "closes channels or opens its device; below 100%: one, for that share of the time. It "
+      "takes longer where cores are short. Counts where streams have cpu.");
   v.present_if(costs.variation > Ratio(0));
   v.optional("variation", costs.variation, share,
-             "How much the time of an operation varies from one to the next: standard deviation of its "
-             "logarithm, drawn from the seed. Costs are medians.");
+             "How much the time of an operation varies from one to the next: standard deviation of "
+             "its logarithm, drawn from the seed. Costs are medians.");
   v.optional("devices_at_once", costs.devices_at_once, YesOrNo{},
              "Whether a VM's virtual function and IVShmem are plugged, and unplugged, at the same "
              "time, or one after the other.");

@@ -45,11 +45,12 @@ struct HypervisorCosts {
   Duration finish;    ///< from the last byte to the guest running there; part of the downtime
   Duration clean_up;  ///< after the switch-over until the call returns; not downtime
   Ratio serial;       ///< share of each control operation that a host runs one at a time
-  /// Cores that each control operation keeps busy, and a guest while one of its ranks opens its
-  /// device; below one: one, for that share of its time. Counts where migrations and guests compete
-  /// for cores.
+  /// Cores that each control operation keeps busy, and each guest while it hears of a request, or
+  /// one of its ranks closes channels or opens its device; below one: one, for that share of the
+  /// time. Counts where migrations and guests compete for cores.
   Ratio cpu = {};
-  /// How much what an operation costs varies: standard deviation of its logarithm. Costs are medians.
+  /// How much what an operation costs varies: standard deviation of its logarithm. Costs are
+  /// medians.
   Ratio variation = {};
   /// Whether a VM's two devices are plugged, and unplugged, at the same time.
   bool devices_at_once = true;

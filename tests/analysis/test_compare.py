@@ -51,6 +51,14 @@ the total that differs most: vm0, 0.0 %
     assert not (run / "plots").exists()
 
 
+def test_of_many_runs_the_first_are_named(run, tmp_path, command):
+    runs = [synthetic.write_run(tmp_path / f"run-{i}", moved()) for i in range(6)]
+    command("compare", *runs[:5], "--with", *runs)
+    first, second = command.output.splitlines()[:2]
+    assert first == f"A: {' '.join(map(str, runs[:5]))} (simulated)"
+    assert second == f"B: {' '.join(map(str, runs[:4]))} and 2 more (simulated)"
+
+
 def test_a_difference_beyond_the_tolerance_is_found(run, tmp_path, command):
     slower = synthetic.write_run(tmp_path / "slower", moved(0.162), world="hw")
     command("compare", run, "--with", slower)

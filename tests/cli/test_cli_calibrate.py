@@ -107,11 +107,33 @@ def test_finds_the_constants_again_that_runs_were_made_with(ferry, runs):
     assert max(map(abs, errors)) < 0.2
 
 
+def test_finds_how_much_operations_vary(ferry):
+    varying = copy.deepcopy(TRUTH)
+    varying["hypervisor"]["variation"] = "25%"
+    hosts = [{"name": "host", "count": 2, "cores": 64, "memory": "64GiB", "virtual_functions": 64}]
+    in_turn = {**scenario("256MiB", 60), "schedule": {"order": "sequential"}, "cluster": {"hosts": hosts}}
+    for name, tree in (("truth", sourced(varying)), ("start", sourced(start_platform())), ("turns", in_turn)):
+        (ferry.folder / f"{name}.yaml").write_text(yaml.dump(tree, sort_keys=False))
+    assert ferry("run", "turns.yaml", "--out", "turns", "--quiet").returncode == 0
+    done = ferry("calibrate", "turns", "--platform", "start.yaml", "--out", "found.yaml")
+    assert done.returncode == 0, done.stderr
+    costs = ferry.read_yaml("found.yaml")["hypervisor"]
+    # 5 operations of 60 moves: 295 degrees of freedom, a standard error of 4 %.
+    assert float(costs["variation"]["value"][:-1]) == pytest.approx(25, rel=0.12)
+    assert costs["variation"]["kind"] == "measured"
+    # Medians of 60: a standard error of 4 %.
+    for name, truth in (("prepare", 1.7), ("detach_vf", 0.160), ("remove_ivshmem", 0.070), ("add_ivshmem", 0.090)):
+        assert seconds(costs[name]) == pytest.approx(truth, rel=0.13)
+    low, high = next(line.split()[2:5:2] for line in done.stdout.splitlines() if line.startswith("hypervisor.variation"))
+    assert float(low[:-1]) < float(costs["variation"]["value"][:-1]) < float(high[:-1])
+
+
 def test_keeps_what_no_run_determines_and_says_why(ferry, runs):
     done = ferry("calibrate", runs[0], "--platform", "start.yaml", "--out", "found.yaml")
     assert done.returncode == 0, done.stderr
     assert "hypervisor.serial: kept, no two moves overlapped" in done.stdout
     assert "resting on fewer than 5 observations: streams.tcp.bandwidth, hypervisor.set_status" in done.stdout
+    assert "hypervisor.variation: kept, no operation was seen twice alone" in done.stdout
     assert ferry.read_yaml("found.yaml")["hypervisor"]["serial"]["value"] == "0%"
 
 
