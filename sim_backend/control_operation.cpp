@@ -27,6 +27,7 @@ ControlOperation::ControlOperation(Scheduler& scheduler, CorePool& pool, double 
 
 ControlOperation::~ControlOperation() {
   if (turn_.scheduled()) scheduler_.unschedule(turn_);
+  while (!waiting.empty()) scheduler_.wake(*waiting.first(), Wake::ready);
 }
 
 void ControlOperation::turn() {

@@ -139,6 +139,10 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
 }
 
 SimHypervisor::~SimHypervisor() {
+  // What is still under way tells others when it gives cores back.
+  for (Guest& guest : guests_) {
+    for (Device& each : guest.devices) each.operation.reset();
+  }
   for (const auto& death : deaths_) {
     if (death->scheduled()) scheduler_.unschedule(*death);
   }
@@ -185,9 +189,13 @@ Failure SimHypervisor::went_down(HostId host, VmId vm, const char* what) const {
 
 Result<> SimHypervisor::sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm,
                               const char* what, TimePoint deadline, Cancellable cancellable,
-                              WaitList* list) {
-  const ClusterFaults::Wait wait = faults_.wait_for({hosts.begin(), hosts.size()}, scheduler_.now(),
-                                                    until, platform_.hypervisor.keepalive);
+                              WaitList* list, std::optional<TimePoint> since) {
+  const ClusterFaults::Wait wait =
+      faults_.wait_for({hosts.begin(), hosts.size()}, since.value_or(scheduler_.now()), until,
+                       platform_.hypervisor.keepalive);
+  if (guests_[vm.index].lost && until == TimePoint::never() && !wait.silent) {
+    return tl::unexpected(went_down(guests_[vm.index].host, vm, what));
+  }
   const Wake wake = [&] {
     const MovedGuest memory(scheduler_, guests_[vm.index], instance_.vms[vm.index]);
     return scheduler_.block(what, std::min(wait.until, deadline), cancellable, list);
@@ -203,13 +211,22 @@ Result<> SimHypervisor::sleep(std::initializer_list<HostId> hosts, TimePoint unt
 }
 
 Result<> SimHypervisor::await(ControlOperation& operation, std::initializer_list<HostId> hosts,
-                              TimePoint asked, VmId vm, const char* what, TimePoint deadline,
+                              bool answers, VmId vm, const char* what, TimePoint deadline,
                               Cancellable cancellable) {
+  const TimePoint asked = scheduler_.now();
+  const Guest& guest = guests_[vm.index];
+  const auto done = [&] {
+    return answers ? faults_.answered(*hosts.begin(), asked, operation.done()) : operation.done();
+  };
   for (;;) {
-    const TimePoint done = faults_.answered(*hosts.begin(), asked, operation.done());
-    if (done <= scheduler_.now()) return {};
-    Result<> slept = sleep(hosts, done, vm, what, deadline, cancellable, &operation.waiting);
+    // With a guest that is lost it is heard from its host, later, that nothing comes any more.
+    Result<> slept = sleep(hosts, guest.lost ? TimePoint::never() : done(), vm, what, deadline,
+                           cancellable, guest.lost ? nullptr : &operation.waiting, asked);
     if (!slept) return slept;
+    if (guest.moving && guest.aborted && guest.mover == &scheduler_.current()) {
+      return tl::unexpected(interrupted(FailureKind::cancelled, vm, what));
+    }
+    if (!guest.lost && done() <= scheduler_.now()) return {};
   }
 }
 
@@ -242,7 +259,7 @@ Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration
   const Duration cost = drawn(vm, median);
   if (control_takes_cores()) {
     const auto operation = operate(host, cost, [] {});
-    return await(*operation, {host}, scheduler_.now(), vm, what, deadline);
+    return await(*operation, {host}, true, vm, what, deadline);
   }
   return sleep({host}, control_done(host, cost), vm, what, deadline);
 }
@@ -355,12 +372,15 @@ Result<> SimHypervisor::await_detached(VmId vm, DeviceKind kind, TimePoint deadl
   const char* const what = kind == DeviceKind::virtual_function ? "detach_vf" : "remove_ivshmem";
   const Device& leaving = device(vm, kind);
   const HostId host = guests_[vm.index].host;
-  Result<> waited;
-  do {
-    waited = sleep({host}, leaving.gone_at, vm, what, deadline, Cancellable::yes,
-                   leaving.operation ? &leaving.operation->waiting : nullptr);
-  } while (waited && settle(vm, kind) == DeviceState::leaving);
-  return waited;
+  const TimePoint asked = scheduler_.now();
+  const Guest& guest = guests_[vm.index];
+  for (;;) {
+    const Result<> waited =
+        sleep({host}, guest.lost ? TimePoint::never() : leaving.gone_at, vm, what, deadline,
+              Cancellable::yes, leaving.operation ? &leaving.operation->waiting : nullptr, asked);
+    if (!waited) return waited;
+    if (!guest.lost && settle(vm, kind) != DeviceState::leaving) return {};
+  }
 }
 
 Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
@@ -786,8 +806,8 @@ Result<> SimHypervisor::prepare(const Transfer& transfer, Duration pinning) {
                  "migration", transfer.deadline);
   }
   const auto operation = operate(destination, cost, [] {});
-  Result<> done = await(*operation, {destination, source}, scheduler_.now(), transfer.vm,
-                        "migration", transfer.deadline);
+  Result<> done =
+      await(*operation, {destination, source}, true, transfer.vm, "migration", transfer.deadline);
   if (!done || after == Duration::zero()) return done;
   return sleep({source, destination}, scheduler_.now() + after, transfer.vm, "migration",
                transfer.deadline);
@@ -978,8 +998,8 @@ Result<> SimHypervisor::end_on_both(const Transfer& transfer, Duration before, D
   }
   ControlOperation operation(scheduler_, pool_of(to), platform_.hypervisor.cpu.value(), begin, cost,
                              [] {});
-  return await(operation, {to, from}, scheduler_.now(), transfer.vm, "migration",
-               TimePoint::never(), Cancellable::no);
+  return await(operation, {to, from}, false, transfer.vm, "migration", TimePoint::never(),
+               Cancellable::no);
 }
 
 void SimHypervisor::arrive(Transfer& transfer) {

@@ -170,12 +170,14 @@ class SimHypervisor final : public Hypervisor {
                                             std::function<void()> moved);
   /// Waits for it; `what` as in "WHAT of vm3 on host1 has not ended in time".
   Result<> control(HostId host, VmId vm, const char* what, Duration median, TimePoint deadline);
-  /// Until what one or two hosts do is done; `lost` or `failed` if one of them goes down before.
+  /// Until what one or two hosts do is done; `lost` or `failed` if one of them goes down before,
+  /// from `since` (now) on. Ends early, well, when somebody is woken in `list`.
   Result<> sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm, const char* what,
                  TimePoint deadline, Cancellable cancellable = Cancellable::yes,
-                 WaitList* list = nullptr);
-  /// The same, until an operation is done that was asked of the first of them at `asked`.
-  Result<> await(ControlOperation& operation, std::initializer_list<HostId> hosts, TimePoint asked,
+                 WaitList* list = nullptr, std::optional<TimePoint> since = std::nullopt);
+  /// The same, until an operation is done that is asked now: of the first of them, if its libvirt
+  /// answers for it.
+  Result<> await(ControlOperation& operation, std::initializer_list<HostId> hosts, bool answers,
                  VmId vm, const char* what, TimePoint deadline,
                  Cancellable cancellable = Cancellable::yes);
   [[nodiscard]] Failure went_down(HostId host, VmId vm, const char* what) const;

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from .crowded import (GIBI, fit_crowded, ivshmem_fits, operation_times, ratio_of,
+from .crowded import (GIBI, fit_crowded, ivshmem_fits, lone_factors, operation_times, ratio_of,
                       rest_of_migration, scaled)
 from .fits import (Fit, constant_text, line_interval, median_fit, median_interval, spread_fit,
                    theil_sen)
@@ -75,7 +75,12 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
     else:
         shared = "hypervisor.cpu" if "processors" in platform else "hypervisor.serial"
         calibration.untouched.append((shared, "no two moves overlapped"))
+        factors = lone_factors(alone, platform, ferry)
         fits = ivshmem_fits(alone, ratio_of(platform["hypervisor"]["serial"]))
+        calibration.fits, fits = ([scaled(fit, factors.get(fit.path, 1)) for fit in some]
+                                  for some in (calibration.fits, fits))
+        for fit in calibration.fits:
+            _set(platform, fit, where)
     for fit in fits:
         calibration.fits.append(fit)
         _set(platform, fit, where)

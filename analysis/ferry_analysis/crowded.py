@@ -53,13 +53,18 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
         for same, phases, span in measured:
             got = simulate(same[0], trial, ferry)
             simulated = got.rows.median()
-            ratios = [got.makespan / span if name == "makespan" else simulated[name] / phases[name]
-                      for name in names]
-            off += len(same) * sum(math.log(ratio)**2 for ratio in ratios)
+            pairs = [(got.makespan, span) if name == "makespan" else (simulated[name], phases[name])
+                     for name in names]
+            off += len(same) * sum(math.log(ours / theirs)**2 for ours, theirs in pairs
+                                   if ours > 0 and theirs > 0)
         return off
 
     how = "least error of the simulated {} of runs whose moves overlap"
-    stream = _stream_that_shares(alone, platform)
+    stream = stream_that_shares(alone, platform)
+    if not stream and "processors" in platform:
+        return Crowded(ivshmem_fits(alone, ratio_of(platform["hypervisor"]["serial"])), {}, [
+            ("hypervisor.cpu, hypervisor.serial",
+             "what moves share of processors needs moves alone by one transport")])
     if not stream:
         serial = _least(lambda value: distance(_with_serial(platform, alone, value), ["makespan"]),
                         1.0)
@@ -126,7 +131,16 @@ def rest_of_migration(move: Move) -> float:
 # --- Trials ---
 
 
-def _stream_that_shares(alone: Sequence[Move], platform: dict[str, Any]) -> str:
+def lone_factors(alone: Sequence[Move], platform: dict[str, Any], ferry: str) -> dict[str, float]:
+    """Of a platform whose operations compete for cores: what moves alone take from themselves."""
+    hypervisor, stream = platform["hypervisor"], stream_that_shares(alone, platform)
+    if not stream or "cpu" not in hypervisor or "cpu" not in platform["streams"][stream]:
+        return {}
+    kept = _with_serial(platform, alone, ratio_of(hypervisor["serial"]))
+    return _undisturbed(kept, alone, ferry)[1]
+
+
+def stream_that_shares(alone: Sequence[Move], platform: dict[str, Any]) -> str:
     """The one transport whose lone streams were seen, if processors are named; else empty."""
     seen = {move.transport for move in alone if move.sending > 0}
     return seen.pop() if len(seen) == 1 and "processors" in platform else ""
@@ -174,8 +188,8 @@ _SHOWN: dict[tuple[str, ...], Callable[[Sequence[Move]], list[float]]] = {
     ("hypervisor.remove_ivshmem",): _phase("remove_ivshmem"),
     ("hypervisor.attach_vf.fixed", "hypervisor.attach_vf.per_gib"): _phase("attach_vf"),
     ("hypervisor.add_ivshmem",): _phase("add_ivshmem"),
-    ("hypervisor.prepare",): lambda moves: [rest for move in moves
-                                            if (rest := rest_of_migration(move)) > 0],
+    ("hypervisor.prepare",): lambda moves: [rest for move in moves if move.transport != "rdma"
+                                            and (rest := rest_of_migration(move)) > 0],
     ("mpi.drain_channel",): closings,
     ("mpi.open_device",): openings,
 }  # fmt: skip
@@ -190,7 +204,7 @@ def _undisturbed(platform: dict[str, Any], alone: Sequence[Move], ferry: str
         pairs = simulate_moves(alone, changed, ferry)
         for paths, shown in _SHOWN.items():
             real, simulated = shown([move for move, _ in pairs]), shown([move for _, move in pairs])
-            if not real or not simulated or np.median(simulated) <= 0:
+            if not real or not simulated or min(np.median(real), np.median(simulated)) <= 0:
                 continue
             factor = float(np.median(real) / np.median(simulated))
             for path in paths:

@@ -54,7 +54,7 @@ def spread_fit(path: str, groups: Sequence[Sequence[float]], **more: Any) -> Fit
     if freedom == 0:
         return None
     squares = sum(float(np.sum((group - group.mean())**2)) for group in logs if len(group) > 1)
-    value = math.sqrt(squares / freedom)
+    value = min(1.0, math.sqrt(squares / freedom))  # more is not a spread of one operation
     half = 1.96 * math.sqrt(2 / (9 * freedom))
     low, high = (value / (1 - 2 / (9 * freedom) + sign * half)**1.5 if freedom > 2 else math.nan
                  for sign in (1, -1))

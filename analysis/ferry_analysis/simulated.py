@@ -15,6 +15,7 @@ import yaml
 from .load import PHASES, InputError, Run, open_folder, succeeded
 from .moves import Move, read_moves
 
+_APART = frozenset({"seed", "description", "outputs"})  # in which repetitions may differ
 _SIMULATION_SECONDS = 300  # a simulated calibration run takes far less
 _QUANTITIES: dict[str, tuple[str, ...]] = {
     "total": ("total",), "set_pre": (PHASES[0],), "unplug": PHASES[1:3], "migration": (PHASES[3],),
@@ -66,10 +67,11 @@ def simulate_moves(moves: Sequence[Move], platform: dict[str, Any], ferry: str
 
 
 def by_scenario(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs of one scenario together: repetitions of one measurement."""
+    """Runs of one scenario together: repetitions of one measurement, whatever their seeds."""
     scenarios: dict[str, list[Run]] = {}
     for run in runs:
-        scenarios.setdefault(yaml.dump(_scenario(run, None)), []).append(run)
+        same = {key: value for key, value in _scenario(run, None).items() if key not in _APART}
+        scenarios.setdefault(yaml.dump(same), []).append(run)
     return list(scenarios.values())
 
 

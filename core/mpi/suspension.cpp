@@ -140,7 +140,6 @@ bool Suspension::step() {
 
 void Suspension::take_note() {
   const std::vector<Post> posts = board_.posts_from(seen_);
-  for (const Post& post : posts) open_device(post);
   std::vector<std::uint64_t> ended;
   std::vector<Post> places;
   const std::vector<Peer*> peers = engine_.peers_.in_order();
@@ -158,6 +157,7 @@ void Suspension::take_note() {
       case Post::Kind::request: begin(post); break;
       case Post::Kind::close: close(post); break;
       case Post::Kind::reactivate:
+        open_device(post);
         end(post);
         ended.push_back(post.epoch);
         break;
@@ -229,8 +229,7 @@ bool Suspension::occupy(Duration cost) {
 /// Where a device is a thing, who reads the post has opened it by now.
 void Suspension::open_device(const Post& post) {
   const std::optional<VmId> own = board_.options().vms[engine_.rank().index];
-  if (post.kind != Post::Kind::reactivate || !post.sites) return;
-  if (!own || board_.options().open_device == Duration::zero()) return;
+  if (!own || board_.options().open_device == Duration::zero() || !post.sites) return;
   for (const VmSite& site : *post.sites) {
     if (site.vm != *own || !site.virtual_function) continue;
     const Duration cost = board_.options().open_device;

@@ -136,7 +136,8 @@ Result<Unplug> ask_unplug(HostConnections& host, const std::string& name,
   // Which error says that there is no such device depends on how far libvirt came: one that goes
   // while it is looked up is an internal error.
   const std::string xml = taken(virDomainGetXMLDesc(domain->get(), 0));
-  if (!xml.empty() && !find_device(xml, alias)) return Unplug::not_there;
+  const bool runs = virDomainIsActive(domain->get()) == 1;
+  if (runs && !xml.empty() && !find_device(xml, alias)) return Unplug::not_there;
   // QEMU's words for a request that repeats one that the guest has not answered yet.
   if (why.reason.find("already in the process of unplug") != std::string::npos) {
     return Unplug::asked;

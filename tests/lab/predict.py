@@ -152,7 +152,7 @@ class Lab:
             lab.bring_home(vm)
             lab.give_back_devices(vm)
 
-    def predict(self, load: Load, platform: Path) -> list[Path]:
+    def predict(self, load: Load, platform: Path, seeds: int = SEEDS) -> list[Path]:
         """The load simulated with a platform file, once for each seed; its run folders."""
         text = (SCENARIOS / load.scenario).read_text(encoding="utf-8")
         named = f"../platforms/{self.plan.platform}"
@@ -164,7 +164,7 @@ class Lab:
         file = folder / f"{load.name}.yaml"
         file.write_text(changed, encoding="utf-8")
         changes = [part for change in load.changes for part in ("--set", change)]
-        runs = [folder / f"{load.name}-{seed}" for seed in range(1, SEEDS + 1)]
+        runs = [folder / f"{load.name}-{seed}" for seed in range(1, seeds + 1)]
         for seed, run in enumerate(runs, 1):
             self.ferry("run", file, *changes, "--set", f"seed={seed}", "--on", "sim", "--quiet", "--out", run)
         return runs

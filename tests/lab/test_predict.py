@@ -50,11 +50,13 @@ def test_predictions_stand_beside_the_mean_of_what_was_fitted(tmp_path):
     calibrated = [made_up_run(tmp_path / f"c{i}", seconds) for i, seconds in enumerate((1.0, 2.0))]
     measured = {load.name: [made_up_run(tmp_path / load.name / f"run-{i}", seconds) for i, seconds in enumerate((2.0, 4.0, 3.0))]
                 for load in predict.RANKS.held_out}  # fmt: skip
-    predicted = {load.name: made_up_run(tmp_path / "predicted" / load.name, 3.15) for load in predict.RANKS.held_out}
+    predicted = {load.name: [made_up_run(tmp_path / "predicted" / load.name / str(seed), seconds)
+                             for seed, seconds in enumerate((3.1, 3.15, 3.9))] for load in predict.RANKS.held_out}
     rows = predict.table(predict.RANKS, measured, predicted, calibrated)
     assert len(rows) == len(predict.RANKS.held_out) * len(predict.QUANTITIES)
     total = next(row for row in rows if row["quantity"] == "total")
     assert total["median_seconds"] == 3 and (total["low_seconds"], total["high_seconds"]) == (2, 4)
+    assert (total["predicted_low_seconds"], total["predicted_high_seconds"]) == (3.1, 3.9)
     assert total["error_percent"] == pytest.approx(5) and total["holds"] == "yes"
     assert total["guess_seconds"] == 1.5 and total["guess_error_percent"] == pytest.approx(-50)
     assert "| 3.000 s (2.000 to 4.000) | 3.150 s | +5.0 % | yes | 1.500 s | -50.0 % |" in predict.markdown(rows)
@@ -66,5 +68,5 @@ def test_every_load_is_a_scenario_that_can_be_simulated(plan, program, tmp_path)
         pytest.skip("this build has no simulated world")
     lab = predict.Lab(program, plan, tmp_path, 1, 0.05)
     for load in plan.calibration + plan.held_out:
-        run = lab.predict(load, predict.SCENARIOS.parent / "platforms" / plan.platform)
-        assert predict.figures(run)["total"] > 0
+        runs = lab.predict(load, predict.SCENARIOS.parent / "platforms" / plan.platform, seeds=2)
+        assert len({predict.figures(run)["total"] for run in runs}) == 2

@@ -319,6 +319,50 @@ TEST(ControlContentionTest, guests_that_open_their_devices_share_the_cores_too) 
   }
 }
 
+/// The host of both VMs goes down 60 ms after they were asked to give up their functions.
+TEST(ControlContentionTest, who_waits_for_a_host_that_went_down_hears_of_it_later) {
+  for (const double cpu : {0.0, 0.4, 1.0}) {
+    PluggedHosts plain(1, 2, cpu);
+    plain.platform.hypervisor.keepalive = ms(500);
+    // A guest that computes gives its core back when it is lost.
+    plain.instance.vms[1].vcpus = 1;
+    plain.instance.cluster_faults.push_back({.kind = ClusterFaultSpec::Kind::host_down,
+                                             .host = host(0),
+                                             .from = TimePoint::at(ms(60)),
+                                             .until = TimePoint::never()});
+    in_world(plain, [](World& world) {
+      const auto detach = [&](VmId vm) {
+        const auto gone = world.hypervisor.detach(vm, DeviceKind::virtual_function, never);
+        ASSERT_FALSE(gone);
+        EXPECT_EQ(gone.error().kind, FailureKind::lost);
+        EXPECT_NEAR(seconds_at(world), 0.56, 1e-8);
+      };
+      const auto other = world.executor.spawn("other", [&] { detach(vm(1)); });
+      detach(vm(0));
+      other->join();
+    });
+  }
+}
+
+/// Then a destination is prepared, which goes down too.
+TEST(ControlContentionTest, a_move_whose_destination_goes_down_fails_when_that_is_heard) {
+  for (const double cpu : {0.0, 0.4, 1.0}) {
+    PluggedHosts plain(1, 1, cpu);
+    plain.platform.hypervisor.keepalive = ms(500);
+    plain.platform.hypervisor.prepare = ms(400);
+    plain.instance.cluster_faults.push_back({.kind = ClusterFaultSpec::Kind::host_down,
+                                             .host = host(1),
+                                             .from = TimePoint::at(ms(200)),
+                                             .until = TimePoint::never()});
+    in_world(plain, [](World& world) {
+      const Moved moved = move(world, vm(0), host(1));
+      EXPECT_NE(moved.reason, "");
+      EXPECT_NEAR(moved.seconds, 0.7, 1e-8);
+      EXPECT_EQ(world.hypervisor.inspect(vm(0)).host, host(0));
+    });
+  }
+}
+
 TEST(ControlContentionTest, nobody_waits_for_guests_beyond_a_deadline) {
   const PluggedHosts plain(1, 1, 1);
   in_world(plain, [](World& world) {
