@@ -351,7 +351,7 @@ void SimHypervisor::begin_to_leave(VmId vm, DeviceKind kind) {
     leaving.gone_at = control_done(host, cost);
     return;
   }
-  const auto know = [this, vm, host, &leaving, asked = scheduler_.now()] {
+  const auto know = [this, host, &leaving, asked = scheduler_.now()] {
     leaving.gone_at = faults_.answered(host, asked, leaving.operation->done());
   };
   leaving.operation = operate(host, cost, [this, vm, know] {
