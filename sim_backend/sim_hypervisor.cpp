@@ -91,6 +91,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
       instance_(instance),
       platform_(platform),
       faults_(instance),
+      variation_(platform.hypervisor.variation, seed),
       control_free_(instance.hosts.size()),
       places_(instance.hosts.size()) {
   guests_.reserve(instance.vms.size());
@@ -121,7 +122,7 @@ SimHypervisor::SimHypervisor(Scheduler& scheduler, Flows& flows, const Instance&
                        .throttle = Ratio(0),
                        .has_standby = falls_back[guests_.size()],
                        .traffic_flows_at = TimePoint::start()});
-    if (platform.hypervisor.variation > Ratio(0)) draws_.emplace_back(seed, vm.name + "/control");
+    variation_.add(vm.name);
     const VmId id{static_cast<std::uint32_t>(guests_.size() - 1)};
     for (const DeviceKind kind : {DeviceKind::virtual_function, DeviceKind::ivshmem}) {
       if (!has_device(vm, kind)) continue;
@@ -149,11 +150,6 @@ SimHypervisor::~SimHypervisor() {
 }
 
 // --- Control operations ---
-
-Duration SimHypervisor::drawn(VmId vm, Duration median) {
-  if (draws_.empty()) return median;
-  return median * std::exp(platform_.hypervisor.variation.value() * draws_[vm.index].next_normal());
-}
 
 TimePoint SimHypervisor::control_begin(HostId host, Duration cost) {
   // Hosts that share their processors share what a control path needs of them.
@@ -232,16 +228,17 @@ Result<> SimHypervisor::await(ControlOperation& operation, std::initializer_list
 
 Wake SimHypervisor::occupy(std::span<const VmId> vms, Duration work, TimePoint deadline) {
   constexpr const char* what = "work of guests";
+  constexpr auto of_guest = OperationKind::of_guest;
   if (!control_takes_cores()) {
     Duration longest;
-    for (const VmId vm : vms) longest = std::max(longest, drawn(vm, work));
+    for (const VmId vm : vms) longest = std::max(longest, variation_.drawn(vm, of_guest, work));
     return scheduler_.block(what, std::min(scheduler_.now() + longest, deadline), Cancellable::yes);
   }
   std::vector<std::unique_ptr<ControlOperation>> works;
   for (const VmId vm : vms) {
-    works.push_back(std::make_unique<ControlOperation>(scheduler_, pool_of(host_of(vm)),
-                                                       platform_.hypervisor.cpu.value(),
-                                                       scheduler_.now(), drawn(vm, work), [] {}));
+    works.push_back(std::make_unique<ControlOperation>(
+        scheduler_, pool_of(host_of(vm)), platform_.hypervisor.cpu.value(), scheduler_.now(),
+        variation_.drawn(vm, of_guest, work), [] {}));
   }
   for (const auto& each : works) {
     while (each->done() > scheduler_.now()) {
@@ -254,9 +251,9 @@ Wake SimHypervisor::occupy(std::span<const VmId> vms, Duration work, TimePoint d
   return Wake::timed_out;
 }
 
-Result<> SimHypervisor::control(HostId host, VmId vm, const char* what, Duration median,
-                                TimePoint deadline) {
-  const Duration cost = drawn(vm, median);
+Result<> SimHypervisor::control(HostId host, VmId vm, OperationKind kind, const char* what,
+                                Duration median, TimePoint deadline) {
+  const Duration cost = variation_.drawn(vm, kind, median);
   if (control_takes_cores()) {
     const auto operation = operate(host, cost, [] {});
     return await(*operation, {host}, true, vm, what, deadline);
@@ -322,7 +319,8 @@ Result<> SimHypervisor::set_status(VmId vm, Phase phase, TimePoint deadline) {
   if (Result<> there = not_lost(vm); !there) return there;
   const char* const what =
       phase == Phase::set_pre_migration ? "set_pre_migration" : "set_post_migration";
-  return control(guests_[vm.index].host, vm, what, platform_.hypervisor.set_status, deadline);
+  return control(guests_[vm.index].host, vm, OperationKind::set_status, what,
+                 platform_.hypervisor.set_status, deadline);
 }
 
 Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
@@ -343,9 +341,11 @@ Result<> SimHypervisor::detach(VmId vm, DeviceKind kind, TimePoint deadline) {
 
 void SimHypervisor::begin_to_leave(VmId vm, DeviceKind kind) {
   const HostId host = guests_[vm.index].host;
+  const HypervisorCosts& costs = platform_.hypervisor;
   const Duration cost =
-      drawn(vm, kind == DeviceKind::virtual_function ? platform_.hypervisor.detach_vf
-                                                     : platform_.hypervisor.remove_ivshmem);
+      kind == DeviceKind::virtual_function
+          ? variation_.drawn(vm, OperationKind::detach_vf, costs.detach_vf)
+          : variation_.drawn(vm, OperationKind::remove_ivshmem, costs.remove_ivshmem);
   Device& leaving = device(vm, kind);
   if (!control_takes_cores()) {
     leaving.gone_at = control_done(host, cost);
@@ -388,14 +388,17 @@ Result<> SimHypervisor::attach(VmId vm, DeviceKind kind, TimePoint deadline) {
   if (settle(vm, kind) == DeviceState::attached) return {};
   if (Result<> allowed = check_attach(vm, kind); !allowed) return allowed;
   const HypervisorCosts& costs = platform_.hypervisor;
-  const Duration cost = kind == DeviceKind::virtual_function
+  const bool function = kind == DeviceKind::virtual_function;
+  const Duration cost = function
                             ? costs.attach_vf.fixed +
                                   costs.attach_vf.per_gib * instance_.vms[vm.index].memory.to_gibi()
                             : costs.add_ivshmem;
-  const char* const what = kind == DeviceKind::virtual_function ? "attach_vf" : "add_ivshmem";
+  const char* const what = function ? "attach_vf" : "add_ivshmem";
   set_state(device(vm, kind), DeviceState::coming);
   use_place(vm, kind, true);
-  Result<> done = control(guests_[vm.index].host, vm, what, cost, deadline);
+  Result<> done = control(guests_[vm.index].host, vm,
+                          function ? OperationKind::attach_vf : OperationKind::add_ivshmem, what,
+                          cost, deadline);
   if (guests_[vm.index].lost) return done;
   if (done) ++device(vm, kind).times_attached;
   set_state(device(vm, kind), done ? DeviceState::attached : DeviceState::absent);
@@ -800,7 +803,8 @@ Result<> SimHypervisor::prepare(const Transfer& transfer, Duration pinning) {
   const HostId source = transfer.path.from;
   const HostId destination = transfer.path.to;
   const Duration after = pinning + transfer.latency;
-  const Duration cost = drawn(transfer.vm, platform_.hypervisor.prepare);
+  const Duration cost =
+      variation_.drawn(transfer.vm, OperationKind::prepare, platform_.hypervisor.prepare);
   if (!control_takes_cores()) {
     return sleep({source, destination}, control_done(destination, cost) + after, transfer.vm,
                  "migration", transfer.deadline);
@@ -988,7 +992,7 @@ Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest
 }
 
 Result<> SimHypervisor::end_on_both(const Transfer& transfer, Duration before, Duration median) {
-  const Duration cost = drawn(transfer.vm, median);
+  const Duration cost = variation_.drawn(transfer.vm, OperationKind::finish, median);
   const HostId from = transfer.path.from;
   const HostId to = transfer.path.to;
   const TimePoint begin = scheduler_.now() + before;
@@ -1046,7 +1050,8 @@ Result<TransferReport> SimHypervisor::post_copy(Transfer& transfer, Bytes rest, 
 /// The source's part no longer matters to the guest.
 Result<> SimHypervisor::clean_up(const Transfer& transfer) {
   if (platform_.hypervisor.clean_up == Duration::zero()) return {};
-  const Duration cost = drawn(transfer.vm, platform_.hypervisor.clean_up);
+  const Duration cost =
+      variation_.drawn(transfer.vm, OperationKind::clean_up, platform_.hypervisor.clean_up);
   return sleep({transfer.path.to}, scheduler_.now() + cost, transfer.vm,
                "the clean-up after the migration", TimePoint::never(), Cancellable::no);
 }

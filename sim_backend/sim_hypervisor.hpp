@@ -13,7 +13,6 @@
 #include "core/faults/cluster_faults.hpp"
 #include "core/memory/precopy.hpp"
 #include "core/ports/hypervisor.hpp"
-#include "core/ports/randomness.hpp"
 #include "core/ports/wait_set.hpp"
 #include "core/scenario/instance.hpp"
 #include "core/scenario/platform.hpp"
@@ -21,6 +20,7 @@
 #include "sim_backend/cores.hpp"
 #include "sim_backend/flows.hpp"
 #include "sim_backend/scheduler.hpp"
+#include "sim_backend/variation.hpp"
 
 namespace ferry {
 
@@ -97,7 +97,7 @@ class SimHypervisor final : public Hypervisor {
   Wake await_running(VmId vm);
   /// Whether it is known what work of guests has to compete with, or how much it varies.
   [[nodiscard]] bool knows_work_of_guests() const {
-    return control_takes_cores() || !draws_.empty();
+    return control_takes_cores() || variation_.any();
   }
   /// As `Processor::occupy`: each guest keeps as many cores busy as a control operation.
   Wake occupy(std::span<const VmId> vms, Duration work, TimePoint deadline);
@@ -159,8 +159,6 @@ class SimHypervisor final : public Hypervisor {
   [[nodiscard]] bool control_takes_cores() const {
     return models_cores() && platform_.hypervisor.cpu > Ratio(0);
   }
-  /// What an operation on the VM costs this time.
-  [[nodiscard]] Duration drawn(VmId vm, Duration median);
   /// When an operation of `cost` that is asked of `host` now will be done.
   TimePoint control_done(HostId host, Duration cost);
   /// When it begins.
@@ -169,7 +167,8 @@ class SimHypervisor final : public Hypervisor {
   std::unique_ptr<ControlOperation> operate(HostId host, Duration cost,
                                             std::function<void()> moved);
   /// Waits for it; `what` as in "WHAT of vm3 on host1 has not ended in time".
-  Result<> control(HostId host, VmId vm, const char* what, Duration median, TimePoint deadline);
+  Result<> control(HostId host, VmId vm, OperationKind kind, const char* what, Duration median,
+                   TimePoint deadline);
   /// Until what one or two hosts do is done; `lost` or `failed` if one of them goes down before,
   /// from `since` (now) on. Ends early, well, when somebody is woken in `list`.
   Result<> sleep(std::initializer_list<HostId> hosts, TimePoint until, VmId vm, const char* what,
@@ -260,7 +259,7 @@ class SimHypervisor final : public Hypervisor {
   /// Of a guest, that something which was under way has ended.
   void note_settled(VmId vm);
 
-  std::vector<RandomStream> draws_;               // by guest; none if operations do not vary
+  Variation variation_;
   std::vector<std::unique_ptr<CorePool>> pools_;  // by host, or one for all; before who uses them
   std::vector<Guest> guests_;
   std::uint32_t changes_of_places_ = 0;

@@ -114,5 +114,30 @@ TEST(VariationTest, is_drawn_for_each_operation_anew) {
   });
 }
 
+TEST(VariationTest, of_one_kind_of_operation_is_the_same_whatever_others_there_are) {
+  VaryingHosts hosts(1, 0.3);
+  hosts.platform.hypervisor.attach_vf.fixed = ms(100);
+  hosts.platform.hypervisor.set_status = ms(100);
+  const auto second_detach = [&](bool with_others) {
+    return numbers_from_child([&] {
+      Numbers times;
+      hosts.simulate([&](World& world) {
+        const VmId works = vm(0);
+        EXPECT_TRUE(world.hypervisor.detach(works, DeviceKind::virtual_function, never));
+        if (with_others) {
+          EXPECT_TRUE(world.processor.occupy({&works, 1}, ms(100), never));
+          EXPECT_TRUE(world.hypervisor.set_status(works, Phase::set_pre_migration, never));
+        }
+        EXPECT_TRUE(world.hypervisor.attach(works, DeviceKind::virtual_function, never));
+        const double asked = seconds_at(world);
+        EXPECT_TRUE(world.hypervisor.detach(works, DeviceKind::virtual_function, never));
+        times.push_back(seconds_at(world) - asked);
+      });
+      return times;
+    });
+  };
+  EXPECT_THAT(second_detach(true)[0], testing::DoubleNear(second_detach(false)[0], 1e-9));
+}
+
 }  // namespace
 }  // namespace ferry
