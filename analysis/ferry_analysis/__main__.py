@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -190,4 +191,6 @@ def _print_paths(paths: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
+    # As other programs whose reader has gone (`| head`): an end, not a traceback.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

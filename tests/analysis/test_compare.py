@@ -1,4 +1,8 @@
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -57,6 +61,16 @@ def test_of_many_runs_the_first_are_named(run, tmp_path, command):
     first, second = command.output.splitlines()[:2]
     assert first == f"A: {' '.join(map(str, runs[:5]))} (simulated)"
     assert second == f"B: {' '.join(map(str, runs[:4]))} and 2 more (simulated)"
+
+
+def test_a_reader_that_has_gone_ends_it_without_a_traceback(run):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ferry_analysis", "compare", run, "--with", run],
+        cwd=Path(__file__).resolve().parents[2] / "analysis", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert (process.wait(), errors) == (-signal.SIGPIPE, b"")
 
 
 def test_a_difference_beyond_the_tolerance_is_found(run, tmp_path, command):
