@@ -234,21 +234,33 @@ Wake SimHypervisor::occupy(std::span<const VmId> vms, Duration work, TimePoint d
     for (const VmId vm : vms) longest = std::max(longest, variation_.drawn(vm, of_guest, work));
     return scheduler_.block(what, std::min(scheduler_.now() + longest, deadline), Cancellable::yes);
   }
-  std::vector<std::unique_ptr<ControlOperation>> works;
-  for (const VmId vm : vms) {
-    works.push_back(std::make_unique<ControlOperation>(
-        scheduler_, pool_of(host_of(vm)), platform_.hypervisor.cpu.value(), scheduler_.now(),
-        variation_.drawn(vm, of_guest, work), [] {}));
-  }
-  for (const auto& each : works) {
-    while (each->done() > scheduler_.now()) {
-      if (scheduler_.now() >= deadline) return Wake::timed_out;
-      const Wake wake = scheduler_.block(what, std::min(each->done(), deadline), Cancellable::yes,
-                                         &each->waiting);
-      if (wake == Wake::cancelled) return wake;
+  const auto occupied = [&](std::uint32_t change) {
+    for (const VmId vm : vms) {
+      guests_[vm.index].occupied += change;
+      use_cores(vm);
     }
-  }
-  return Wake::timed_out;
+  };
+  const auto all_done = [&] {
+    std::vector<std::unique_ptr<ControlOperation>> works;
+    for (const VmId vm : vms) {
+      works.push_back(std::make_unique<ControlOperation>(
+          scheduler_, pool_of(host_of(vm)), platform_.hypervisor.cpu.value(), scheduler_.now(),
+          variation_.drawn(vm, of_guest, work), [] {}));
+    }
+    for (const auto& each : works) {
+      while (each->done() > scheduler_.now()) {
+        if (scheduler_.now() >= deadline) return Wake::timed_out;
+        const Wake wake = scheduler_.block(what, std::min(each->done(), deadline), Cancellable::yes,
+                                           &each->waiting);
+        if (wake == Wake::cancelled) return wake;
+      }
+    }
+    return Wake::timed_out;
+  };
+  occupied(1);
+  const Wake wake = all_done();
+  occupied(-1U);
+  return wake;
 }
 
 Result<> SimHypervisor::control(HostId host, VmId vm, OperationKind kind, const char* what,
@@ -597,6 +609,7 @@ void SimHypervisor::use_cores(VmId vm) {
   for (const JobId job : spec.jobs) busy += instance_.jobs[job.index].ranks_per_vm;
   busy = guest.running && guest.ranks_running ? std::min(busy, spec.vcpus) : 0;
   guest.cores.reset();  // it may be on another host now
+  busy = std::min(busy, spec.vcpus - std::min(guest.occupied, spec.vcpus));
   guest.demand = busy * (1.0 - guest.throttle.value());
   if (guest.demand <= 0) return;
   guest.cores = std::make_unique<CorePool::User>(

@@ -46,7 +46,7 @@ namespace ferry {
 /// `cpu`, and for what compresses, per byte on the network; with less than that it is slower by as
 /// much. What it demands is reckoned for its limit and an equal share of its first and last link.
 /// Control operations keep `hypervisor.cpu` cores busy (`ControlOperation`), and so does each guest
-/// in `occupy`. Not modelled: a job that takes longer because its guest is slower.
+/// in `occupy`, on a vCPU that its ranks go without meanwhile. Not modelled: a job that takes longer because its guest is slower.
 ///
 /// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
 /// the latency, while its device state crosses; then it runs on the destination, and all that was
@@ -99,7 +99,8 @@ class SimHypervisor final : public Hypervisor {
   [[nodiscard]] bool knows_work_of_guests() const {
     return control_takes_cores() || variation_.any();
   }
-  /// As `Processor::occupy`: each guest keeps as many cores busy as a control operation.
+  /// As `Processor::occupy`: each guest keeps as many cores busy as a control operation, and one
+  /// vCPU, which its ranks go without meanwhile.
   Wake occupy(std::span<const VmId> vms, Duration work, TimePoint deadline);
   /// Where ranks of the guest wait: notified when it is lost, until it is removed.
   void add_wait_set(VmId vm, WaitSet& set) { wait_sets_[vm.index].push_back(&set); }
@@ -150,7 +151,8 @@ class SimHypervisor final : public Hypervisor {
     Ratio throttle;              // by auto-converge
     bool has_standby = false;    // a paravirtual NIC that takes the place of its virtual function
     TimePoint traffic_flows_at;  // over the one or the other
-    double demand = 0;           // cores that it keeps busy; counts where cores are modelled
+    std::uint32_t occupied = 0;  // vCPUs, by its own work for its ranks (`occupy`)
+    double demand = 0;           // cores that its ranks keep busy; counts where cores are modelled
     std::unique_ptr<CorePool::User> cores = {};  // none while it demands none
   };
   struct Transfer;  // one move under way

@@ -363,6 +363,30 @@ TEST(ControlContentionTest, a_move_whose_destination_goes_down_fails_when_that_i
   }
 }
 
+/// The guest's ranks compute.
+TEST(ControlContentionTest, a_guest_works_on_a_vcpu_that_its_ranks_go_without) {
+  for (const auto& [cores, vcpus, ranks, seconds] :
+       {std::tuple{1U, 1U, 1U, 0.1}, std::tuple{1U, 2U, 1U, 0.2}, std::tuple{2U, 2U, 1U, 0.1},
+        std::tuple{1U, 2U, 2U, 0.2}, std::tuple{2U, 2U, 2U, 0.1}}) {
+    PluggedHosts plain(cores, 1, 1);
+    plain.instance.vms[0].vcpus = vcpus;
+    plain.instance.vms[0].jobs = {JobId{0}};
+    plain.instance.jobs.push_back({.name = "job",
+                                   .vms = {vm(0)},
+                                   .ranks_per_vm = ranks,
+                                   .strategy = Strategy::none,
+                                   .suspend = Suspend::peers,
+                                   .reconnect = Reconnect::lazy,
+                                   .next_call = {Duration::zero()}});
+    in_world(plain, [seconds = seconds](World& world) {
+      world.processor.set_ranks_running(vm(0), true);
+      const VmId works = vm(0);
+      EXPECT_TRUE(world.processor.occupy({&works, 1}, ms(100), never));
+      EXPECT_NEAR(seconds_at(world), seconds, 1e-8);
+    });
+  }
+}
+
 TEST(ControlContentionTest, nobody_waits_for_guests_beyond_a_deadline) {
   const PluggedHosts plain(1, 1, 1);
   in_world(plain, [](World& world) {
