@@ -46,8 +46,8 @@ namespace ferry {
 /// `cpu`, and for what compresses, per byte on the network; with less than that it is slower by as
 /// much. What it demands is reckoned for its limit and an equal share of its first and last link.
 /// Control operations keep `hypervisor.cpu` cores busy (`ControlOperation`), and so does each guest
-/// in `occupy`, on a vCPU that its ranks go without meanwhile. Not modelled: a job that takes longer
-/// because its guest is slower.
+/// in `occupy`, on a vCPU that its ranks go without meanwhile. Not modelled: a job that takes
+/// longer because its guest is slower.
 ///
 /// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
 /// the latency, while its device state crosses; then it runs on the destination, and all that was
