@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Fits the lab's platform on some runs, predicts others before they are measured, and holds them together.
+"""Fits the lab's platform on some runs, predicts others from that fit alone, and holds them together.
 
 Calibration: one guest of 160 MiB, one of 320 MiB, two and three of 160 MiB at once.
 Predicted: one of 240 MiB, one that dirties 20 MB/s, four at once, four one after the other.
@@ -8,8 +8,9 @@ With --ranks, an MPI rank in each of two guests that talk by verbs. Calibration:
 goes to the other's host and back; both change places; three of two pairs move at once. Predicted: 288 MiB, a migration
 thread in place of the progress engine, dirtying 20 MB/s, four guests at once.
 
-Each is run several times; a guest is brought home in between. A run during which other work took more than --others of
-the machine's processors is repeated, a few times; of those the quietest counts.
+Loads of both kinds take turns, every second round backwards: a machine whose speed drifts does so in all of them alike.
+In each round one is run several times; a guest is brought home in between. A run during which other work took more than
+--others of the machine's processors is repeated, a few times; of those the quietest counts.
 
 Writes into --out: calibrated/ and held-out/ (run folders), predicted/ (simulated), platform.yaml, prediction.csv,
 prediction.md and others.csv (other work's share of the processors, by run).
@@ -100,6 +101,13 @@ SEEDS = 15  # simulated; operations vary
 TOTAL_WITHIN, PHASE_WITHIN = 0.10, 0.20
 
 
+def turns(plan: Plan, rounds: int) -> list[tuple[int, str, Load]]:
+    """What is measured, in this order: the round, the folder, the load."""
+    pairs = zip(plan.calibration, plan.held_out, strict=True)
+    one_round = [part for fitted, held_out in pairs for part in (("calibrated", fitted), ("held-out", held_out))]
+    return [(number, *part) for number in range(1, rounds + 1) for part in one_round[:: 1 if number % 2 else -1]]
+
+
 class Broken(Exception):
     """What ended the measurement; the message is for the user."""
 
@@ -117,26 +125,27 @@ class Lab:
             raise Broken(f"ferry {' '.join(map(str, arguments))}: exit status {done.returncode}: {done.stderr}{done.stdout}")
         return done.stdout
 
-    def measure(self, load: Load, folder: str) -> list[Path]:
-        """The load on real hosts; its run folders."""
+    def measure(self, load: Load, folder: str, number: int) -> list[Path]:
+        """The load on real hosts, in this round; its run folders."""
         hosts, vms = read_scenario(SCENARIOS / load.scenario, load.changes)
         programs = [self.program.parents[2] / "hw_backend" / name for name in ("ferry-agent", "ferry-rank")]
         guests = {"programs": programs, "rdma": True} if self.plan.ranks else {}
         with labs.up(self.out / "lab", hosts, vms, **guests) as lab:
             # A libvirtd's first migration takes longer: it is not counted.
-            self.run_once(lab, load, self.out / folder / load.name / "warm-up")
+            self.run_once(lab, load, self.out / folder / load.name / f"warm-up-{number}")
             runs = []
             for repetition in range(1, self.repetitions + 1):
-                run = self.run_quietly(lab, load, self.out / folder / load.name, repetition)
+                run = self.run_quietly(lab, load, self.out / folder / load.name, f"run-{number}-{repetition}")
                 runs.append(run)
-                print(f"{load.title}: {repetition}/{self.repetitions}, others took {self.shares[run]:.0%}", file=sys.stderr)
+                print(f"round {number}, {load.title}: {repetition}/{self.repetitions}, others took {self.shares[run]:.0%}",
+                      file=sys.stderr)
         return runs
 
-    def run_quietly(self, lab: labs.Lab, load: Load, folder: Path, repetition: int) -> Path:
+    def run_quietly(self, lab: labs.Lab, load: Load, folder: Path, name: str) -> Path:
         """Of some attempts the first during which other work took little, or else the one with the least of it."""
         tried = []
         for attempt in range(ATTEMPTS):
-            tried.append(folder / (f"run-{repetition}" + (f"-attempt-{attempt + 1}" if attempt else "")))
+            tried.append(folder / (name + (f"-attempt-{attempt + 1}" if attempt else "")))
             self.run_once(lab, load, tried[-1])
             if self.shares[tried[-1]] <= self.others:
                 break
@@ -255,7 +264,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     parser.add_argument("--ranks", action="store_true", help="with MPI ranks in the guests")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=2, help="in each round (default: 2)")
     parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
                         help="how much of the processors other work may take during a run (default: 0.05)")  # fmt: skip
     arguments = parser.parse_args()
@@ -267,11 +277,13 @@ def main() -> int:
     arguments.out.mkdir(parents=True)
     lab = Lab(program.resolve(), plan, arguments.out.resolve(), arguments.repetitions, arguments.others)
     try:
-        calibrated = [run for load in plan.calibration for run in lab.measure(load, "calibrated")]
+        measured: dict[str, list[Path]] = {}
+        for number, folder, load in turns(plan, arguments.rounds):
+            measured.setdefault(load.name, []).extend(lab.measure(load, folder, number))
+        calibrated = [run for load in plan.calibration for run in measured[load.name]]
         platform = lab.out / "platform.yaml"
         print(lab.ferry("calibrate", *calibrated, "--platform", SCENARIOS.parent / "platforms" / plan.platform, "--out", platform))
-        predicted = {load.name: lab.predict(load, platform) for load in plan.held_out}  # before they are measured
-        measured = {load.name: lab.measure(load, "held-out") for load in plan.held_out}
+        predicted = {load.name: lab.predict(load, platform) for load in plan.held_out}
     except (Broken, LabProblem) as problem:
         print(f"predict: {problem}", file=sys.stderr)
         return 3

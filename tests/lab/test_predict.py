@@ -62,6 +62,13 @@ def test_predictions_stand_beside_the_mean_of_what_was_fitted(tmp_path):
     assert "| 3.000 s (2.000 to 4.000) | 3.150 s | +5.0 % | yes | 1.500 s | -50.0 % |" in predict.markdown(rows)
 
 
+def test_loads_that_are_fitted_and_predicted_take_turns():
+    order = [(number, folder, load.name) for number, folder, load in predict.turns(predict.DEVICES, 2)]
+    assert order[:3] == [(1, "calibrated", "one-160"), (1, "held-out", "one-240"), (1, "calibrated", "one-320")]
+    assert [part[1:] for part in order[8:]] == [part[1:] for part in reversed(order[:8])]
+    assert {part[0] for part in order[8:]} == {2}
+
+
 @pytest.mark.parametrize("plan", [predict.DEVICES, predict.RANKS], ids=["devices", "ranks"])
 def test_every_load_is_a_scenario_that_can_be_simulated(plan, program, tmp_path):
     if "sim" not in subprocess.run([program, "--version"], text=True, capture_output=True).stdout.split("worlds:")[1]:
