@@ -27,7 +27,8 @@ from .simulated import by_scenario, makespan, quantities, simulate, simulate_mov
 
 GIBI = 2.0**30
 _GRID, _STEPS = 8, 12  # intervals to begin with; golden sections of the best two: 1e-3 of the range
-_TURNS = 2  # of two constants, each with the other as it was found last
+_TURNS = 4  # at most, of two constants, each with the other as it was found last
+_SAME = 0.01  # of the range: a turn that moves both by less is the last
 _MOST_CORES = 4.0  # that a control operation keeps busy
 _PASSES = 2  # of what a move takes from itself
 
@@ -80,10 +81,16 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
     phases = ("unplug", "plug")
     if any(move.cooperates for move in alone):
         phases = (*phases, "set_post")
-    cpu, work, most = 0.0, 0.0, _most_work(alone, stream)
+    # From streams that need something: beside some that need nothing, operations may have cores
+    # enough whatever they keep busy.
+    most = _most_work(alone, stream)
+    cpu, work = math.nan, most / 2
     for _ in range(_TURNS):
+        before = cpu, work
         cpu = _least(lambda value: distance(trial(value, work)[0], phases), _MOST_CORES)
         work = _least(lambda value: distance(trial(cpu, value)[0], ["migration"]), most)
+        if abs(cpu - before[0]) < _SAME * _MOST_CORES and abs(work - before[1]) < _SAME * most:
+            break
     return Crowded(
         [_fitted("hypervisor.cpu", cpu, "ratio", len(runs), phases,
                  how.format("phases in which devices go, come and open,")),
