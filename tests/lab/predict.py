@@ -264,7 +264,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     parser.add_argument("--ranks", action="store_true", help="with MPI ranks in the guests")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of all loads (default: 3)")
     parser.add_argument("--repetitions", type=int, default=2, help="in each round (default: 2)")
     parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
                         help="how much of the processors other work may take during a run (default: 0.05)")  # fmt: skip
