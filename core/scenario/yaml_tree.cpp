@@ -56,7 +56,7 @@ class Builder final : public YAML::EventHandler {
                  "this alias stands inside the value that it names; an alias can only repeat an "
                  "earlier, complete value"};
     }
-    count(found->second.nodes, place);
+    repeat(found->second.nodes, place);
     YamlNode copy = found->second.node;
     deepen(depth_of(copy), place);
     add(std::move(copy));
@@ -145,10 +145,20 @@ class Builder final : public YAML::EventHandler {
     nodes_ += nodes;
     if (nodes_ > most_yaml_nodes) {
       throw Stop{Problem::too_many_nodes, place,
-                 fmt::format("more than {} values, aliases repeated; write groups with `count` "
-                             "instead of listing or repeating so much",
+                 fmt::format("more than {} values; write groups with `count` instead of listing "
+                             "so much",
                              most_yaml_nodes)};
     }
+  }
+  void repeat(std::size_t nodes, SourcePlace place) {
+    repeated_ += nodes;
+    if (repeated_ > most_repeated_nodes) {
+      throw Stop{Problem::too_many_nodes, place,
+                 fmt::format("aliases repeat more than {} values; write groups with `count` "
+                             "instead of repeating so much",
+                             most_repeated_nodes)};
+    }
+    count(nodes, place);
   }
   void deepen(std::size_t levels, SourcePlace place) const {
     if (open_.size() + levels > most_yaml_depth) {
@@ -237,6 +247,7 @@ class Builder final : public YAML::EventHandler {
   YamlNode root_;
   bool has_root_ = false;
   std::size_t nodes_ = 0;
+  std::size_t repeated_ = 0;  ///< of these, what aliases repeated
   int documents_ = 0;
   std::size_t last_quoted_ = std::string_view::npos;
   SourcePlace last_quoted_place_;

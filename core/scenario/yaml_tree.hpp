@@ -62,6 +62,8 @@ inline constexpr std::size_t longest_name = 64;
 inline constexpr std::size_t most_yaml_bytes = std::size_t{4} << 20U;
 inline constexpr std::size_t most_yaml_depth = 32;
 inline constexpr std::size_t most_yaml_nodes = 1'000'000;
+/// Of these, what aliases repeat: a text of a few hundred bytes may not become a tree of a million.
+inline constexpr std::size_t most_repeated_nodes = 100'000;
 
 /// Parses one document. A text that is not YAML is reported and has no further errors: false.
 /// Duplicate keys, odd keys and tags are reported as well, but leave a tree that can be read: true.

@@ -54,6 +54,24 @@ TEST(YamlTree, repeats_what_an_alias_names) {
   EXPECT_EQ(to_flow_text(parsed.root), "{a: {k: [1, 2]}, b: {k: [1, 2]}, c: v, d: v}");
 }
 
+TEST(YamlTree, repeats_by_aliases_no_more_than_so_many_values) {
+  const std::string hundred = [] {
+    std::string list = "[x";
+    for (int i = 1; i < 100; ++i) list += ",x";
+    return list + "]";
+  }();  // 1 + 100 values
+  std::string text = "- &a " + hundred + "\n- &b [*a";
+  for (int i = 1; i < 45; ++i) text += ", *a";
+  text += "]\n";
+  // b repeats 45 x 101 values, and each of these aliases b's 4,546: 20 are 90,920 more.
+  for (int i = 0; i < 20; ++i) text += "- *b\n";
+  const Parsed parsed = parse(text);
+  EXPECT_TRUE(parsed.good) << parsed.errors;
+  EXPECT_EQ(parse(text + "- *b\n").errors,
+            "f:23:3: aliases repeat more than 100000 values; write groups with `count` instead of "
+            "repeating so much\n");
+}
+
 TEST(YamlTree, refuses_what_is_nested_too_deeply_wherever_the_depth_comes_from) {
   const std::string hint =
       "nested deeper than 32 levels; no key of these files needs more than a few\n";
