@@ -268,6 +268,8 @@ class alignas(64) Engine final : public Fetchable {
   void take_lost(Peer& peer, const PacketHeader& header);
   void take_renewed(Peer& peer, const PacketHeader& header);
   void answer_done(Peer& peer, const Operation& receive);
+  /// False: its memory cannot be read, so its bytes go in fragments once they are asked for.
+  [[nodiscard]] bool expose(Operation& send, const Choice& choice);
   void unexpose(Operation& send);
 
   // Ends.

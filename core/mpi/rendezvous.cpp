@@ -246,15 +246,20 @@ void Engine::renew(Peer& peer, Operation& send) {
   PacketHeader renewed = answer_of(PacketKind::renewed, send.name().packed());
   if (send.from.is_phantom()) renewed.flags = flag_phantom;
   const Choice& choice = route_of(peer).choose(send.from.size());
-  if (choice.protocol == Protocol::rendezvous_read) {
-    send.data = choice.data;
-    send.key = ports_.endpoint.expose(choice.data, send.from.pieces()).value;
-    send.exposed = true;
+  if (choice.protocol == Protocol::rendezvous_read && expose(send, choice)) {
     renewed.key = send.key;
     renewed.flags = static_cast<std::uint8_t>(
         renewed.flags | flag_reads | static_cast<unsigned>(send.data) << flag_channel_shift);
   }
   answer(peer, renewed);
+}
+
+bool Engine::expose(Operation& send, const Choice& choice) {
+  const MemoryKey key = ports_.endpoint.expose(choice.data, send.from.pieces());
+  if (key.value == 0) return false;
+  send.data = choice.data;
+  send.key = key.value;
+  return send.exposed = true;
 }
 
 void Engine::unexpose(Operation& send) {

@@ -103,12 +103,8 @@ bool Engine::leave(Peer& peer, Operation& send) {
 }
 
 bool Engine::announce(Peer& peer, Operation& send, const Choice& choice) {
-  const bool reads = choice.protocol == Protocol::rendezvous_read && send.from.size() != 0;
-  if (reads && !send.exposed) {
-    send.data = choice.data;
-    send.key = ports_.endpoint.expose(choice.data, send.from.pieces()).value;
-    send.exposed = true;
-  }
+  const bool reads = choice.protocol == Protocol::rendezvous_read && send.from.size() != 0 &&
+                     (send.exposed || expose(send, choice));
   PacketHeader header;
   header.kind = static_cast<std::uint8_t>(PacketKind::announce);
   header.flags = flags_of(send.from, send.synchronous);

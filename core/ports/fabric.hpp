@@ -117,7 +117,8 @@ class Endpoint {
   /// The oldest arrival, none if there is none now. It stays valid until the next call of `poll`.
   [[nodiscard]] virtual const Arrival* poll() = 0;
 
-  /// Lets others read `memory` by `channel` until `withdraw`. Only where its profile `reads`.
+  /// Lets others read `memory` by `channel` until `withdraw`. Only where its profile `reads`. Key
+  /// 0: nobody can read this memory, as the device does not take it; there is nothing to withdraw.
   [[nodiscard]] virtual MemoryKey expose(Channel channel, std::span<const ConstSlice> memory) = 0;
   /// Reads under way through the key end as `read_failed` or are done.
   virtual void withdraw(MemoryKey key) = 0;

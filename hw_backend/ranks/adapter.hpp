@@ -23,6 +23,8 @@ class Adapter {
   /// Blocks until its port is active, so long at most; on failure it stays closed.
   [[nodiscard]] virtual Result<> open_device(Duration patience) = 0;
   [[nodiscard]] virtual bool device_is_open() const = 0;
+  /// What made messages slower than they would be, for people; empty: nothing did.
+  [[nodiscard]] virtual std::string remark() const = 0;
 };
 
 /// Whether this machine has a device that `choice` (see `verbs::parse_device_choice`; `none`: not

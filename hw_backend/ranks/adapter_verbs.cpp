@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "hw_backend/ranks/adapter.hpp"
@@ -21,6 +23,13 @@ class VerbsAdapter final : public Adapter {
     return endpoint_->open_device_within(patience);
   }
   bool device_is_open() const override { return endpoint_->device_is_open(); }
+  std::string remark() const override {
+    const std::string why = endpoint_->refused_registration();
+    if (why.empty()) return why;
+    return fmt::format(
+        "memory of messages went in packets and by buffers, not by RDMA ({} times): {}",
+        endpoint_->counts().registrations_refused, why);
+  }
 
  private:
   EventWaitSet& wait_set_;

@@ -205,6 +205,9 @@ void AgentRun::take_part(agent::AgentBoard& board, mpi::Process& process) {
   process.finish();
   process.engine().leave();
   log.of(rank_.index).packets = channels_.endpoint().packets();
+  if (const std::string remark = channels_.remark(); !remark.empty()) {
+    fmt::print(stderr, "ferry-rank: rank {}: {}\n", rank_.index, remark);
+  }
   const auto left = board.leave_result({log.of(rank_.index), life_.complaints()});
   if (!left) throw WorldError(left.error().reason);
   static_cast<void>(board.await_dismissal());

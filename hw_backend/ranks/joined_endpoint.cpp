@@ -109,8 +109,8 @@ const Arrival* JoinedEndpoint::fail_read() {
 
 MemoryKey JoinedEndpoint::expose(Channel channel, std::span<const ConstSlice> memory) {
   const Way& by = way(channel);
-  // No key leads to nothing: who reads by it is told that it failed.
-  return by.part == nullptr ? MemoryKey{} : marked(by.part->expose(channel, memory), channel);
+  const MemoryKey key = by.part == nullptr ? MemoryKey{} : by.part->expose(channel, memory);
+  return key.value == 0 ? key : marked(key, channel);
 }
 
 void JoinedEndpoint::withdraw(MemoryKey key) {

@@ -81,6 +81,9 @@ Status be_rank(const Arguments& arguments, Start& start, const std::vector<std::
     }
   }
   RankOutcome outcome = run_rank_program(*job, start, arguments.rank);
+  if (!outcome.remark.empty()) {
+    fmt::print(stderr, "ferry-rank: rank {}: {}\n", start.rank().index, outcome.remark);
+  }
   if (outcome.record) {
     if (auto written = results.write(*job, *outcome.record, outcome.interrupted); !written) {
       fmt::print(stderr, "ferry-rank: {}\n", written.error());

@@ -71,6 +71,8 @@ class RankChannels {
   [[nodiscard]] WaitSet& wait_set() { return *wait_set_; }
   [[nodiscard]] JoinedEndpoint& endpoint() { return *endpoint_; }
   [[nodiscard]] RankPlaces& places() { return *places_; }
+  /// What made messages slower than they would be, for people; empty: nothing did.
+  [[nodiscard]] std::string remark() const { return adapter_ == nullptr ? "" : adapter_->remark(); }
 
   /// Around a move of this machine: frees and closes what would keep its devices from being
   /// unplugged, and opens them again. While no call of the rank is under way, or within one.

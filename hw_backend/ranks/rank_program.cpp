@@ -173,6 +173,7 @@ RankOutcome RankRun::run() {
     // Those that do not share this memory do not hear of it.
     outcome.others_wait = channels_.sharing_memory() < start_.size();
   }
+  outcome.remark = channels_.remark();
   if (start_.rank().index == 0) {
     const mpi::JobEnd end{outcome.ended, clock_.now(), watch.complaints};
     outcome.record = mpi::make_job_record(job_.id, job_.program.workload.type,

@@ -44,6 +44,8 @@ struct RankOutcome {
   Result<> ended;
   bool interrupted = false;
   bool others_wait = false;  ///< ranks elsewhere do not know that it has ended: abort
+  /// What made messages slower than they would be, for people; empty: nothing did.
+  std::string remark;
   /// Of the whole job; only on rank 0.
   std::optional<JobRecord> record;
 };

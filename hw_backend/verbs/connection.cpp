@@ -45,12 +45,14 @@ Connection::Connection(EndpointState& state, std::uint32_t index, RankId peer, C
       sends_(state.settings.window + words + read_requests),
       frame_size_(rounded_up(largest_frame_head + state.settings.largest_body, 64)),
       memory_size_(
-          rounded_up((receives_ + state.settings.window) * frame_size_ + words * 64, page_bytes)),
+          rounded_up((receives_ + state.settings.window + read_buffers) * frame_size_ + words * 64,
+                     page_bytes)),
       memory_(static_cast<std::byte*>(std::aligned_alloc(page_bytes, memory_size_))),
       packet_sizes_(state.settings.window),
       buffers_(receives_, BufferState::unused) {
   check(memory_ != nullptr, "there is memory for a connection");
   for (std::uint32_t i = 0; i < receives_; ++i) unused_buffers_.push_back(receives_ - 1 - i);
+  for (std::uint32_t i = 0; i < read_buffers; ++i) free_read_buffers_.push_back(i);
 }
 
 Connection::~Connection() {
@@ -67,8 +69,11 @@ std::byte* Connection::buffer(std::uint32_t index) const { return memory_ + inde
 std::byte* Connection::place(std::uint32_t index) const {
   return memory_ + (receives_ + index) * frame_size_;
 }
+std::byte* Connection::read_buffer(std::uint32_t index) const {
+  return place(state_.settings.window + index);
+}
 std::byte* Connection::word(std::uint32_t index) const {
-  return memory_ + (receives_ + state_.settings.window) * frame_size_ + index * 64;
+  return read_buffer(read_buffers) + index * 64;
 }
 
 // --- Sending -------------------------------------------------------------------------------------
@@ -195,6 +200,7 @@ void Connection::sent(std::uint32_t number) {
          static_cast<std::int32_t>(work_done_ - reads_under_way_.front().number) > 0) {
     const Work work = reads_under_way_.front();
     reads_under_way_.pop_front();
+    if (work.by_buffer) take_up(work);
     if (work.last) end_step(work.read);
   }
 }

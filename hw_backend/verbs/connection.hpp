@@ -37,6 +37,10 @@ struct DoneRead {
 /// What all connections of an endpoint share. Under the endpoint's lock.
 struct EndpointState {
   EndpointState(const VerbsSettings& with, Bootstrap& by) : settings(with), bootstrap(by) {}
+  void note_refused_registration(const std::string& why) {
+    ++counts.registrations_refused;
+    if (refused_registration.empty()) refused_registration = why;
+  }
   const VerbsSettings settings;
   Bootstrap& bootstrap;
   std::unique_ptr<Device> device;  ///< null: closed
@@ -53,6 +57,7 @@ struct EndpointState {
   std::vector<Connection*> broken;  ///< their queue pairs have failed; not dealt with yet
   VerbsCounts counts;
   std::string problem;                    ///< why the last connection failed
+  std::string refused_registration;       ///< why memory could not be registered, the first time
   bool pairings_changed = false;          ///< some look at another time from now on
   std::uint32_t packet_numbers = 0x5a17;  ///< where queue pairs begin to count
 };
@@ -78,6 +83,8 @@ struct WorkId {
 
 /// Work requests for reads of a connection, at a time.
 inline constexpr std::uint32_t read_requests = 32;
+/// Of these, reads into memory that could not be registered.
+inline constexpr std::uint32_t read_buffers = 4;
 
 class Connection final : public Pairing::Host {
  public:
@@ -150,13 +157,16 @@ class Connection final : public Pairing::Host {
   struct Work {
     std::uint32_t number = 0;  ///< of a work request that ends it
     std::shared_ptr<Read> read;
-    bool last = false;  ///< of what was asked for in this step
+    bool last = false;                       ///< of what was asked for in this step
+    std::optional<std::uint32_t> by_buffer;  ///< where it arrives
+    std::span<std::byte> to;                 ///< and is copied to
   };
   enum class BufferState : std::uint8_t { unused, posted, held };
 
-  // Memory: buffers for what arrives, places for what is kept, then those for words.
+  // Memory: buffers for what arrives, places for what is kept, buffers for reads, then words.
   [[nodiscard]] std::byte* buffer(std::uint32_t index) const;
   [[nodiscard]] std::byte* place(std::uint32_t index) const;
+  [[nodiscard]] std::byte* read_buffer(std::uint32_t index) const;
   [[nodiscard]] std::byte* word(std::uint32_t index) const;
   [[nodiscard]] FrameHead& head_of(std::byte* frame) const {
     return *reinterpret_cast<FrameHead*>(frame);
@@ -177,7 +187,11 @@ class Connection final : public Pairing::Host {
   void advance_reads();
   [[nodiscard]] bool begin_read(Read& read);
   void ask_for_record(Read& read);
+  /// Local key of the memory; none: it cannot be registered.
+  [[nodiscard]] std::optional<std::uint32_t> register_for(Read& read, std::span<std::byte> memory);
+  void take_up(const Work& work);
   void plan_chunks(Read& read, std::span<const MemoryDescription> pieces);
+  void plan_list(Read& read, const MemoryDescription& there);
   void end_step(const std::shared_ptr<Read>& read);
   void end_read(const std::shared_ptr<Read>& read, bool succeeded);
   void fill_next_chunk(const std::shared_ptr<Read>& read, ibv_send_wr& request, ibv_sge& piece);
@@ -220,6 +234,7 @@ class Connection final : public Pairing::Host {
 
   std::deque<std::shared_ptr<Read>> reads_;  ///< that have not been asked for, or not all of them
   std::deque<Work> reads_under_way_;
+  std::vector<std::uint32_t> free_read_buffers_;
   std::map<std::uint64_t, MemoryDescription> known_;  ///< memory there, from packets
 };
 

@@ -41,14 +41,15 @@ Result<> ExposureTable::open(RegistrationCache& cache, std::uint32_t device_gene
   table_use_ = *use;
   cache_ = &cache;
   device_generation_ = device_generation;
+  refused_.clear();
   for (const auto& exposure : exposures_) {
     if (exposure->key == 0) continue;
     ExposureRecord& record = records_[record_of({exposure->key})];
     if (const Result<> made = register_memory(*exposure, record); !made) {
-      close();
-      return made;
+      refused_.push_back(made.error().reason);
+    } else {
+      set_key(record, exposure->key);
     }
-    set_key(record, exposure->key);
   }
   return {};
 }

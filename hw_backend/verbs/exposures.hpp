@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/ports/fabric.hpp"
@@ -37,18 +38,21 @@ class ExposureTable {
   ExposureTable& operator=(const ExposureTable&) = delete;
 
   /// The device is open: memory is registered by `cache`, that of the table and what is exposed.
+  /// Of this, what cannot be registered can't be read from now on, and is told of by `refused`.
   [[nodiscard]] Result<> open(RegistrationCache& cache, std::uint32_t device_generation);
   /// Nothing is registered any more; what is exposed stays so.
   void close();
   /// Where others find it. While it is open.
   [[nodiscard]] MemoryDescription description() const;
 
-  /// `refused` if it cannot be registered.
+  /// `refused` if it cannot be registered: nothing is exposed.
   [[nodiscard]] Result<MemoryKey> expose(std::span<const ConstSlice> memory);
   /// Of a key of `expose`, once.
   void withdraw(MemoryKey key);
   /// If `key` is of one piece that is exposed and registered now.
   [[nodiscard]] const ExposureRecord* single_piece(std::uint64_t key) const;
+  /// Why memory that is exposed could not be registered when the device was opened last.
+  [[nodiscard]] const std::vector<std::string>& refused() const { return refused_; }
   /// The memory behind a key; null: nothing.
   [[nodiscard]] const std::vector<ConstSlice>* find(std::uint64_t key) const;
 
@@ -67,6 +71,7 @@ class ExposureTable {
   RegistrationCache* cache_ = nullptr;
   std::uint32_t device_generation_ = 0;
   std::optional<RegistrationCache::Use> table_use_;
+  std::vector<std::string> refused_;
 };
 
 }  // namespace ferry::verbs

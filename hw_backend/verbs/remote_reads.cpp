@@ -24,8 +24,8 @@ struct Connection::Read {
   struct Chunk {
     std::uint64_t there = 0;
     std::uint32_t there_key = 0;
-    std::uint64_t here = 0;
-    std::uint32_t here_key = 0;
+    std::byte* here = nullptr;
+    std::optional<std::uint32_t> here_key;  ///< none: by a buffer
     std::uint32_t size = 0;
   };
   std::uint64_t cookie = 0;
@@ -74,6 +74,8 @@ void Connection::advance_reads() {
     if (read->step == Read::Step::begins && !begin_read(*read)) break;
     while (read->next_chunk < read->chunks.size() && !broken_) {
       if (!has_send_room() || reads_under_way_.size() >= read_requests) return ring();
+      // There is one again when another read by a buffer of this connection has ended.
+      if (!read->chunks[read->next_chunk].here_key && free_read_buffers_.empty()) return ring();
       if (count == requests_at_once) ring();
       fill_next_chunk(read, requests[count], pieces[count]);
       if (count != 0) requests[count - 1].next = &requests[count];
@@ -105,9 +107,19 @@ void Connection::ask_for_record(Read& read) {
   const std::uint32_t index = record_of(read.key);
   read.chunks.push_back({.there = there_.table_address + index * sizeof(ExposureRecord),
                          .there_key = there_.table_key,
-                         .here = reinterpret_cast<std::uintptr_t>(&state_.scratch[*read.scratch]),
+                         .here = reinterpret_cast<std::byte*>(&state_.scratch[*read.scratch]),
                          .here_key = (*state_.scratch_use)->registration.local_key,
                          .size = sizeof(ExposureRecord)});
+}
+
+std::optional<std::uint32_t> Connection::register_for(Read& read, std::span<std::byte> memory) {
+  const auto use = state_.registrations->use(memory.data(), memory.size(), true);
+  if (!use) {
+    state_.note_refused_registration(use.error().reason);
+    return std::nullopt;
+  }
+  read.uses.push_back(*use);
+  return (*use)->registration.local_key;
 }
 
 /// What lies in both: pieces there from the offset on, pieces here. Then the record, which says
@@ -120,20 +132,19 @@ void Connection::plan_chunks(Read& read, std::span<const MemoryDescription> piec
   std::uint64_t at = read.offset;
   for (const Slice& slice : read.into) {
     if (slice.size == 0 || slice.data == nullptr) continue;
-    const auto use = state_.registrations->use(slice.data, slice.size, true);
-    if (!use) throw WorldError(use.error().reason);
-    read.uses.push_back(*use);
+    const std::optional<std::uint32_t> key = register_for(read, {slice.data, slice.size});
+    const std::size_t largest =
+        std::min<std::size_t>(key ? largest_chunk : frame_size_, state_.device->largest_message());
     std::size_t filled = 0;
     while (filled < slice.size) {
       while (piece < pieces.size() && at >= pieces[piece].size) at -= pieces[piece++].size;
       if (piece == pieces.size()) break;  // what comes next finds the read too long
       const std::size_t size =
-          std::min<std::uint64_t>({slice.size - filled, pieces[piece].size - at, largest_chunk,
-                                   state_.device->largest_message()});
+          std::min<std::uint64_t>({slice.size - filled, pieces[piece].size - at, largest});
       read.chunks.push_back({.there = pieces[piece].address + at,
                              .there_key = pieces[piece].key,
-                             .here = reinterpret_cast<std::uintptr_t>(slice.data) + filled,
-                             .here_key = (*use)->registration.local_key,
+                             .here = slice.data + filled,
+                             .here_key = key,
                              .size = static_cast<std::uint32_t>(size)});
       filled += size;
       at += size;
@@ -146,7 +157,17 @@ void Connection::fill_next_chunk(const std::shared_ptr<Read>& read, ibv_send_wr&
                                  ibv_sge& piece) {
   const Read::Chunk& chunk = read->chunks[read->next_chunk++];
   const bool last = read->next_chunk == read->chunks.size();
-  piece = {.addr = chunk.here, .length = chunk.size, .lkey = chunk.here_key};
+  Work work{work_posted_, read, last, {}, {}};
+  std::byte* here = chunk.here;
+  if (!chunk.here_key) {
+    work.by_buffer = free_read_buffers_.back();
+    work.to = {chunk.here, chunk.size};
+    free_read_buffers_.pop_back();
+    here = read_buffer(*work.by_buffer);
+  }
+  piece = {.addr = reinterpret_cast<std::uintptr_t>(here),
+           .length = chunk.size,
+           .lkey = chunk.here_key.value_or((*memory_use_)->registration.local_key)};
   request = {};
   request.sg_list = &piece;
   request.num_sge = 1;
@@ -154,11 +175,31 @@ void Connection::fill_next_chunk(const std::shared_ptr<Read>& read, ibv_send_wr&
   request.wr.rdma.remote_addr = chunk.there;
   request.wr.rdma.rkey = chunk.there_key;
   request.wr_id = WorkId{false, index_, static_cast<std::uint8_t>(link_), work_posted_}.pack();
-  if (last || read->next_chunk % requests_a_completion == 0) {
+  if (last || work.by_buffer || read->next_chunk % requests_a_completion == 0) {
     request.send_flags |= IBV_SEND_SIGNALED;
   }
-  reads_under_way_.push_back({work_posted_, read, last});
+  reads_under_way_.push_back(std::move(work));
   ++work_posted_;
+}
+
+void Connection::take_up(const Work& work) {
+  std::copy_n(read_buffer(*work.by_buffer), work.to.size(), work.to.data());
+  free_read_buffers_.push_back(*work.by_buffer);
+}
+
+/// Of the pieces that the memory there is of.
+void Connection::plan_list(Read& read, const MemoryDescription& there) {
+  auto* const here = reinterpret_cast<std::byte*>(read.list.data());
+  const std::optional<std::uint32_t> key = register_for(read, {here, there.size});
+  const std::size_t largest = key ? there.size : frame_size_;
+  for (std::size_t at = 0; at < there.size; at += largest) {
+    read.chunks.push_back(
+        {.there = there.address + at,
+         .there_key = there.key,
+         .here = here + at,
+         .here_key = key,
+         .size = static_cast<std::uint32_t>(std::min<std::size_t>(largest, there.size - at))});
+  }
 }
 
 /// All that was asked for in its step is there.
@@ -190,14 +231,7 @@ void Connection::end_step(const std::shared_ptr<Read>& read) {
       }
       read->step = Read::Step::list;
       read->list.resize(record.pieces);
-      const auto use = state_.registrations->use(read->list.data(), record.memory.size, true);
-      if (!use) throw WorldError(use.error().reason);
-      read->uses.push_back(*use);
-      read->chunks.push_back({.there = record.memory.address,
-                              .there_key = record.memory.key,
-                              .here = reinterpret_cast<std::uintptr_t>(read->list.data()),
-                              .here_key = (*use)->registration.local_key,
-                              .size = static_cast<std::uint32_t>(record.memory.size)});
+      plan_list(*read, record.memory);
       break;
     }
     case Read::Step::list: plan_chunks(*read, read->list); break;
@@ -225,6 +259,9 @@ void Connection::fail_waiting_reads() {
 
 /// The queue pair is gone: those that had begun have failed, the others wait for the next one.
 void Connection::fail_reads() {
+  for (const Work& work : reads_under_way_) {
+    if (work.by_buffer) free_read_buffers_.push_back(*work.by_buffer);
+  }
   reads_under_way_.clear();
   const std::deque<std::shared_ptr<Read>> all = reads_;
   for (const auto& read : all) {

@@ -110,6 +110,7 @@ class DeviceEndpoint final : public VerbsEndpoint {
   [[nodiscard]] bool device_is_open() const override;
   [[nodiscard]] std::string device_name() const override;
   [[nodiscard]] std::string problem() const override;
+  [[nodiscard]] std::string refused_registration() const override;
   void forget_memory(ConstSlice memory) override;
   [[nodiscard]] VerbsCounts counts() const override;
   void break_connection(EndpointAddress to, Channel channel) override;
@@ -447,8 +448,9 @@ void DeviceEndpoint::break_connection(EndpointAddress to, Channel channel) {
 MemoryKey DeviceEndpoint::expose(Channel /*channel*/, std::span<const ConstSlice> memory) {
   const std::lock_guard guard(mutex_);
   const Result<MemoryKey> key = state_.exposures.expose(memory);
-  if (!key) throw WorldError(key.error().reason);
-  return *key;
+  if (key) return *key;
+  state_.note_refused_registration(key.error().reason);
+  return {};
 }
 
 void DeviceEndpoint::withdraw(MemoryKey key) {
@@ -610,6 +612,7 @@ Result<> DeviceEndpoint::take_device(std::unique_ptr<Device> device) {
     return made;
   }
   state_.scratch_use = *scratch;
+  for (const std::string& why : state_.exposures.refused()) state_.note_refused_registration(why);
   partition_key_ = state_.device->port().partition_key;
   last_device_ = state_.device->port().device;
   epoll_event wanted{};
@@ -686,6 +689,11 @@ std::string DeviceEndpoint::device_name() const {
 std::string DeviceEndpoint::problem() const {
   const std::lock_guard guard(mutex_);
   return state_.problem;
+}
+
+std::string DeviceEndpoint::refused_registration() const {
+  const std::lock_guard guard(mutex_);
+  return state_.refused_registration;
 }
 
 VerbsCounts DeviceEndpoint::counts() const {

@@ -43,6 +43,7 @@ struct VerbsCounts {
   std::uint64_t connections_broken = 0;
   std::uint64_t packets_sent_again = 0;
   std::uint64_t registrations = 0;
+  std::uint64_t registrations_refused = 0;
 };
 
 /// A rank's endpoint; its address is its rank. All channels go by the same device, each by
@@ -65,6 +66,9 @@ class VerbsEndpoint : public Endpoint, public EventSource {
   [[nodiscard]] virtual std::string device_name() const = 0;
   /// Why the last connection failed, or could not be made; empty if none has.
   [[nodiscard]] virtual std::string problem() const = 0;
+  /// Why memory of messages could not be registered, the first time; empty if all could. What is
+  /// exposed has no key then, and what is read comes by buffers: slower, but it comes.
+  [[nodiscard]] virtual std::string refused_registration() const = 0;
 
   /// Memory that is about to be unmapped: its registration must not be kept.
   virtual void forget_memory(ConstSlice memory) = 0;

@@ -61,6 +61,6 @@ def test_two_guests_talk_while_links_break_and_a_device_is_renewed(lab_is_possib
     consoles = run(joined_by_a_cable(tmp_path), tmp_path, programs[:1], TWO)
     for number, console in enumerate(consoles):
         assert statuses(console) == {f"pair{number}": "0"}, console[-6000:]
-        for step in ["packets", "reads", "broken links", "device closed and opened", "device renewed", "all well"]:
+        for step in ["packets", "reads", "unregistered memory", "broken links", "device closed and opened", "device renewed", "all well"]:
             assert f"rank {number}: {step}" in console
     assert "link other0/1 state ACTIVE" in consoles[1]

@@ -2,9 +2,17 @@
 // queue pairs that break, a device that goes and comes back under another name. Everything that
 // arrives is checked. Usage: verbs_pair RANK ADDRESS0 ADDRESS1 [--renew COMMAND]; COMMAND is run by
 // rank 1 while its device is closed.
+#include <linux/capability.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
+#include <span>
 #include <thread>
 
 #include "tests/verbs/verbs_end.hpp"
@@ -19,6 +27,47 @@ std::vector<std::byte> pattern(std::size_t size, std::size_t seed) {
   }
   return bytes;
 }
+
+/// From now on this process is held to its limit of locked memory, which is none as yet, as if root
+/// had not started it. Threads that it has already are not.
+void be_held_to_locked_memory() {
+  const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+  if (setrlimit(RLIMIT_MEMLOCK, &all) != 0) give_up("the limit of locked memory cannot be raised");
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> sets{};
+  if (syscall(SYS_capget, &header, sets.data()) != 0) give_up("capget failed");
+  sets[0].effective &= ~(1U << CAP_IPC_LOCK);
+  if (syscall(SYS_capset, &header, sets.data()) != 0) give_up("capset failed");
+}
+
+/// While it lives, nothing more can be locked in memory.
+class NoLockedMemory {
+ public:
+  NoLockedMemory() { limit(0); }
+  ~NoLockedMemory() { limit(RLIM_INFINITY); }
+  NoLockedMemory(const NoLockedMemory&) = delete;
+  NoLockedMemory& operator=(const NoLockedMemory&) = delete;
+
+ private:
+  static void limit(rlim_t bytes) {
+    const rlimit limit{bytes, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) give_up("setrlimit failed");
+  }
+};
+
+/// Not of malloc, whose memory may have been registered before.
+struct NewMemory {
+  explicit NewMemory(std::size_t size) {
+    void* const made =
+        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (made == MAP_FAILED) give_up("there is no memory");
+    bytes = {static_cast<std::byte*>(made), size};
+  }
+  ~NewMemory() { munmap(bytes.data(), bytes.size()); }
+  NewMemory(const NewMemory&) = delete;
+  NewMemory& operator=(const NewMemory&) = delete;
+  std::span<std::byte> bytes;
+};
 
 class Pair {
  public:
@@ -55,7 +104,7 @@ class Pair {
   }
 
   /// How it ended; packets may come meanwhile, as the other is ahead.
-  Arrival::Kind read(std::uint64_t key, std::vector<std::byte>& into) {
+  Arrival::Kind read(std::uint64_t key, std::span<std::byte> into) {
     const Slice slice{into.data(), into.size()};
     end_.end->read(EndpointAddress{1 - rank_}, Channel::sriov, MemoryKey{key}, 0, {&slice, 1}, 5);
     for (;;) {
@@ -94,6 +143,47 @@ class Pair {
     for (int round = 0; round < 2; ++round) {  // it was known before, then it is looked up
       if (read(theirs, into) != Arrival::Kind::read_failed) give_up("withdrawn memory was read");
     }
+    meet();
+  }
+
+  /// What cannot be registered has no key; what is read arrives there all the same.
+  void read_into_memory_that_cannot_be_registered() {
+    const std::vector<std::byte> memory = pattern(1'500'000, rank_);
+    const ConstSlice all{memory.data(), memory.size()};
+    const MemoryKey key = end_.end->expose(Channel::sriov, {&all, 1});
+    if (key.value == 0) give_up("memory could not be registered");
+    std::vector<ConstSlice> pieces;
+    for (std::size_t at = 0; at < memory.size(); at += 2000) {
+      pieces.push_back({memory.data() + at, std::min<std::size_t>(2000, memory.size() - at)});
+    }
+    const MemoryKey in_pieces = end_.end->expose(Channel::sriov, pieces);
+    PacketHeader header;
+    header.key = key.value;
+    header.more = in_pieces.value;
+    end_.post(1 - rank_, header);
+    const PacketHeader theirs = end_.receive().header;
+    {
+      const NoLockedMemory more_than_now;
+      const NewMemory other(300'000);
+      const ConstSlice slice{other.bytes.data(), other.bytes.size()};
+      if (end_.end->expose(Channel::sriov, {&slice, 1}).value != 0) {
+        give_up("memory was registered beyond the limit");
+      }
+      for (const std::uint64_t from : {theirs.key, theirs.more}) {
+        const NewMemory into(memory.size());
+        if (read(from, into.bytes) != Arrival::Kind::read_done) give_up("a read failed");
+        if (!std::ranges::equal(into.bytes, pattern(memory.size(), 1 - rank_))) {
+          give_up("a read brought other bytes");
+        }
+      }
+    }
+    if (end_.end->counts().registrations_refused < 3) give_up("registrations were not refused");
+    if (end_.end->refused_registration().find("memlock") == std::string::npos) {
+      give_up("what was refused does not name memlock: " + end_.end->refused_registration());
+    }
+    meet();  // the other has read
+    end_.end->withdraw(key);
+    end_.end->withdraw(in_pieces);
     meet();
   }
 
@@ -150,11 +240,14 @@ class Pair {
 };
 
 int run(std::uint32_t rank, const std::vector<std::string>& addresses, const std::string& command) {
+  be_held_to_locked_memory();
   Pair pair(rank, addresses);
   pair.exchange(500, 20);
   pair.done("packets");
   pair.read_each_other();
   pair.done("reads");
+  pair.read_into_memory_that_cannot_be_registered();
+  pair.done("unregistered memory");
   pair.break_links();
   pair.done("broken links");
   pair.lose_device("");

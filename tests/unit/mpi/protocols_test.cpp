@@ -332,6 +332,43 @@ TEST_F(Protocols, memory_that_cannot_be_read_is_announced_afresh) {
   nothing_is_left();
 }
 
+TEST_F(Protocols, memory_that_cannot_be_exposed_goes_in_fragments) {
+  wire.unreadable = true;
+  for (const bool before : {true, false}) {
+    const std::vector<std::byte> sent = pattern(20'000, 6);
+    std::vector<std::byte> got(20'000);
+    Request receive;
+    if (before) receive = b.irecv({got.data(), 20'000}, 0, 5);
+    Request send = a.isend({sent.data(), 20'000}, 1, 5);
+    if (!before) {
+      wire.settle();
+      EXPECT_FALSE(a.test(send));
+      receive = b.irecv({got.data(), 20'000}, 0, 5);
+    }
+    ASSERT_TRUE(ends(b, receive));
+    EXPECT_EQ(got, sent);
+    ASSERT_TRUE(ends(a, send));
+  }
+  EXPECT_THAT(wire.reads, IsEmpty());
+  nothing_is_left();
+}
+
+TEST_F(Protocols, memory_that_cannot_be_exposed_once_more_goes_in_fragments) {
+  const std::vector<std::byte> sent = pattern(20'000, 6);
+  std::vector<std::byte> got(20'000);
+  Request send = a.isend({sent.data(), 20'000}, 1, 5);
+  Request receive = b.irecv({got.data(), 20'000}, 0, 5);
+  wire.deliver(wire.ways.at({0, 1, Channel::shm}), 1);
+  wire.processes[1]->engine().progress();
+  ASSERT_EQ(wire.reads.size(), 1);
+  wire.reads.front().key = 12'345;  // nobody knows it
+  wire.unreadable = true;
+  ASSERT_TRUE(ends(b, receive));
+  EXPECT_EQ(got, sent);
+  ASSERT_TRUE(ends(a, send));
+  nothing_is_left();
+}
+
 using ProtocolsDeathTest = Protocols;
 
 TEST_F(ProtocolsDeathTest, bytes_that_changed_on_the_way_are_noticed) {

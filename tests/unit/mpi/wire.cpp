@@ -36,6 +36,7 @@ const Arrival* WireEndpoint::poll() {
 }
 
 MemoryKey WireEndpoint::expose(Channel, std::span<const ConstSlice> memory) {
+  if (wire_.unreadable) return {};
   const std::uint64_t key = wire_.next_key++;
   wire_.exposed[key] = {memory.begin(), memory.end()};
   return {key};

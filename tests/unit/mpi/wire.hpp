@@ -116,9 +116,10 @@ class Wire final : public Directory, public JobWatch {
   std::deque<WireRead> reads;
   std::map<std::uint64_t, std::vector<ConstSlice>> exposed;
   std::uint64_t next_key = 1;
-  bool refuses = false;    ///< there is no room for packets
-  int refuses_next = 0;    ///< so many packets find no room
-  int refuses_after = -1;  ///< after so many there is no room; below zero: there is
+  bool unreadable = false;  ///< no memory can be exposed
+  bool refuses = false;     ///< there is no room for packets
+  int refuses_next = 0;     ///< so many packets find no room
+  int refuses_after = -1;   ///< after so many there is no room; below zero: there is
   std::vector<std::string> complaints;
   std::vector<std::string> aborts;
   std::vector<std::unique_ptr<WireEndpoint>> endpoints;
