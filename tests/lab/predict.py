@@ -9,8 +9,9 @@ goes to the other's host and back; both change places; three of two pairs move a
 thread in place of the progress engine, dirtying 20 MB/s, four guests at once.
 
 Loads of both kinds take turns, every second round backwards: a machine whose speed drifts does so in all of them alike.
-In each round one is run several times; a guest is brought home in between. A run during which other work took more than
---others of the machine's processors is repeated, a few times; of those the quietest counts.
+In each round one is run several times; a guest is brought home in between. A run during which other work, or
+the host of a virtual machine (steal), took more than --others of the machine's processors is repeated, a few times; of
+those the quietest counts.
 
 Writes into --out: calibrated/ and held-out/ (run folders), predicted/ (simulated), platform.yaml, prediction.csv,
 prediction.md and others.csv (other work's share of the processors, by run).
@@ -267,7 +268,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of all loads (default: 3)")
     parser.add_argument("--repetitions", type=int, default=2, help="in each round (default: 2)")
     parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
-                        help="how much of the processors other work may take during a run (default: 0.05)")  # fmt: skip
+                        help="how much of the processors other work and the machine's host may take during a run (default: 0.05)")  # fmt: skip
     arguments = parser.parse_args()
     program = Path(os.environ.get("FERRY_BIN", ROOT / "build/both/controller/cli/ferry"))
     if reason := labs.missing():

@@ -1,4 +1,5 @@
-"""How busy the machine's processors were with other work than a lab's while something was measured."""
+"""How much of the machine's processors something that was measured could not have: other work had it, or, where the machine is
+virtual, its host kept it (steal: also while it finds memory that it had taken back)."""
 
 import os
 import threading
@@ -11,7 +12,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 class OthersShare:
     """`with OthersShare([pid, ...]) as others: ...; others.share`: of all processors' time the part that went to processes
-    which do not descend from these, 0 to 1."""
+    which do not descend from these, or to nobody although somebody wanted it, 0 to 1."""
 
     def __init__(self, roots: list[int]) -> None:
         self._roots = set(roots)
@@ -63,5 +64,6 @@ class OthersShare:
 
 def _busy_ticks() -> int:
     """Of all processors since the machine's start: all but idle and waiting for disks."""
-    user, nice, system, _idle, _disk, irq, soft = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8])
-    return user + nice + system + irq + soft
+    line = Path("/proc/stat").read_text().split("\n", 1)[0]
+    user, nice, system, _idle, _disk, irq, soft, steal = map(int, line.split()[1:9])
+    return user + nice + system + irq + soft + steal
