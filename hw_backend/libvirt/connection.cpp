@@ -4,7 +4,6 @@
 #include <libvirt/virterror.h>
 
 #include <cstdlib>
-#include <cstdlib>
 #include <mutex>
 
 #include "hw_backend/libvirt/refusals.hpp"
@@ -169,26 +168,26 @@ Result<std::shared_ptr<Connection>> HostConnections::control() {
 
 Result<std::shared_ptr<Connection>> HostConnections::migration() {
   const Time asked = std::chrono::steady_clock::now();
-  std::shared_ptr<Shared> chosen;
+  std::shared_ptr<Lent> chosen;
   {
     const std::lock_guard guard(mutex_);
-    std::erase_if(migrations_, [](const std::shared_ptr<Shared>& each) {
-      return each->connection && !each->connection->alive() && each->users == 0;
+    std::erase_if(migrations_, [](const std::shared_ptr<Lent>& each) {
+      return !each->in_use && !each->connection->alive();
     });
-    for (const std::shared_ptr<Shared>& each : migrations_) {
-      if (each->connection->alive() && each->users < migrations_on_one) chosen = each;
+    for (const std::shared_ptr<Lent>& each : migrations_) {
+      if (!each->in_use) chosen = each;
     }
     if (!chosen) {
       auto opened = open(asked);
       if (!opened) return opened;
-      chosen = std::make_shared<Shared>();
+      chosen = std::make_shared<Lent>();
       chosen->connection = *opened;
       migrations_.push_back(chosen);
     }
-    ++chosen->users;
+    chosen->in_use = true;
   }
   return std::shared_ptr<Connection>(chosen->connection.get(),
-                                     [chosen](Connection*) { --chosen->users; });
+                                     [chosen](Connection*) { chosen->in_use = false; });
 }
 
 std::size_t HostConnections::migration_connections() const {

@@ -50,28 +50,28 @@ class Connection {
   bool watched_ = false;
 };
 
-/// A daemon serves five requests of one client at a time (`max_client_requests` of libvirtd.conf)
-/// and a migration is one request for as long as it takes: so migrations have connections of their
-/// own, at most four on each.
+/// A migration is one request for as long as it takes, and has a connection of its own meanwhile. A
+/// daemon serves five requests of one client at a time (`max_client_requests` of libvirtd.conf);
+/// and in libvirt 9.0 (Debian 12) a thread that waits for an answer reads the connection for all
+/// others, and can miss that another one has a request to send: that is sent when something is
+/// heard, as late as the first one's migration ends.
 class HostConnections {
  public:
-  static constexpr int migrations_on_one = 4;
-
   HostConnections(std::string name, std::string uri, HostId host, std::shared_ptr<EventBoard> board)
       : name_(std::move(name)), uri_(std::move(uri)), host_(host), board_(std::move(board)) {}
 
   /// For everything that is quick. Its events are told to the board.
   Result<std::shared_ptr<Connection>> control();
 
-  /// A place for one migration; given back with its last copy.
+  /// For one migration alone; given back with its last copy, and then kept for the next one.
   Result<std::shared_ptr<Connection>> migration();
   /// How many connections there are for migrations now.
   [[nodiscard]] std::size_t migration_connections() const;
 
  private:
-  struct Shared {
+  struct Lent {
     std::shared_ptr<Connection> connection;
-    std::atomic<int> users = 0;
+    std::atomic<bool> in_use = false;
   };
   using Time = std::chrono::steady_clock::time_point;
   /// With `mutex_` held, which its caller wanted at `asked`: opening may take minutes, and whoever
@@ -86,7 +86,7 @@ class HostConnections {
   std::shared_ptr<Connection> control_;
   std::optional<Failure> last_failure_;
   Time failed_at_;
-  std::list<std::shared_ptr<Shared>> migrations_;
+  std::list<std::shared_ptr<Lent>> migrations_;
 };
 
 /// A text that libvirt allocated, and that is freed here; empty for none.

@@ -39,25 +39,27 @@ TEST_F(ConnectionTest, one_connection_is_for_control) {
   EXPECT_NE((*first)->get(), (*connections.migration())->get());
 }
 
-TEST_F(ConnectionTest, four_migrations_share_a_connection_and_the_fifth_has_another) {
+TEST_F(ConnectionTest, each_migration_has_a_connection_of_its_own) {
   HostConnections connections = host("test:///default");
   std::vector<std::shared_ptr<Connection>> migrations;
-  std::set<Connection*> different;
-  for (int i = 0; i < 9; ++i) {
+  std::set<_virConnect*> different;
+  for (std::size_t i = 0; i < 9; ++i) {
     migrations.push_back(connections.migration().value());
-    different.insert(migrations.back().get());
-    EXPECT_EQ(different.size(), static_cast<std::size_t>(i / 4 + 1));
+    different.insert(migrations.back()->get());
+    EXPECT_EQ(different.size(), i + 1);
   }
-  EXPECT_EQ(connections.migration_connections(), 3U);
+  EXPECT_EQ(connections.migration_connections(), 9U);
 }
 
-TEST_F(ConnectionTest, a_place_that_is_given_back_is_used_again) {
+TEST_F(ConnectionTest, a_connection_that_is_given_back_is_used_again) {
   HostConnections connections = host("test:///default");
   std::vector<std::shared_ptr<Connection>> migrations;
   for (int i = 0; i < 4; ++i) migrations.push_back(connections.migration().value());
+  _virConnect* const freed = migrations.back()->get();
   migrations.pop_back();
   migrations.push_back(connections.migration().value());
-  EXPECT_EQ(connections.migration_connections(), 1U);
+  EXPECT_EQ(migrations.back()->get(), freed);
+  EXPECT_EQ(connections.migration_connections(), 4U);
 }
 
 TEST_F(ConnectionTest, a_host_that_cannot_be_reached_is_named_with_its_uri) {
