@@ -24,6 +24,7 @@ from .fits import (Fit, constant_text, line_interval, median_fit, median_interva
                    theil_sen)
 from .load import InputError, Run, open_folder, read_yaml_file
 from .moves import Move, read_moves
+from .progress import Progress
 from .quantities import parse_quantity, percent_text, seconds_text
 from .rank_costs import beyond_simulation, read_off
 from .simulated import by_scenario, quantities, simulate, simulate_moves
@@ -66,7 +67,8 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
     if crowded:
         for fit in _fit_rank_rests(alone, platform, ferry):  # for the time being
             _set(platform, fit, where)
-        found = fit_crowded(crowded, alone, platform, ferry)
+        with Progress() as progress:
+            found = fit_crowded(crowded, alone, platform, ferry, progress)
         calibration.fits = [scaled(fit, found.factors.get(fit.path, 1)) for fit in calibration.fits]
         fits = [scaled(fit, found.factors.get(fit.path, 1)) for fit in found.fits]
         calibration.untouched += found.untouched

@@ -21,6 +21,7 @@ import numpy as np
 from .fits import Fit, constant_text, median_fit
 from .load import Run
 from .moves import Move
+from .progress import Progress
 from .quantities import parse_quantity
 from .rank_costs import closings, openings
 from .simulated import by_scenario, makespan, quantities, simulate, simulate_moves
@@ -44,7 +45,7 @@ class Crowded:
 
 
 def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, Any],
-                ferry: str) -> Crowded:
+                ferry: str, progress: Progress) -> Crowded:
     """From runs with moves that overlap and moves that ran alone; `platform` is left as it is."""
     measured = [(same, quantities(same).median(), float(np.median([makespan(run) for run in same])))
                 for same in by_scenario(runs)]
@@ -68,7 +69,7 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
              "what moves share of processors needs moves alone by one transport")])
     if not stream:
         serial = _least(lambda value: distance(_with_serial(platform, alone, value), ["makespan"]),
-                        1.0)
+                        1.0, lambda tried: progress.tell(f"fitting hypervisor.serial: {tried}"))
         return Crowded([_fitted("hypervisor.serial", serial, "ratio", len(runs), ("makespan",),
                                 how.format("makespans")), *ivshmem_fits(alone, serial)], {}, [])
 
@@ -85,10 +86,16 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
     # enough whatever they keep busy.
     most = _most_work(alone, stream)
     cpu, work = math.nan, most / 2
-    for _ in range(_TURNS):
+    for turn in range(1, _TURNS + 1):
+        def tell(path: str) -> Callable[[str], None]:
+            return lambda tried: progress.tell(
+                f"fitting {path}: turn {turn} of at most {_TURNS}, {tried}")
+
         before = cpu, work
-        cpu = _least(lambda value: distance(trial(value, work)[0], phases), _MOST_CORES)
-        work = _least(lambda value: distance(trial(cpu, value)[0], ["migration"]), most)
+        cpu = _least(lambda value: distance(trial(value, work)[0], phases), _MOST_CORES,
+                     tell("hypervisor.cpu"))
+        work = _least(lambda value: distance(trial(cpu, value)[0], ["migration"]), most,
+                      tell(f"streams.{stream}.cpu"))
         if abs(cpu - before[0]) < _SAME * _MOST_CORES and abs(work - before[1]) < _SAME * most:
             break
     return Crowded(
@@ -240,13 +247,14 @@ def _value_of(constant: Any) -> float:
 # --- Search ---
 
 
-def _least(function: Callable[[float], float], high: float) -> float:
+def _least(function: Callable[[float], float], high: float, tell: Callable[[str], None]) -> float:
     """Where it is least from 0 to `high`: on a grid, as it may be level where nothing is short, and
-    then by golden sections around the best."""
+    then by golden sections around the best. `tell` hears how many values were tried."""
     values: dict[float, float] = {}
 
     def at(x: float) -> float:
         if x not in values:
+            tell(f"value {len(values) + 1} of at most {_GRID + _STEPS + 3}")
             values[x] = function(x)
         return values[x]
 

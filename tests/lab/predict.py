@@ -11,7 +11,7 @@ thread in place of the progress engine, dirtying 20 MB/s, four guests at once.
 Loads of both kinds take turns, every second round backwards: a machine whose speed drifts does so in all of them alike.
 In each round one is run several times; a guest is brought home in between. A run during which other work, or
 the host of a virtual machine (steal), took more than --others of the machine's processors is repeated, a few times; of
-those the quietest counts.
+those the quietest counts. Where steal comes from memory that the host took back while it was free, --hold most of it.
 
 Writes into --out: calibrated/ and held-out/ (run folders), predicted/ (simulated), platform.yaml, prediction.csv,
 prediction.md and others.csv (other work's share of the processors, by run).
@@ -32,8 +32,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from ferry_lab import lab as labs  # noqa: E402
-from ferry_lab.machine_load import OthersShare  # noqa: E402
+from ferry_lab.machine_load import OthersShare, hold_memory  # noqa: E402
 from ferry_lab.problem import LabProblem  # noqa: E402
+from ferry_lab.quantities import read_bytes  # noqa: E402
 from ferry_lab.scenario import read_scenario  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,6 +270,8 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=2, help="in each round (default: 2)")
     parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
                         help="how much of the processors other work and the machine's host may take during a run (default: 0.05)")  # fmt: skip
+    parser.add_argument("--hold", type=read_bytes, default=0, metavar="BYTES",
+                        help="of the machine's memory meanwhile, if its host is slow to give memory that was free (20GiB of 24GiB)")  # fmt: skip
     arguments = parser.parse_args()
     program = Path(os.environ.get("FERRY_BIN", ROOT / "build/both/controller/cli/ferry"))
     if reason := labs.missing():
@@ -276,6 +279,7 @@ def main() -> int:
         return 3
     plan = RANKS if arguments.ranks else DEVICES
     arguments.out.mkdir(parents=True)
+    held = hold_memory(arguments.hold) if arguments.hold else None
     lab = Lab(program.resolve(), plan, arguments.out.resolve(), arguments.repetitions, arguments.others)
     try:
         measured: dict[str, list[Path]] = {}
@@ -290,6 +294,8 @@ def main() -> int:
         return 3
     finally:
         shutil.rmtree(lab.out / "lab", ignore_errors=True)
+        if held:
+            held.close()
     rows = table(plan, measured, predicted, calibrated)
     write_rows(lab.out / "prediction.csv", rows)
     write_rows(lab.out / "others.csv", [{"run": run.relative_to(lab.out), "others_percent": f"{100 * share:.1f}"}

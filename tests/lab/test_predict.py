@@ -1,11 +1,13 @@
 """What `predict.py` makes of runs, and how it tells other work on the machine from its own. No lab is needed."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from ferry_lab.machine_load import OthersShare
+from ferry_lab.machine_load import OthersShare, hold_memory
 from ferry_lab.processes import wait_until
 
 import predict
@@ -21,6 +23,18 @@ def test_work_of_ones_own_processes_is_not_others():
         finally:
             child.communicate(b"\n")
     assert 0 <= others.share < everybody.share <= 1.05
+
+
+def test_memory_that_is_held_is_there():
+    def resident_kib():
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.M).group(1))
+
+    before = resident_kib()
+    held = hold_memory(64 << 20)
+    assert resident_kib() - before >= 63 << 10
+    held.close()
+    assert resident_kib() - before <= 16 << 10
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """How much of the machine's processors something that was measured could not have: other work had it, or, where the machine is
 virtual, its host kept it (steal: also while it finds memory that it had taken back)."""
 
+import mmap
 import os
 import threading
 import time
@@ -60,6 +61,15 @@ class OthersShare:
         while pid and pid not in self._roots:
             pid = parents.get(pid, 0)
         return pid != 0
+
+
+def hold_memory(size: int) -> mmap.mmap:
+    """So many bytes of the machine's memory, until it is closed: what the others get is then not memory that has long been
+    free, which a virtual machine's host may have taken back and is slow to give again."""
+    held = mmap.mmap(-1, size)
+    for place in range(0, size, mmap.PAGESIZE):
+        held[place] = 1
+    return held
 
 
 def _busy_ticks() -> int:
