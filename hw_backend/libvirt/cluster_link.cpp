@@ -79,7 +79,7 @@ Wake ClusterLink::pause(VmId vm, TimePoint until) {
 void ClusterLink::connect_all(TimePoint deadline) {
   const auto connected =
       ask_all<bool>("connecting", deadline, [](HostConnections& host, HostId) -> Result<bool> {
-        const auto connection = host.control();
+        const auto connection = host.calling();
         if (!connection) return tl::unexpected(connection.error());
         return true;
       });
@@ -98,7 +98,7 @@ void ClusterLink::connect_all(TimePoint deadline) {
 Result<> ClusterLink::reachable(HostId host, TimePoint deadline) {
   return calls_.run<void>("a connection to " + name(host), deadline,
                           [connections = connections_[host.index]]() -> Result<> {
-                            if (const auto open = connections->control(); !open) {
+                            if (const auto open = connections->calling(); !open) {
                               return tl::unexpected(open.error());
                             }
                             return {};

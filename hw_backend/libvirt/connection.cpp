@@ -154,45 +154,58 @@ Result<std::shared_ptr<Connection>> HostConnections::open(Time asked) {
   return tl::unexpected(*last_failure_);
 }
 
-Result<std::shared_ptr<Connection>> HostConnections::control() {
+Result<std::shared_ptr<Connection>> HostConnections::listening() {
   const Time asked = std::chrono::steady_clock::now();
-  const std::lock_guard guard(mutex_);
-  if (control_ && control_->alive()) return control_;
-  control_.reset();
+  const auto usable = [this] {
+    const std::lock_guard guard(mutex_);
+    return listening_ && listening_->alive() ? listening_ : nullptr;
+  };
+  if (auto found = usable()) return found;
+  const std::lock_guard one_opens(opening_);
+  if (auto found = usable()) return found;
   auto opened = open(asked);
   if (!opened) return opened;
-  control_ = *opened;
-  control_->tell(board_, host_);
-  return control_;
-}
-
-Result<std::shared_ptr<Connection>> HostConnections::migration() {
-  const Time asked = std::chrono::steady_clock::now();
-  std::shared_ptr<Lent> chosen;
-  {
-    const std::lock_guard guard(mutex_);
-    std::erase_if(migrations_, [](const std::shared_ptr<Lent>& each) {
-      return !each->in_use && !each->connection->alive();
-    });
-    for (const std::shared_ptr<Lent>& each : migrations_) {
-      if (!each->in_use) chosen = each;
-    }
-    if (!chosen) {
-      auto opened = open(asked);
-      if (!opened) return opened;
-      chosen = std::make_shared<Lent>();
-      chosen->connection = *opened;
-      migrations_.push_back(chosen);
-    }
-    chosen->in_use = true;
-  }
-  return std::shared_ptr<Connection>(chosen->connection.get(),
-                                     [chosen](Connection*) { chosen->in_use = false; });
-}
-
-std::size_t HostConnections::migration_connections() const {
+  (*opened)->tell(board_, host_);
+  std::shared_ptr<Connection> broken = *opened;
   const std::lock_guard guard(mutex_);
-  return migrations_.size();
+  listening_.swap(broken);
+  return opened;
+}
+
+std::shared_ptr<Connection> HostConnections::lend(const std::shared_ptr<Lent>& chosen) {
+  chosen->in_use = true;
+  return {chosen->connection.get(), [chosen](Connection*) { chosen->in_use = false; }};
+}
+
+std::shared_ptr<Connection> HostConnections::idle() {
+  std::list<std::shared_ptr<Lent>> broken;  // closed when nothing is locked
+  const std::lock_guard guard(mutex_);
+  for (auto each = calling_.begin(); each != calling_.end();) {
+    const auto here = each++;
+    if ((*here)->in_use) continue;
+    if ((*here)->connection->alive()) return lend(*here);
+    broken.splice(broken.end(), calling_, here);
+  }
+  return nullptr;
+}
+
+Result<std::shared_ptr<Connection>> HostConnections::calling() {
+  const Time asked = std::chrono::steady_clock::now();
+  if (const auto heard = listening(); !heard) return heard;
+  if (auto found = idle()) return found;
+  const std::lock_guard one_opens(opening_);
+  if (auto found = idle()) return found;
+  const auto opened = open(asked);
+  if (!opened) return opened;
+  const auto made = std::make_shared<Lent>(*opened);
+  const std::lock_guard guard(mutex_);
+  calling_.push_back(made);
+  return lend(made);
+}
+
+std::size_t HostConnections::calling_connections() const {
+  const std::lock_guard guard(mutex_);
+  return calling_.size();
 }
 
 std::string taken(char* text) {

@@ -50,43 +50,53 @@ class Connection {
   bool watched_ = false;
 };
 
-/// A migration is one request for as long as it takes, and has a connection of its own meanwhile. A
-/// daemon serves five requests of one client at a time (`max_client_requests` of libvirtd.conf);
-/// and in libvirt 9.0 (Debian 12) a thread that waits for an answer reads the connection for all
-/// others, and can miss that another one has a request to send: that is sent when something is
-/// heard, as late as the first one's migration ends.
+/// One call at a time has a connection, and what the daemon says by itself has one of its own. A
+/// migration is one call for as long as it takes; a daemon serves five calls of one client at a
+/// time (`max_client_requests` of libvirtd.conf); and in libvirt 9.0 (Debian 12) a thread that
+/// waits for an answer reads the connection for all others, and can miss that another one has
+/// something to send: that is sent when something is heard, as late as the first one's answer.
 class HostConnections {
  public:
   HostConnections(std::string name, std::string uri, HostId host, std::shared_ptr<EventBoard> board)
       : name_(std::move(name)), uri_(std::move(uri)), host_(host), board_(std::move(board)) {}
 
-  /// For everything that is quick. Its events are told to the board.
-  Result<std::shared_ptr<Connection>> control();
+  /// For channels into guests; its events are told to the board. No call that takes long.
+  Result<std::shared_ptr<Connection>> listening();
 
-  /// For one migration alone; given back with its last copy, and then kept for the next one.
-  Result<std::shared_ptr<Connection>> migration();
-  /// How many connections there are for migrations now.
-  [[nodiscard]] std::size_t migration_connections() const;
+  /// For the calls of one task, while the host is listened to; given back with its last copy, and
+  /// then kept for the next one.
+  Result<std::shared_ptr<Connection>> calling();
+  /// How many connections there are for calls now.
+  [[nodiscard]] std::size_t calling_connections() const;
 
  private:
   struct Lent {
+    explicit Lent(std::shared_ptr<Connection> opened) : connection(std::move(opened)) {}
     std::shared_ptr<Connection> connection;
     std::atomic<bool> in_use = false;
   };
   using Time = std::chrono::steady_clock::time_point;
-  /// With `mutex_` held, which its caller wanted at `asked`: opening may take minutes, and whoever
-  /// waited for another's attempt shares its failure instead of making the next one wait as long.
+  /// With `opening_` held, which its caller wanted at `asked`: opening may take minutes, and
+  /// whoever waited for another's attempt shares its failure instead of making the next one wait as
+  /// long.
   Result<std::shared_ptr<Connection>> open(Time asked);
+  /// One that is in nobody's use, and is in use then; none: nullptr.
+  std::shared_ptr<Connection> idle();
+  /// Takes it into use; with `mutex_` held.
+  static std::shared_ptr<Connection> lend(const std::shared_ptr<Lent>& chosen);
 
   std::string name_;
   std::string uri_;
   HostId host_;
   std::shared_ptr<EventBoard> board_;
-  mutable std::mutex mutex_;
-  std::shared_ptr<Connection> control_;
+
+  std::mutex opening_;  ///< before `mutex_`
   std::optional<Failure> last_failure_;
   Time failed_at_;
-  std::list<std::shared_ptr<Lent>> migrations_;
+
+  mutable std::mutex mutex_;  ///< never for long
+  std::shared_ptr<Connection> listening_;
+  std::list<std::shared_ptr<Lent>> calling_;
 };
 
 /// A text that libvirt allocated, and that is freed here; empty for none.

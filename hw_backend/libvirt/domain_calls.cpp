@@ -29,16 +29,12 @@ int last_code() {
   return error == nullptr ? 0 : error->code;
 }
 
-Result<OpenDomain> open_on(Result<std::shared_ptr<Connection>> connection,
-                           const std::string& name) {
+Result<OpenDomain> open_domain(HostConnections& host, const std::string& name) {
+  const auto connection = host.calling();
   if (!connection) return tl::unexpected(connection.error());
   Domain domain(virDomainLookupByName((*connection)->get(), name.c_str()));
   if (!domain) return tl::unexpected(last_error("domain " + name));
   return OpenDomain{*connection, std::move(domain)};
-}
-
-Result<OpenDomain> open_domain(HostConnections& host, const std::string& name) {
-  return open_on(host.control(), name);
 }
 
 Result<> done_or_error(int result, const std::string& what) {
@@ -191,7 +187,7 @@ Result<bool> guest_sees(HostConnections& host, const std::string& name, const st
 }
 
 Result<FunctionsInUse> functions_in_use(HostConnections& host) {
-  const auto connection = host.control();
+  const auto connection = host.calling();
   if (!connection) return tl::unexpected(connection.error());
   virDomainPtr* domains = nullptr;
   const int count =
@@ -242,7 +238,7 @@ Result<> set_hard_limit(HostConnections& host, const std::string& name, Bytes li
 
 Result<> migrate_to(HostConnections& host, const std::string& name,
                     const std::string& destination_uri, const MigrationCall& call) {
-  const auto domain = open_on(host.migration(), name);
+  const auto domain = open_domain(host, name);
   if (!domain) return tl::unexpected(domain.error());
   TypedParameters parameters;
   for (const auto& [field, value] : call.parameters) {
@@ -310,7 +306,7 @@ Result<> resume(HostConnections& host, const std::string& name) {
 }
 
 Result<unsigned long> libvirt_version(HostConnections& host) {
-  const auto connection = host.control();
+  const auto connection = host.calling();
   if (!connection) return tl::unexpected(connection.error());
   unsigned long version = 0;
   if (virConnectGetLibVersion((*connection)->get(), &version) < 0) {
@@ -320,7 +316,7 @@ Result<unsigned long> libvirt_version(HostConnections& host) {
 }
 
 Result<unsigned long> qemu_version(HostConnections& host) {
-  const auto connection = host.control();
+  const auto connection = host.calling();
   if (!connection) return tl::unexpected(connection.error());
   unsigned long version = 0;
   if (virConnectGetVersion((*connection)->get(), &version) < 0) {
@@ -331,7 +327,7 @@ Result<unsigned long> qemu_version(HostConnections& host) {
 
 Result<> can_run_cpu(HostConnections& host, const DomainFacts& domain) {
   if (domain.cpu.empty() || domain.type != "kvm") return {};  // an emulated CPU runs anywhere
-  const auto connection = host.control();
+  const auto connection = host.calling();
   if (!connection) return tl::unexpected(connection.error());
   const int result = virConnectCompareHypervisorCPU(
       (*connection)->get(), nullptr, domain.architecture.c_str(), domain.machine.c_str(),

@@ -28,7 +28,7 @@ class ChannelStream : public std::enable_shared_from_this<ChannelStream> {
                                                      const std::string& domain,
                                                      const std::string& channel,
                                                      std::shared_ptr<agent::ControlInbox> inbox) {
-    Result<std::shared_ptr<Connection>> connection = host.control();
+    Result<std::shared_ptr<Connection>> connection = host.listening();
     if (!connection) return tl::unexpected(connection.error());
     const virDomainPtr found = virDomainLookupByName((*connection)->get(), domain.c_str());
     if (found == nullptr) return tl::unexpected(last_error("domain " + domain));

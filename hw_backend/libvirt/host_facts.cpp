@@ -56,7 +56,7 @@ void read_capabilities(std::string_view capabilities_xml, HostFacts& facts) {
 
 Result<HostFacts> look_at_host(HostConnections& host, const ClusterHost& description,
                                const std::vector<std::string>& domains) {
-  const auto opened = host.control();
+  const auto opened = host.calling();
   if (!opened) return tl::unexpected(opened.error());
   virConnectPtr connection = (*opened)->get();
   HostFacts facts;
@@ -81,7 +81,7 @@ Result<HostFacts> look_at_host(HostConnections& host, const ClusterHost& descrip
 }
 
 Result<> can_run_machine(HostConnections& host, const DomainFacts& domain) {
-  const auto opened = host.control();
+  const auto opened = host.calling();
   if (!opened) return tl::unexpected(opened.error());
   const std::string capabilities =
       taken(virConnectGetDomainCapabilities((*opened)->get(), nullptr, domain.architecture.c_str(),

@@ -31,40 +31,52 @@ class ConnectionTest : public testing::Test {
   ThreadSleeper sleeper_{clock_};
 };
 
-TEST_F(ConnectionTest, one_connection_is_for_control) {
+TEST_F(ConnectionTest, one_connection_listens_and_no_call_shares_it) {
   HostConnections connections = host("test:///default");
-  const auto first = connections.control();
+  const auto first = connections.listening();
   ASSERT_TRUE(first.has_value()) << first.error().reason;
-  EXPECT_EQ((*first)->get(), (*connections.control())->get());
-  EXPECT_NE((*first)->get(), (*connections.migration())->get());
+  EXPECT_EQ((*first)->get(), (*connections.listening())->get());
+  EXPECT_NE((*first)->get(), (*connections.calling())->get());
 }
 
-TEST_F(ConnectionTest, each_migration_has_a_connection_of_its_own) {
+TEST_F(ConnectionTest, calls_at_once_have_a_connection_each) {
   HostConnections connections = host("test:///default");
-  std::vector<std::shared_ptr<Connection>> migrations;
+  std::vector<std::shared_ptr<Connection>> calls;
   std::set<_virConnect*> different;
   for (std::size_t i = 0; i < 9; ++i) {
-    migrations.push_back(connections.migration().value());
-    different.insert(migrations.back()->get());
+    calls.push_back(connections.calling().value());
+    different.insert(calls.back()->get());
     EXPECT_EQ(different.size(), i + 1);
   }
-  EXPECT_EQ(connections.migration_connections(), 9U);
+  EXPECT_EQ(connections.calling_connections(), 9U);
 }
 
 TEST_F(ConnectionTest, a_connection_that_is_given_back_is_used_again) {
   HostConnections connections = host("test:///default");
-  std::vector<std::shared_ptr<Connection>> migrations;
-  for (int i = 0; i < 4; ++i) migrations.push_back(connections.migration().value());
-  _virConnect* const freed = migrations.back()->get();
-  migrations.pop_back();
-  migrations.push_back(connections.migration().value());
-  EXPECT_EQ(migrations.back()->get(), freed);
-  EXPECT_EQ(connections.migration_connections(), 4U);
+  std::vector<std::shared_ptr<Connection>> calls;
+  for (int i = 0; i < 4; ++i) calls.push_back(connections.calling().value());
+  _virConnect* const freed = calls.back()->get();
+  calls.pop_back();
+  calls.push_back(connections.calling().value());
+  EXPECT_EQ(calls.back()->get(), freed);
+  EXPECT_EQ(connections.calling_connections(), 4U);
+}
+
+TEST_F(ConnectionTest, a_host_that_is_asked_is_listened_to) {
+  executor_.adopt([&] {
+    const auto board = std::make_shared<EventBoard>(executor_, sleeper_);
+    HostConnections connections("host0", "test:///default", HostId{7}, board);
+    const auto inbox = board->subscribe("test");
+    suspend((*connections.calling())->get());
+    EXPECT_TRUE(resume(connections, "test").has_value());
+    DomainEvent event;
+    EXPECT_EQ(inbox->next(clock_.now() + Duration::seconds(30), event), Wake::ready);
+  });
 }
 
 TEST_F(ConnectionTest, a_host_that_cannot_be_reached_is_named_with_its_uri) {
   HostConnections connections = host("qemu+unix:///system?socket=/nonexistent/libvirt-sock");
-  for (const auto& result : {connections.control(), connections.migration()}) {
+  for (const auto& result : {connections.listening(), connections.calling()}) {
     ASSERT_FALSE(result.has_value());
     EXPECT_THAT(result.error().reason,
                 testing::StartsWith("host0 cannot be reached: "
@@ -111,9 +123,9 @@ TEST_F(ConnectionTest, events_of_a_domain_reach_its_inbox) {
     const auto board = std::make_shared<EventBoard>(executor_, sleeper_);
     HostConnections connections("host0", "test:///default", HostId{7}, board);
     const auto inbox = board->subscribe("test");
-    ASSERT_TRUE(connections.control().has_value());
+    ASSERT_TRUE(connections.listening().has_value());
     EXPECT_FALSE(resume(connections, "test").has_value());  // it runs
-    suspend((*connections.control())->get());
+    suspend((*connections.listening())->get());
     DomainEvent event;
     ASSERT_EQ(inbox->next(clock_.now() + Duration::seconds(30), event), Wake::ready);
     EXPECT_EQ(event.kind, DomainEvent::Kind::state_changed);
