@@ -13,10 +13,12 @@ Duration seconds(double count) {
 }  // namespace
 
 ControlOperation::ControlOperation(Scheduler& scheduler, CorePool& pool, double cpu,
-                                   TimePoint begin, Duration time, std::function<void()> moved)
+                                   GuestOperations& guest, TimePoint begin, Duration time,
+                                   std::function<void()> moved)
     : scheduler_(scheduler),
       pool_(pool),
       cpu_(cpu),
+      guest_(guest),
       moved_(std::move(moved)),
       left_(time.to_seconds()),
       since_(begin),
@@ -27,29 +29,43 @@ ControlOperation::ControlOperation(Scheduler& scheduler, CorePool& pool, double 
 
 ControlOperation::~ControlOperation() {
   if (turn_.scheduled()) scheduler_.unschedule(turn_);
+  if (user_) go();
   while (!waiting.empty()) scheduler_.wake(*waiting.first(), Wake::ready);
 }
 
 void ControlOperation::turn() {
   if (user_) {
-    user_.reset();  // it is done
+    go();  // it is done
     return;
   }
   scheduler_.schedule(turn_, done_);
+  come();
+}
+
+void ControlOperation::come() {
+  guest_.under_way_.push_back(this);
   user_.emplace(
       pool_,
       [this] {
-        return CoreUse{std::max(1.0, cpu_), cpu_};
+        const double share = own() / cpu_;
+        return CoreUse{std::max(1.0, cpu_) * share, own()};
       },
       [this] { part_changed(); });
-  part_changed();  // what it was told before it was there
+  // This one was told before it was there; of the others the part may be as before, and not what it
+  // is a part of.
+  for (ControlOperation* const each : guest_.under_way_) each->part_changed();
+}
+
+void ControlOperation::go() {
+  std::erase(guest_.under_way_, this);
+  user_.reset();
+  for (ControlOperation* const each : guest_.under_way_) each->part_changed();
 }
 
 double ControlOperation::speed() const {
-  const double part = user_ ? user_->cores() : cpu_;
-  if (part >= cpu_) return 1;
+  if (!user_ || user_->cores() >= own()) return 1;
   const double needing = std::min(cpu_, 1.0);
-  return 1 / (1 - needing + needing * cpu_ / part);
+  return 1 / (1 - needing + needing * own() / user_->cores());
 }
 
 void ControlOperation::part_changed() {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "core/units/units.hpp"
 #include "sim_backend/cores.hpp"
@@ -10,16 +11,28 @@
 
 namespace ferry {
 
-/// An operation that keeps `cpu` cores busy: one for that share of its time, or all of its time if
-/// that is more than one, several threads. Where it gets less, that share s = min(cpu, 1) of its
-/// time gets longer, and the rest does not: with `part` cores, one second of work takes
-/// 1 - s + s * cpu / part seconds. Until it begins and once it is done it wants none.
+class ControlOperation;
+
+/// What is done for one guest at the same time keeps no more cores busy than one operation: QEMU
+/// serves a guest's devices in one thread, and the guest answers them one after another.
+class GuestOperations {
+ private:
+  friend class ControlOperation;
+  std::vector<ControlOperation*> under_way_;
+};
+
+/// An operation that keeps `cpu` cores busy (with others of its guest, its share of them): one for
+/// that share of its time, or all of its time if that is more than one, several threads. Where it
+/// gets less, that share s = min(cpu, 1) of its time gets longer, and the rest does not: with
+/// `part` cores in place of its `own`, one second of work takes 1 - s + s * own / part seconds.
+/// Until it begins and once it is done it wants none.
 class ControlOperation {
  public:
   /// It begins at `begin` and takes `time` where there are cores enough. When `done` has changed,
   /// `moved` is called, which must not change any pool, and who waits in `waiting` is woken.
-  ControlOperation(Scheduler& scheduler, CorePool& pool, double cpu, TimePoint begin, Duration time,
-                   std::function<void()> moved);
+  /// `guest` outlives it.
+  ControlOperation(Scheduler& scheduler, CorePool& pool, double cpu, GuestOperations& guest,
+                   TimePoint begin, Duration time, std::function<void()> moved);
   ~ControlOperation();
   ControlOperation(const ControlOperation&) = delete;
   ControlOperation& operator=(const ControlOperation&) = delete;
@@ -31,12 +44,17 @@ class ControlOperation {
  private:
   void turn();
   void part_changed();
+  void come();
+  void go();
+  /// Cores that it keeps busy if it gets them.
+  [[nodiscard]] double own() const { return cpu_ / static_cast<double>(guest_.under_way_.size()); }
   /// So much of it is done for each second that passes.
   [[nodiscard]] double speed() const;
 
   Scheduler& scheduler_;
   CorePool& pool_;
   double cpu_;
+  GuestOperations& guest_;
   std::function<void()> moved_;
   double left_;      ///< seconds, with cores enough
   TimePoint since_;  ///< `left_` was that

@@ -45,9 +45,9 @@ namespace ferry {
 /// much less. A stream keeps its threads (one, or one for each of `streams`) at either end busy for
 /// `cpu`, and for what compresses, per byte on the network; with less than that it is slower by as
 /// much. What it demands is reckoned for its limit and an equal share of its first and last link.
-/// Control operations keep `hypervisor.cpu` cores busy (`ControlOperation`), and so does each guest
-/// in `occupy`, on a vCPU that its ranks go without meanwhile. Not modelled: a job that takes
-/// longer because its guest is slower.
+/// Control operations of a guest keep `hypervisor.cpu` cores busy (`ControlOperation`), and so does
+/// each guest in `occupy`, on a vCPU that its ranks go without meanwhile. Not modelled: a job that
+/// takes longer because its guest is slower.
 ///
 /// Post-copy (QEMU docs/devel/migration/postcopy.rst): the guest pauses for `postcopy_switch` and
 /// the latency, while its device state crosses; then it runs on the destination, and all that was
@@ -155,6 +155,7 @@ class SimHypervisor final : public Hypervisor {
     std::uint32_t occupied = 0;  // vCPUs, by its own work for its ranks (`occupy`)
     double demand = 0;           // cores that its ranks keep busy; counts where cores are modelled
     std::unique_ptr<CorePool::User> cores = {};  // none while it demands none
+    GuestOperations operations = {};
   };
   struct Transfer;  // one move under way
 
@@ -167,7 +168,7 @@ class SimHypervisor final : public Hypervisor {
   /// When it begins.
   TimePoint control_begin(HostId host, Duration cost);
   /// The same as something under way on the host's cores, whose `moved` is as of one.
-  std::unique_ptr<ControlOperation> operate(HostId host, Duration cost,
+  std::unique_ptr<ControlOperation> operate(HostId host, VmId vm, Duration cost,
                                             std::function<void()> moved);
   /// Waits for it; `what` as in "WHAT of vm3 on host1 has not ended in time".
   Result<> control(HostId host, VmId vm, OperationKind kind, const char* what, Duration median,

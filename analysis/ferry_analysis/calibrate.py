@@ -94,7 +94,7 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         platform["hypervisor"]["variation"] = variation
     spread = spread_fit("hypervisor.variation", operation_times(alone),
                         how="standard deviation of the logarithm of times that operations took alone, "
-                            "within their scenarios")
+                            "within their scenarios, long ones counting most")
     if spread is not None:
         calibration.fits.append(spread)
         _set(platform, spread, where)

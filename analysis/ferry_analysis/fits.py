@@ -46,19 +46,24 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def spread_fit(path: str, groups: Sequence[Sequence[float]], **more: Any) -> Fit | None:
-    """Standard deviation of the logarithms of times within their groups, pooled over these; None if
-    no group tells. The interval takes the logarithms as normal (Wilson and Hilferty 1931 for the
-    chi-squared distribution)."""
-    logs = [np.log([time for time in group if time > 0]) for group in groups]
-    freedom = sum(len(group) - 1 for group in logs if len(group) > 1)
-    if freedom == 0:
+    """Standard deviation of the logarithms of times within their groups, as that of all that they
+    take together has it; None if no group tells. So groups count by their squared means: short
+    times spread by ticks of clocks more than by what makes long ones longer. The interval takes the
+    logarithms as normal (Satterthwaite 1946 for the degrees of freedom of a weighted sum; Wilson and
+    Hilferty 1931 for the chi-squared distribution)."""
+    told = [np.array([time for time in group if time > 0]) for group in groups]
+    told = [group for group in told if len(group) > 1]
+    if not told:
         return None
-    squares = sum(float(np.sum((group - group.mean())**2)) for group in logs if len(group) > 1)
-    value = min(1.0, math.sqrt(squares / freedom))  # more is not a spread of one operation
+    weights = [(len(group) - 1) * float(group.mean())**2 for group in told]
+    squares = sum(float(np.sum((group - group.mean())**2)) for group in told) / sum(weights)
+    freedom = sum(weights)**2 / sum(weight**2 / (len(group) - 1)
+                                    for weight, group in zip(weights, told))
+    value = min(1.0, math.sqrt(math.log(1 + squares)))  # more is not a spread of one operation
     half = 1.96 * math.sqrt(2 / (9 * freedom))
     low, high = (value / (1 - 2 / (9 * freedom) + sign * half)**1.5 if freedom > 2 else math.nan
                  for sign in (1, -1))
-    return Fit(path, value, "ratio", freedom + sum(len(group) > 1 for group in logs), low, high,
+    return Fit(path, value, "ratio", sum(map(len, told)), low, high,
                (math.nan, math.nan), **more)
 
 

@@ -214,12 +214,6 @@ std::optional<std::string> missing_for_ranks(const Instance& instance, const Job
                                              const ClusterFile& cluster) {
   for (const auto& [id, program] : programs) {
     const JobSpec& job = instance.jobs[id.index];
-    if (program.trace != nullptr) {
-      return fmt::format(
-          "jobs: {}: a trace is a file of this machine, which ranks in guests do not have; on a "
-          "cluster another workload would be right",
-          job.name);
-    }
     if (cluster.rank.path.empty()) {
       return fmt::format(
           "jobs: {}: its ranks send messages, and the cluster file does not say which program they "

@@ -52,7 +52,8 @@ void describe(Visitor& v, HypervisorCosts& costs) {
       "cpu", costs.cpu, Between{Ratio(0), Ratio(8)},
       "Cores that each control operation keeps busy, and each guest that hears of a request, "
       "closes channels or opens its device; below 100%: one, for that share of the time. It "
-      "takes longer where cores are short. Counts where streams have cpu.");
+      "takes longer where cores are short. Those of one guest share it. Counts where streams have "
+      "cpu.");
   v.present_if(costs.variation > Ratio(0));
   v.optional("variation", costs.variation, share,
              "How much the time of an operation varies from one to the next: standard deviation of "

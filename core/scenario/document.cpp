@@ -232,8 +232,7 @@ bool read_yaml_file(const std::filesystem::path& file, YamlNode& root, Report& r
 }
 
 /// Traces by their absolute names, so that the resolved scenario can be read from anywhere.
-void find_traces(Scenario& scenario, const std::filesystem::path& folder,
-                        TreeProblems& problems) {
+void find_traces(Scenario& scenario, const std::filesystem::path& folder, TreeProblems& problems) {
   for (std::size_t i = 0; i < scenario.jobs.size(); ++i) {
     Workload& workload = scenario.jobs[i].workload;
     if (workload.type != WorkloadType::trace || workload.file.empty()) continue;
@@ -281,7 +280,7 @@ Loaded<LoadedScenario> read_tree(ScenarioSource source, const std::vector<Parsed
   reader.read(root, loaded.scenario, Mapping{});
   loaded.constants = reader.take_constants();
   TreeProblems problems(root, report);
-  find_traces(loaded.scenario, source.folder, problems);
+  if (source.traces == TraceFiles::here) find_traces(loaded.scenario, source.folder, problems);
   expand_checked(loaded.scenario, problems);
   if (!report.empty()) return failed(report);
   loaded.resolved = write_resolved(loaded.scenario, loaded.constants);
@@ -301,10 +300,11 @@ Loaded<LoadedScenario> read_scenario(std::string_view text, const std::filesyste
 }
 
 Loaded<LoadedScenario> load_scenario(const std::filesystem::path& file,
-                                     const std::vector<Setting>& settings) {
+                                     const std::vector<Setting>& settings, TraceFiles traces) {
   Report report;
   ScenarioSource source;
   source.folder = file.parent_path();
+  source.traces = traces;
   const bool good = read_yaml_file(file, source.root, report);
   const std::vector<ParsedSetting> parsed = parse_settings(settings, report);
   if (!good) return failed(report);

@@ -62,8 +62,12 @@ enum class FileKind { scenario, study, platform, cluster };
 /// What kind of file this is, by its keys (`study:`, `ferry_platform:`, `ferry_cluster:`).
 Loaded<FileKind> detect_file_kind(const std::filesystem::path& file);
 
+/// Where the traces that a scenario names are; `elsewhere`: their names stay as they are written.
+enum class TraceFiles { here, elsewhere };
+
 Loaded<LoadedScenario> load_scenario(const std::filesystem::path& file,
-                                     const std::vector<Setting>& settings = {});
+                                     const std::vector<Setting>& settings = {},
+                                     TraceFiles traces = TraceFiles::here);
 /// The same over text in memory (tests, fuzzing). `name` stands for the file in messages; relative
 /// platform paths are looked up beside it.
 Loaded<LoadedScenario> read_scenario(std::string_view text, const std::filesystem::path& name,

@@ -28,6 +28,7 @@ struct ScenarioSource {
   YamlNode root;                 ///< as written: its platform still the name of a file, perhaps
   std::filesystem::path folder;  ///< where relative names of files begin
   bool needs_version = true;     ///< `ferry: 1` must be there
+  TraceFiles traces = TraceFiles::here;
 };
 
 /// Settings, platform, reading, checks, dump. `report` has the scenario's sources; it ends empty.

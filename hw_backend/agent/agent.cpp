@@ -290,6 +290,10 @@ void Agent::handle(const FindHolders& find_them) {
   send(Holders{find_them.id, find_holders(settings_.root, find_them.mac)});
 }
 
+void Agent::handle(const HandTrace& piece) {
+  if (const AgentJob* const job = find_or_report(piece.key)) send(job->take(piece));
+}
+
 void Agent::handle(const Ping& ping) { send(Pong{ping.id, monotonic_nanoseconds()}); }
 
 }  // namespace ferry::agent

@@ -58,6 +58,7 @@ class Agent {
   void handle(const Fetch& fetch);
   void handle(const Acknowledge& acknowledge);
   void handle(const FindHolders& find);
+  void handle(const HandTrace& piece);
   void handle(const Ping& ping);
   /// What only agents say.
   template <class Other>

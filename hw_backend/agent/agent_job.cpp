@@ -13,6 +13,7 @@
 
 #include "core/ports/control.hpp"
 #include "hw_backend/agent/agent_board_names.hpp"
+#include "hw_backend/agent/handed_trace.hpp"
 #include "hw_backend/agent/rank_keeper.hpp"
 
 namespace ferry::agent {
@@ -241,6 +242,8 @@ void AgentJob::take(const Cards& cards) {
   has_cards_ = true;
   board_->announce_cards();
 }
+
+TraceReport AgentJob::take(const HandTrace& piece) const { return take_trace(folder_, piece); }
 
 void AgentJob::kill_ranks() const {
   for (const RankEntry& entry : ranks_) {

@@ -40,6 +40,7 @@ class AgentJob {
   [[nodiscard]] std::optional<Confirmed> confirm(const Confirm& question) const;
   [[nodiscard]] std::optional<Revoked> revoke(const Revoke& order);
   void take(const Cards& cards);
+  [[nodiscard]] TraceReport take(const HandTrace& piece) const;
   void condemn(const std::string& why) { board_->condemn(why); }
   void dismiss() { board_->dismiss(); }
   void kill_ranks() const;

@@ -1,8 +1,10 @@
 #include "hw_backend/agent/agent_jobs.hpp"
 
 #include <cctype>
+#include <map>
 #include <span>
 
+#include "core/mpi/workloads/trace_file.hpp"
 #include "core/ports/world_error.hpp"
 
 namespace ferry::agent {
@@ -24,6 +26,22 @@ std::string with_job(std::string text, const std::string& job) {
   const std::size_t at = text.find(mark);
   if (at != std::string::npos) text.replace(at, mark.size(), job);
   return text;
+}
+
+/// What ranks need of a trace, by their VM. Throws WorldError if it cannot be read.
+std::map<VmId, std::string> traces_of(const JobSpec& spec) {
+  std::map<VmId, std::string> traces;
+  if (spec.workload.type != WorkloadType::trace) return traces;
+  std::map<VmId, std::uint32_t> groups;
+  for (const VmId vm : spec.vms) groups.emplace(vm, static_cast<std::uint32_t>(groups.size()));
+  std::vector<std::uint32_t> groups_of_ranks;
+  for (std::uint32_t rank = 0; rank < spec.ranks(); ++rank) {
+    groups_of_ranks.push_back(groups.at(spec.vms[rank / spec.ranks_per_vm]));
+  }
+  auto divided = mpi::divide_trace(spec.workload.file, groups_of_ranks);
+  if (!divided) throw WorldError("job " + spec.name + ": " + divided.error().front());
+  for (const auto& [vm, group] : groups) traces[vm] = std::move((*divided)[group]);
+  return traces;
 }
 
 }  // namespace
@@ -80,6 +98,7 @@ std::unique_ptr<mpi::HostedJob> AgentJobs::open(const mpi::HostedJobRequest& req
   options.user = options_.user;
   const auto description = std::as_bytes(std::span(options_.description));
   options.description.assign(description.begin(), description.end());
+  options.traces = traces_of(request.spec);
   options.taken_over = options_.taken_over;
   options.patience = options_.patience;
   options.grace = options_.grace;

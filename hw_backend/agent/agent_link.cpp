@@ -243,6 +243,10 @@ void AgentLink::handle(const Chunk& chunk) {
   for_job(chunk.key, [&](RemoteJob& job) { job.take(vm_, chunk); });
 }
 
+void AgentLink::handle(const TraceReport& report) {
+  for_job(report.key, [&](RemoteJob& job) { job.take(vm_, report); });
+}
+
 void AgentLink::handle(const Holders& holders) {
   const Lock lock(*mutex_);
   if (!asks_holders_ || holders.id != question_) return;

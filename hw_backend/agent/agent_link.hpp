@@ -63,6 +63,7 @@ class AgentLink {
   void handle(const Confirmed& confirmed);
   void handle(const Revoked& revoked);
   void handle(const Chunk& chunk);
+  void handle(const TraceReport& report);
   void handle(const Holders& holders);
   void handle(const Pong& pong);
   /// What only controllers say.

@@ -45,6 +45,8 @@ FERRY_FIELDS(Chunk, (m.key)(m.rank)(m.offset)(m.total)(m.bytes))
 FERRY_FIELDS(Holder, (m.process)(m.program)(m.user)(m.path))
 FERRY_FIELDS(Holders, (m.id)(m.holders))
 FERRY_FIELDS(Pong, (m.id)(m.clock_nanoseconds))
+FERRY_FIELDS(HandTrace, (m.key)(m.offset)(m.total)(m.bytes))
+FERRY_FIELDS(TraceReport, (m.key)(m.held)(m.whole)(m.why_not))
 #undef FERRY_FIELDS
 
 namespace {

@@ -104,6 +104,14 @@ struct FindHolders {
   std::uint64_t id = 0;
   std::string mac;
 };
+/// A piece of what the ranks of this VM need of the job's trace; without bytes: how much is there?
+/// `TraceReport`.
+struct HandTrace {
+  std::string key;
+  std::uint64_t offset = 0;
+  std::uint64_t total = 0;  ///< bytes of all pieces
+  Bytes8 bytes;
+};
 /// What does the guest's clock show? `Pong`.
 struct Ping {
   std::uint64_t id = 0;
@@ -208,6 +216,12 @@ struct Chunk {
   std::uint64_t total = 0;
   Bytes8 bytes;
 };
+struct TraceReport {
+  std::string key;
+  std::uint64_t held = 0;  ///< bytes, from the first one on
+  bool whole = false;      ///< ranks can read it
+  std::string why_not;     ///< the piece cannot be kept; empty: it can
+};
 struct Holder {
   std::uint32_t process = 0;
   std::string program;
@@ -228,7 +242,7 @@ struct Pong {
 using Message =
     std::variant<Hello, StartJob, PostBatch, FetchPosts, Confirm, Revoke, Cards, Condemn, EndJob,
                  Fetch, Acknowledge, FindHolders, Ping, Welcome, Refused, JobReport, RankReport,
-                 Confirmed, Revoked, Chunk, Holders, Pong, Dismiss>;
+                 Confirmed, Revoked, Chunk, Holders, Pong, Dismiss, HandTrace, TraceReport>;
 
 struct Envelope {
   std::uint64_t controller = 0;  ///< from whom, or for whom

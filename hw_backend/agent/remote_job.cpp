@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
+#include <utility>
 
 #include "core/ports/control.hpp"
 #include "core/ports/world_error.hpp"
@@ -14,6 +16,9 @@ constexpr Duration repeat_after = Duration::milliseconds(300);
 constexpr Duration forget_patience = Duration::milliseconds(10'000);
 /// Of what lies in one message, so that it stays below the largest.
 constexpr std::size_t room = largest_control_message / 2;
+/// Each is answered before the next one is said: so small that a slow channel (some MB/s in an
+/// emulated guest) has carried it before it would be repeated.
+constexpr std::size_t trace_piece = std::size_t{128} * 1024;
 
 }  // namespace
 
@@ -112,6 +117,7 @@ std::vector<Message> RemoteJob::to_say(VmId vm) {
       messages.emplace_back(start_message(vm, part));
     }
     if (!part.has_job || (stage_ != Stage::running && stage_ != Stage::starting)) return messages;
+    say_trace(vm, part, messages);
     say_cards(part, messages);
     if (have_all_left() && !part.dismissed && due(part, "dismiss")) {
       messages.emplace_back(Dismiss{key});
@@ -191,6 +197,19 @@ void RemoteJob::say_fetches(Part& part, std::vector<Message>& messages) {
       messages.emplace_back(Fetch{options_.key, rank, entry.result.size()});
     }
   }
+}
+
+void RemoteJob::say_trace(VmId vm, Part& part, std::vector<Message>& messages) {
+  const auto found = options_.traces.find(vm);
+  if (found == options_.traces.end() || verdict_ || !due(part, "trace")) return;
+  const std::string& trace = found->second;
+  HandTrace piece{options_.key, part.trace_held.value_or(0), trace.size(), {}};
+  if (part.trace_held && piece.offset < trace.size()) {
+    const auto bytes = std::as_bytes(std::span(trace)).subspan(piece.offset);
+    const auto next = bytes.first(std::min(bytes.size(), trace_piece));
+    piece.bytes.assign(next.begin(), next.end());
+  }
+  messages.emplace_back(std::move(piece));
 }
 
 void RemoteJob::poke_all() {
@@ -394,6 +413,25 @@ void RemoteJob::take(VmId vm, const Chunk& chunk) {
   if (!failed.empty()) fail(failed);
 }
 
+void RemoteJob::take(VmId vm, const TraceReport& report) {
+  std::string failed;
+  {
+    const Lock lock(*mutex_);
+    Part& part = parts_.at(vm);
+    if (report.whole) {
+      options_.traces.erase(vm);
+    } else if (!report.why_not.empty()) {
+      failed = "the trace of " + name_ + " cannot be kept in " + names_[vm] + ": " + report.why_not;
+    } else if (part.trace_held != report.held) {
+      part.trace_held = report.held;
+      part.said.erase("trace");
+      poke_(vm);
+    }
+    changed_->notify_all();
+  }
+  if (!failed.empty()) fail(failed);
+}
+
 void RemoteJob::fail(const std::string& why) {
   const Lock lock(*mutex_);
   if (verdict_) return;
@@ -471,6 +509,33 @@ void RemoteJob::start() {
   mutex_->lock();
   poke_all();
   await([&] { return stage_ == Stage::running; });
+  await_traces();
+}
+
+void RemoteJob::await_traces() {
+  const auto waiting = [this] {
+    std::string names;
+    std::uint64_t held = 0;
+    for (const auto& [vm, trace] : options_.traces) {
+      if (parts_.at(vm).lost) continue;
+      names += (names.empty() ? "" : ", ") + names_[vm];
+      held += parts_.at(vm).trace_held.value_or(0);
+    }
+    return std::pair(names, held);
+  };
+  auto last = waiting();
+  TimePoint deadline = clock_.now() + options_.patience;
+  while (!last.first.empty() && !verdict_) {
+    const Wake wake = changed_->wait_until(*mutex_, deadline);
+    auto now = waiting();
+    if (now != last) {
+      last = std::move(now);
+      deadline = clock_.now() + options_.patience;
+    } else if (wake != Wake::ready) {
+      throw WorldError("the agents of " + last.first + " have " + std::to_string(last.second) +
+                       " bytes of the trace of job " + name_ + ", and take no more");
+    }
+  }
 }
 
 bool RemoteJob::is_settled(const RankEntry& rank) const {

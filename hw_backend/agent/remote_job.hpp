@@ -26,6 +26,8 @@ struct RemoteJobOptions {
   std::vector<std::string> environment;
   std::string user;
   Bytes8 description;
+  /// Of a job that replays a trace: by VM what its ranks need of it.
+  std::map<VmId, std::string> traces;
   /// Of a run that is taken over: its ranks may run already.
   bool taken_over = false;
   /// How long ranks may take to start, or agents to answer for them.
@@ -60,6 +62,7 @@ class RemoteJob final : public mpi::HostedJob {
   void take(VmId vm, const Confirmed& confirmed);
   void take(VmId vm, const Revoked& revoked);
   void take(VmId vm, const Chunk& chunk);
+  void take(VmId vm, const TraceReport& report);
   /// Nothing more will come from there.
   void give_up(VmId vm, const std::string& why);
   /// Another controller has the job now, or the agents cannot be spoken with: nothing more is said.
@@ -91,6 +94,8 @@ class RemoteJob final : public mpi::HostedJob {
     std::uint64_t said_posts = 0;  ///< how many there were when they were said last
     std::uint32_t cards = 0;
     bool dismissed = false;
+    /// Bytes of the trace that the agent has; none: not known yet.
+    std::optional<std::uint64_t> trace_held;
     bool lost = false;       ///< nothing comes from there any more
     bool forgotten = false;  ///< the agent has deleted what it had
     std::map<std::string, Said> said;
@@ -115,6 +120,9 @@ class RemoteJob final : public mpi::HostedJob {
   void say_posts(VmId vm, std::uint64_t from, std::vector<Message>& messages);
   void say_cards(Part& part, std::vector<Message>& messages);
   void say_fetches(Part& part, std::vector<Message>& messages);
+  void say_trace(VmId vm, Part& part, std::vector<Message>& messages);
+  /// With `mutex_` held, until every guest has what its ranks need of the trace.
+  void await_traces();
   void decide();
   void enlist();
   void go_on(Stage stage);

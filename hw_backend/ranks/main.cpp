@@ -17,6 +17,7 @@
 #include "core/ports/world_error.hpp"
 #include "core/record/run_folder.hpp"
 #include "hw_backend/agent/agent_board_names.hpp"
+#include "hw_backend/agent/handed_trace.hpp"
 #include "hw_backend/ranks/ending.hpp"
 #include "hw_backend/ranks/rank_program.hpp"
 #include "hw_backend/ranks/results.hpp"
@@ -43,7 +44,8 @@ Status refuse(const Start& start, const std::vector<std::string>& lines) {
   return Status::bad_input;
 }
 
-tl::expected<LoadedScenario, std::vector<std::string>> load(const Arguments& arguments) {
+tl::expected<LoadedScenario, std::vector<std::string>> load(const Arguments& arguments,
+                                                            TraceFiles traces) {
   std::vector<Setting> settings;
   for (const std::string& text : arguments.settings) {
     const std::size_t equals = text.find('=');
@@ -53,7 +55,7 @@ tl::expected<LoadedScenario, std::vector<std::string>> load(const Arguments& arg
     }
     settings.push_back({text.substr(0, equals), text.substr(equals + 1)});
   }
-  auto loaded = load_scenario(arguments.scenario, settings);
+  auto loaded = load_scenario(arguments.scenario, settings, traces);
   if (loaded) return std::move(*loaded);
   std::vector<std::string> lines;
   for (const Diagnostic& diagnostic : loaded.error()) lines.push_back(diagnostic.text());
@@ -61,7 +63,7 @@ tl::expected<LoadedScenario, std::vector<std::string>> load(const Arguments& arg
 }
 
 Status be_rank(const Arguments& arguments, Start& start, const std::vector<std::string>& command) {
-  auto loaded = load(arguments);
+  auto loaded = load(arguments, TraceFiles::here);
   if (!loaded) return refuse(start, loaded.error());
   auto job = prepare_job(std::move(*loaded), arguments.job);
   if (!job) return refuse(start, job.error());
@@ -113,8 +115,15 @@ Status be_rank_of_agent(const Arguments& given, const std::filesystem::path& fol
     fmt::print(stderr, "ferry-rank: {} does not say which rank this is\n", agent::rank_variable);
     return Status::no_world;
   }
-  auto loaded = load(arguments);
-  auto job = loaded ? prepare_job(std::move(*loaded), arguments.job)
+  auto loaded = load(arguments, TraceFiles::elsewhere);
+  const std::chrono::nanoseconds patience(arguments.rank.channels.patience.count_nanoseconds());
+  const auto trace = [&]() -> Result<HandedTrace> {
+    auto file =
+        agent::await_trace(folder, std::chrono::duration_cast<std::chrono::milliseconds>(patience));
+    if (!file) return tl::unexpected(file.error());
+    return HandedTrace{*file, rank};
+  };
+  auto job = loaded ? prepare_job(std::move(*loaded), arguments.job, trace)
                     : tl::expected<PreparedJob, std::vector<std::string>>(
                           tl::unexpected(std::move(loaded.error())));
   if (!job || rank.index >= job->spec().ranks()) {

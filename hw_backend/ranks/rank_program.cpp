@@ -186,6 +186,12 @@ RankOutcome RankRun::run() {
 
 tl::expected<PreparedJob, std::vector<std::string>> prepare_job(LoadedScenario loaded,
                                                                 std::string_view name) {
+  return prepare_job(std::move(loaded), name, nullptr);
+}
+
+tl::expected<PreparedJob, std::vector<std::string>> prepare_job(
+    LoadedScenario loaded, std::string_view name,
+    const std::function<Result<HandedTrace>()>& trace) {
   PreparedJob job;
   job.loaded = std::move(loaded);
   job.instance = expand(job.loaded.scenario);
@@ -212,9 +218,16 @@ tl::expected<PreparedJob, std::vector<std::string>> prepare_job(LoadedScenario l
         "workload would be right",
         name)});
   }
-  auto program = mpi::prepare_workload(
-      spec.workload, job.loaded.scenario.platform.compute,
-      {.name = spec.name, .ranks = spec.ranks(), .seed = job.loaded.scenario.seed, .folder = {}});
+  Workload workload = spec.workload;
+  mpi::JobOfWorkload whose{
+      .name = spec.name, .ranks = spec.ranks(), .seed = job.loaded.scenario.seed, .folder = {}};
+  if (workload.type == WorkloadType::trace && trace) {
+    const Result<HandedTrace> handed = trace();
+    if (!handed) return tl::unexpected(Errors{handed.error().reason});
+    workload.file = handed->file;
+    whose.only_rank = handed->rank.index;
+  }
+  auto program = mpi::prepare_workload(workload, job.loaded.scenario.platform.compute, whose);
   if (!program) return tl::unexpected(program.error());
   job.program = std::move(*program);
   return job;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,15 @@ struct PreparedJob {
 /// workload lacks.
 [[nodiscard]] tl::expected<PreparedJob, std::vector<std::string>> prepare_job(LoadedScenario loaded,
                                                                               std::string_view job);
+
+/// What a machine has of a trace that is elsewhere: at least the lines of `rank`.
+struct HandedTrace {
+  std::filesystem::path file;
+  RankId rank;
+};
+/// The same for one rank. `trace`: blocks until it is there; not called for other workloads.
+[[nodiscard]] tl::expected<PreparedJob, std::vector<std::string>> prepare_job(
+    LoadedScenario loaded, std::string_view job, const std::function<Result<HandedTrace>()>& trace);
 
 struct RankOptions {
   ChannelWishes channels;

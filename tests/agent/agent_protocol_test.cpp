@@ -195,6 +195,29 @@ TEST_F(AgentProtocol, takes_posts_in_their_order_and_gives_them_back) {
   });
 }
 
+TEST_F(AgentProtocol, takes_a_trace_piece_by_piece_also_after_it_died) {
+  run([&] {
+    (void)ask<JobReport>(job("until [ -e ../trace ]; do sleep 0.05; done; cat ../trace"));
+    const auto piece = [](std::uint64_t offset, const std::string& text) {
+      const auto bytes = std::as_bytes(std::span(text));
+      return HandTrace{"job", offset, 20, {bytes.begin(), bytes.end()}};
+    };
+    EXPECT_EQ(ask<TraceReport>(piece(0, "0 barrier\n")).held, 10U);
+    machine_.kill_agent(vm);
+    machine_.start_agent(vm);
+    EXPECT_EQ(ask<TraceReport>(piece(0, "")).held, 10U);
+    EXPECT_TRUE(ask<TraceReport>(piece(10, "1 barrier\n"), 1, [](const auto& each) {
+                  return each.whole;
+                }).whole);
+    EXPECT_EQ(await_end(1).state.exit_status, 0);
+    EXPECT_EQ(file("out/output.1"), "0 barrier\n1 barrier\n");
+    // Of a job that it does not know.
+    HandTrace other = piece(0, "0 barrier\n");
+    other.key = "other";
+    EXPECT_THAT(ask<JobReport>(other).why_not, HasSubstr("no such job"));
+  });
+}
+
 TEST_F(AgentProtocol, forgets_a_job_for_good) {
   run([&] {
     (void)ask<JobReport>(job("sleep 1000"));

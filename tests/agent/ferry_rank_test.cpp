@@ -6,11 +6,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "core/mpi/workloads/run_workload.hpp"
+#include "hw_backend/agent/in_process_control.hpp"
 #include "tests/agent/machine.hpp"
 #include "tests/scratch_folder.hpp"
 
@@ -88,6 +93,57 @@ TEST_P(FerryRankBehindAgents, goes_through_moves_over_the_memory_of_its_machine)
   start_agents(machine, run);
   run.run(machine);
   expect_all_went_well(run, 4);
+}
+
+/// A file of the controller's machine; each agent is handed what its ranks need of it, over links
+/// that lose messages.
+TEST_P(FerryRankBehindAgents, replays_a_trace_that_its_machine_does_not_have) {
+  constexpr std::uint32_t rounds = 300;
+  constexpr std::uint32_t ranks = 4;
+  const fs::path trace = folder_ / "app.ti";
+  {
+    std::ofstream out(trace);
+    for (std::uint32_t rank = 0; rank < ranks; ++rank) {
+      out << rank << " init\n";
+      for (std::uint32_t i = 0; i < rounds; ++i) {
+        out << rank << " compute 1000000\n" << rank << " allreduce 65536 0\n";
+        out << rank << " sendRecv 4096 " << (rank + 1) % ranks << " 4096 "
+            << (rank + ranks - 1) % ranks << "\n";
+      }
+      // What makes it larger than one message.
+      for (int i = 0; i < 20'000; ++i) out << rank << " compute 0.000001\n";
+      out << rank << " finalize\n";
+    }
+  }
+  Machine machine;
+  std::string text = scenario(GetParam(), 2);
+  const std::size_t from = text.find("{type: iterate");
+  text.replace(from, text.find('}', from) + 1 - from,
+               fmt::format("{{type: trace, file: {}}}", trace.string()));
+  AgentRun run(text);
+  run.rank_arguments = {FERRY_RANK_PROGRAM, "--job", "{job}", "--device", "none"};
+  std::vector<std::unique_ptr<Control>> inner;
+  std::atomic<std::uint32_t> count = 0;
+  run.link = [&](VmId /*vm*/, std::unique_ptr<Control> control) {
+    inner.push_back(std::move(control));
+    return make_faulty_control(*inner.back(), [&](bool, std::span<const std::byte>) {
+      const std::uint32_t turn = count++ % 7;
+      return turn == 0 ? Fate::dropped : turn == 3 ? Fate::repeated : Fate::delivered;
+    });
+  };
+  run.after = [&] { inner.clear(); };
+  start_agents(machine, run);
+  run.run(machine);
+  EXPECT_EQ(run.broken, "");
+  EXPECT_EQ(run.suspensions, 0U);
+  for (const MoveRecord& move : run.records.moves()) {
+    EXPECT_EQ(move.outcome, Outcome::completed) << move.reason;
+  }
+  ASSERT_EQ(run.records.jobs().size(), 1U);
+  EXPECT_EQ(run.job().reason, "");
+  const std::uint64_t sent = mpi::expected_traffic(run.programs.begin()->second, 0).messages;
+  EXPECT_EQ(sent, rounds);  // beside the collectives
+  EXPECT_GE(run.job().messages, ranks * rounds);
 }
 
 TEST_P(FerryRankBehindAgents, closes_the_device_of_its_host_and_opens_it_after_the_move) {

@@ -170,6 +170,39 @@ def test_every_workload_goes_through_two_moves_by_either_strategy(program, pair,
             check_run(program, pair, out, strategy, workload)
 
 
+def trace_of_a_pair(file, iterations):
+    """As `smpirun -trace-ti` writes it: both compute 20 ms, send each other 4 KiB, and add up a word."""
+    lines = [f"{rank} init" for rank in range(2)]
+    for i in range(iterations):
+        for rank in range(2):
+            lines.append(f"{rank} compute 20e6")  # of a million operations in a millisecond
+            lines.append(f"{rank} isend {1 - rank} {i % 100} 4096 6")
+            lines.append(f"{rank} recv {1 - rank} {i % 100} 4096 6")
+            lines.append(f"{rank} waitall")
+            lines.append(f"{rank} allreduce 1 0 0")
+    lines += [f"{rank} finalize" for rank in range(2)]
+    file.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.skipif(not ALL, reason="FERRY_LAB_JOBS=1 runs it too: an application's trace by two strategies, a minute")
+def test_a_trace_of_this_machine_is_replayed_in_guests_that_do_not_have_it(program, pair, tmp_path):
+    iterations = 500
+    trace_of_a_pair(tmp_path / "app.ti", iterations)
+    settings = ["--set", f"jobs.pair.workload={{type: trace, file: {tmp_path / 'app.ti'}}}",
+                "--set", "platform.compute.trace_million=1ms"]  # fmt: skip
+    for strategy in STRATEGIES:
+        out = tmp_path / strategy
+        run(program, "hw", out, "--cluster", pair.cluster_file, "--yes", "--set", f"jobs.pair.strategy={strategy}", *settings)
+        (job,) = table(out, "jobs.csv")
+        assert (job["strategy"], job["workload"]) == (strategy, "trace")
+        # Of each rank in each iteration: its message, and one of the allreduce.
+        assert int(job["messages"]) == 2 * 2 * iterations, job
+        assert not job["reason"] or "twin" in job["reason"], job
+        assert channels_after_moves(out) == [["sriov"], ["ivshmem"], ["sriov"]]
+        check_moves(out)
+        check_suspensions(out, strategy)
+
+
 # Faults: one move, and what goes wrong in it.
 
 

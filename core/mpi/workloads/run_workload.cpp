@@ -48,7 +48,7 @@ tl::expected<WorkloadSpec, std::vector<std::string>> prepare_workload(const Work
                                                  job.seed ^ stable_hash(spec.stream));
   }
   if (workload.type == WorkloadType::trace) {
-    auto trace = read_trace(job.folder / workload.file, job.ranks);
+    auto trace = read_trace(job.folder / workload.file, job.ranks, job.only_rank);
     if (!trace) return tl::unexpected(std::move(trace.error()));
     spec.trace = std::make_shared<TraceProgram>(std::move(*trace));
   }

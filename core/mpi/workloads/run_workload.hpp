@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 
@@ -34,6 +35,8 @@ struct JobOfWorkload {
   std::uint32_t ranks = 1;
   std::uint64_t seed = 0;        ///< of the scenario
   std::filesystem::path folder;  ///< where the names of traces begin
+  /// The others' parts of a trace are not needed, nor there.
+  std::optional<std::uint32_t> only_rank = std::nullopt;
 };
 
 /// Reads a trace, plans searches. The errors are for users, a line each: what a trace has wrong,

@@ -155,7 +155,8 @@ struct RankState {
 
 class Parser {
  public:
-  explicit Parser(std::uint32_t ranks) : ranks_(ranks), states_(ranks) {
+  Parser(std::uint32_t ranks, std::optional<std::uint32_t> only)
+      : ranks_(ranks), only_(only), states_(ranks) {
     program_.ranks.resize(ranks);
   }
 
@@ -178,7 +179,7 @@ class Parser {
   tl::expected<TraceProgram, TraceErrors> finish(const std::string& name) {
     if (errors_.empty()) {
       for (std::uint32_t rank = 0; rank < ranks_; ++rank) {
-        if (seen_.size() > rank && seen_[rank]) continue;
+        if ((seen_.size() > rank && seen_[rank]) || (only_ && rank != *only_)) continue;
         errors_.push_back(
             fmt::format("{}: rank {} has no action, and the job has {} ranks; give "
                         "the job as many ranks as the trace has",
@@ -197,6 +198,7 @@ class Parser {
     const auto rank =
         static_cast<std::uint32_t>(line.whole(0, 0, std::int64_t{ranks_} - 1, "a rank of the job"));
     if (line.error()) return line.error();
+    if (only_ && rank != *only_) return std::nullopt;
     if (line.count() < 2) return "there is no action; write RANK ACTION ARGUMENT...";
     seen_.resize(ranks_, false);
     seen_[rank] = true;
@@ -427,6 +429,7 @@ class Parser {
   }
 
   std::uint32_t ranks_;
+  std::optional<std::uint32_t> only_;
   TraceProgram program_;
   std::vector<RankState> states_;
   std::vector<bool> seen_;
@@ -456,11 +459,42 @@ tl::expected<std::string, TraceErrors> text_of(const std::filesystem::path& file
   return std::move(text).str();
 }
 
+/// Tells `take` of the trace's pieces, one after the other.
+template <class Take>
+std::optional<TraceErrors> read_pieces(const std::filesystem::path& file, const Take& take) {
+  std::uint64_t left = most_trace_bytes;
+  auto first = text_of(file, left);
+  if (!first) return std::move(first.error());
+  const auto files = listed_files(*first);
+  if (!files) {
+    take(TraceText{file.string(), *first});
+    return std::nullopt;
+  }
+  for (const std::string& name : *files) {
+    const std::filesystem::path part = file.parent_path() / name;
+    auto text = text_of(part, left);
+    if (!text) return std::move(text.error());
+    take(TraceText{part.string(), *text});
+  }
+  return std::nullopt;
+}
+
+/// Whose action the line is; none: nobody's.
+std::optional<std::uint32_t> rank_of_line(std::string_view line) {
+  const std::size_t begin = line.find_first_not_of(" \t\r");
+  if (begin == std::string_view::npos) return std::nullopt;
+  std::uint32_t rank = 0;
+  const auto [end, bad] = std::from_chars(line.data() + begin, line.data() + line.size(), rank);
+  if (bad != std::errc()) return std::nullopt;
+  return rank;
+}
+
 }  // namespace
 
 tl::expected<TraceProgram, TraceErrors> parse_trace(const std::vector<TraceText>& texts,
-                                                    std::uint32_t ranks) {
-  Parser parser(ranks);
+                                                    std::uint32_t ranks,
+                                                    std::optional<std::uint32_t> only) {
+  Parser parser(ranks, only);
   for (const TraceText& text : texts) parser.parse(text);
   return parser.finish(texts.empty() ? "the trace" : texts.front().name);
 }
@@ -481,20 +515,32 @@ std::optional<std::vector<std::string>> listed_files(std::string_view text) {
 }
 
 tl::expected<TraceProgram, TraceErrors> read_trace(const std::filesystem::path& file,
-                                                   std::uint32_t ranks) {
-  std::uint64_t left = most_trace_bytes;
-  auto first = text_of(file, left);
-  if (!first) return tl::unexpected(first.error());
-  const auto files = listed_files(*first);
-  if (!files) return parse_trace({{file.string(), *first}}, ranks);
-  Parser parser(ranks);
-  for (const std::string& name : *files) {
-    const std::filesystem::path part = file.parent_path() / name;
-    auto text = text_of(part, left);
-    if (!text) return tl::unexpected(text.error());
-    parser.parse({part.string(), *text});
-  }
+                                                   std::uint32_t ranks,
+                                                   std::optional<std::uint32_t> only) {
+  Parser parser(ranks, only);
+  auto unreadable = read_pieces(file, [&](const TraceText& piece) { parser.parse(piece); });
+  if (unreadable) return tl::unexpected(std::move(*unreadable));
   return parser.finish(file.string());
+}
+
+tl::expected<std::vector<std::string>, TraceErrors> divide_trace(
+    const std::filesystem::path& file, const std::vector<std::uint32_t>& groups_of_ranks) {
+  std::vector<std::string> groups;
+  for (const std::uint32_t group : groups_of_ranks) {
+    groups.resize(std::max<std::size_t>(groups.size(), group + std::size_t{1}));
+  }
+  auto unreadable = read_pieces(file, [&](const TraceText& piece) {
+    for (std::string_view rest = piece.text; !rest.empty();) {
+      const std::size_t end = std::min(rest.find('\n'), rest.size());
+      const std::string_view line = rest.substr(0, end);
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+      const std::optional<std::uint32_t> rank = rank_of_line(line);
+      if (!rank || *rank >= groups_of_ranks.size()) continue;
+      groups[groups_of_ranks[*rank]].append(line).push_back('\n');
+    }
+  });
+  if (unreadable) return tl::unexpected(std::move(*unreadable));
+  return groups;
 }
 
 }  // namespace ferry::mpi

@@ -80,13 +80,21 @@ struct TraceText {
   std::string_view text;
 };
 
-/// `ranks`: of the job; those of the trace have to be as many.
+/// `ranks`: of the job; those of the trace have to be as many. `only`: what others do is neither
+/// read nor missed.
 [[nodiscard]] tl::expected<TraceProgram, TraceErrors> parse_trace(
-    const std::vector<TraceText>& texts, std::uint32_t ranks);
+    const std::vector<TraceText>& texts, std::uint32_t ranks,
+    std::optional<std::uint32_t> only = std::nullopt);
 /// Whether the text lists files of a trace, by their names relative to its folder.
 [[nodiscard]] std::optional<std::vector<std::string>> listed_files(std::string_view text);
-[[nodiscard]] tl::expected<TraceProgram, TraceErrors> read_trace(const std::filesystem::path& file,
-                                                                 std::uint32_t ranks);
+[[nodiscard]] tl::expected<TraceProgram, TraceErrors> read_trace(
+    const std::filesystem::path& file, std::uint32_t ranks,
+    std::optional<std::uint32_t> only = std::nullopt);
+
+/// The trace as one text for each group of ranks, each with the lines of its ranks alone.
+/// `groups_of_ranks`: by rank, from 0 on without gaps.
+[[nodiscard]] tl::expected<std::vector<std::string>, TraceErrors> divide_trace(
+    const std::filesystem::path& file, const std::vector<std::uint32_t>& groups_of_ranks);
 
 /// `million_units`: time for a million of the trace's units of computation.
 void run_trace(const TraceProgram::RankProgram& program, Duration million_units, Calls& calls);

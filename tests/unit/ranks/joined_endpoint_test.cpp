@@ -16,6 +16,25 @@ namespace {
 constexpr std::array by_memory = {Channel::shm, Channel::cma};
 constexpr std::array by_device = {Channel::sriov};
 
+/// A device that can register no memory.
+class Unregistering final : public Endpoint {
+ public:
+  [[nodiscard]] EndpointAddress address() const override { return {0}; }
+  [[nodiscard]] bool post(EndpointAddress, Channel, const PacketHeader&,
+                          std::span<const ConstSlice>) override {
+    return false;
+  }
+  [[nodiscard]] std::size_t largest_body(Channel) const override { return 64; }
+  [[nodiscard]] const Arrival* poll() override { return nullptr; }
+  [[nodiscard]] MemoryKey expose(Channel, std::span<const ConstSlice>) override { return {}; }
+  void withdraw(MemoryKey) override { ++withdrawn; }
+  void read(EndpointAddress, Channel, MemoryKey, std::size_t, std::span<const Slice>,
+            std::uint64_t) override {}
+  void connect(EndpointAddress, Channel) override {}
+  void disconnect(EndpointAddress, Channel) override {}
+  int withdrawn = 0;
+};
+
 /// Two parts in two regions, for two ranks in one process.
 class Joined : public testing::Test {
  protected:
@@ -126,6 +145,18 @@ TEST_F(Joined, memory_is_read_by_the_part_that_it_was_exposed_by) {
     other.joined.read({0}, channel, key, 0, {&slice, 1}, 34);
     EXPECT_EQ(next(other)->kind, Arrival::Kind::read_failed);
   }
+}
+
+TEST_F(Joined, memory_that_a_part_does_not_expose_has_no_key_whatever_its_channel) {
+  Unregistering device;
+  one.joined.set_part(by_device, &device);
+  const std::array<std::byte, 8> memory = {};
+  const ConstSlice slice{memory.data(), memory.size()};
+  const MemoryKey none = one.joined.expose(Channel::sriov, {&slice, 1});
+  EXPECT_EQ(none.value, 0U);  // so that the sender of a message sees it
+  one.joined.withdraw(none);
+  EXPECT_EQ(device.withdrawn, 0);
+  one.joined.set_part(by_device, one.device.get());
 }
 
 TEST_F(Joined, a_read_by_a_device_that_is_closed_fails) {

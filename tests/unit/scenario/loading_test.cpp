@@ -2,10 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "core/scenario/document.hpp"
 #include "files.hpp"
 #include "fingerprint.hpp"
 #include "tests/sanitized.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace ferry {
 namespace {
@@ -72,6 +76,21 @@ outputs:
 )";
   EXPECT_THAT(loaded->resolved, testing::EndsWith(expected));
   EXPECT_EQ(loaded->scenario.cluster.hosts[0].ivshmem, Bytes::gibi(8));  // the host's memory
+}
+
+TEST(Traces, that_are_elsewhere_are_not_looked_for) {
+  const ScratchFolder scratch;
+  const std::filesystem::path file = scratch.path() / "job.yaml";
+  std::ofstream(file) << "ferry: 1\nname: t\nplatform: " << good_file("test-bed.yaml").string()
+                      << "\ncluster: {hosts: [{name: h, cores: 4, memory: 8GiB}]}\n"
+                         "vms: [{name: v, on: h, vcpus: 1, memory: 1GiB, pages: {zero: 20%}}]\n"
+                         "jobs: [{name: j, on: {vms: v}, ranks: 1, workload: {type: trace, file: "
+                         "/elsewhere/app.ti}}]\n";
+  const std::vector<Setting> speed = {{"platform.compute.trace_million", "1ms"}};
+  EXPECT_THAT(errors_of(load_scenario(file, speed)), testing::HasSubstr("there is no file"));
+  const auto loaded = load_scenario(file, speed, TraceFiles::elsewhere);
+  ASSERT_TRUE(loaded) << errors_of(loaded);
+  EXPECT_EQ(loaded->scenario.jobs.at(0).workload.file, "/elsewhere/app.ti");
 }
 
 TEST(Kinds, of_files_are_seen_by_their_keys) {

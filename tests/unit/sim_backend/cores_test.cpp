@@ -281,6 +281,37 @@ TEST(ControlContentionTest, operations_take_their_share_of_a_core_and_wait_for_n
   EXPECT_THAT(PluggedHosts(1, 2, 1).gone(ms(50)), ElementsAre(near(0.15), near(0.2)));
 }
 
+TEST(ControlContentionTest, operations_of_one_guest_need_no_more_together_than_one_alone) {
+  PluggedHosts plain(1, 2, 1);
+  plain.platform.hypervisor.remove_ivshmem = ms(60);
+  for (VmSpec& each : plain.instance.vms) each.ivshmem = Bytes::mebi(64);
+  for (HostSpec& each : plain.instance.hosts) each.ivshmem = Bytes::gibi(1);
+  in_world(plain, [](World& world) {
+    std::vector<std::unique_ptr<Task>> tasks;
+    const auto detach = [&](VmId which, DeviceKind kind, double at) {
+      tasks.push_back(world.executor.spawn("detach", [&world, which, kind, at] {
+        EXPECT_TRUE(world.hypervisor.detach(which, kind, never));
+        EXPECT_NEAR(seconds_at(world), at, 1e-8) << which.index << " " << to_name(kind);
+      }));
+    };
+    // Two guests of one core: each has half of it, for one of its devices or for both.
+    detach(vm(0), DeviceKind::ivshmem, 0.12);
+    detach(vm(0), DeviceKind::virtual_function, 0.2);
+    detach(vm(1), DeviceKind::virtual_function, 0.2);
+    tasks.clear();
+  });
+  plain.instance.vms.pop_back();
+  in_world(plain, [](World& world) {
+    const auto other = world.executor.spawn("other", [&] {
+      EXPECT_TRUE(world.hypervisor.detach(vm(0), DeviceKind::ivshmem, never));
+      EXPECT_NEAR(seconds_at(world), 0.06, 1e-8);
+    });
+    EXPECT_TRUE(world.hypervisor.detach(vm(0), DeviceKind::virtual_function, never));
+    EXPECT_NEAR(seconds_at(world), 0.1, 1e-8);
+    other->join();
+  });
+}
+
 TEST(ControlContentionTest, what_waits_for_its_turn_takes_no_core) {
   PluggedHosts plain(1, 2, 1);
   plain.platform.hypervisor.serial = Ratio(1);

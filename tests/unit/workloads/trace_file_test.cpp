@@ -1,5 +1,6 @@
 #include "core/mpi/workloads/trace_file.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -175,6 +176,43 @@ TEST(TraceFile, reads_the_files_that_a_file_lists) {
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().front(),
             (folder / "parts/1.txt").string() + ": there is no such file; write a trace's name");
+}
+
+TEST(TraceFile, is_read_for_one_rank_where_only_its_lines_are) {
+  const std::string others = "1 sned nonsense\n";  // is not looked at
+  const auto program = parse_trace({{"t", rank_0 + others}}, 2, 0);
+  ASSERT_TRUE(program) << program.error().front();
+  const auto both = parse_trace({{"t", std::string(rank_0) + rank_1}}, 2);
+  ASSERT_TRUE(both);
+  EXPECT_EQ(program->ranks[0].actions.size(), both->ranks[0].actions.size());
+  EXPECT_EQ(trace_traffic(*program, 0), trace_traffic(*both, 0));
+  EXPECT_TRUE(program->ranks[1].actions.empty());
+  EXPECT_FALSE(parse_trace({{"t", rank_0}}, 2, 1));
+}
+
+TEST(TraceFile, is_divided_by_ranks_so_that_each_part_says_what_the_whole_does) {
+  const ScratchFolder scratch;
+  const std::filesystem::path& folder = scratch.path();
+  std::ofstream(folder / "all.txt") << "0.txt\n1.txt\n";
+  std::ofstream(folder / "0.txt")
+      << "# a comment\n0 init 1\n1 init\n0 isend 1 7 5\n1 irecv 0 7 40\n"
+         "0 wait 0 1 7\n1 wait 0 1 7\n0 barrier\n1 barrier";
+  std::ofstream(folder / "1.txt") << "  2 init\n\n2\tcompute 5\n2 barrier\n3 init\n3 barrier";
+  const auto whole = read_trace(folder / "all.txt", 4);
+  ASSERT_TRUE(whole) << whole.error().front();
+  const auto parts = divide_trace(folder / "all.txt", {1, 0, 1, 0});
+  ASSERT_TRUE(parts) << parts.error().front();
+  ASSERT_EQ(parts->size(), 2U);
+  for (std::uint32_t rank = 0; rank < 4; ++rank) {
+    const auto own = parse_trace({{"part", (*parts)[rank % 2 == 0 ? 1 : 0]}}, 4, rank);
+    ASSERT_TRUE(own) << rank << ": " << own.error().front();
+    EXPECT_EQ(own->ranks[rank].actions.size(), whole->ranks[rank].actions.size()) << rank;
+    EXPECT_EQ(trace_traffic(*own, rank), trace_traffic(*whole, rank)) << rank;
+  }
+  EXPECT_FALSE(parse_trace({{"part", (*parts)[0]}}, 4, 0));
+  const auto missing = divide_trace(folder / "none.txt", {0});
+  ASSERT_FALSE(missing);
+  EXPECT_THAT(missing.error().front(), testing::HasSubstr("none.txt: there is no such file"));
 }
 
 }  // namespace

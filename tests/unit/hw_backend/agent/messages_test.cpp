@@ -71,7 +71,9 @@ std::vector<Message> samples() {
           Chunk{"k", 1, 0, 4, bytes_of("data")},
           Holders{3, {{812, "python3", "hpc", "/dev/infiniband/uverbs0"}}},
           Pong{1, 123456789},
-          Dismiss{"k"}};
+          Dismiss{"k"},
+          HandTrace{"k", 7, 12, bytes_of("0 bar")},
+          TraceReport{"k", 12, true, "no room"}};
 }
 
 TEST(Messages, of_every_kind_are_read_as_they_were_written) {
@@ -97,7 +99,8 @@ TEST(Messages, have_these_bytes) {
       {17,
        "010011002a00000000000000010000006b04000000000000000200000000000000010000000100000001"
        "03000000"},
-      {22, "010016002a00000000000000010000006b"}};
+      {22, "010016002a00000000000000010000006b"},
+      {24, "010018002a00000000000000010000006b0c0000000000000001070000006e6f20726f6f6d"}};
   for (const auto& [index, bytes] : known) EXPECT_EQ(hex(encode({42, all[index]})), bytes);
 }
 
