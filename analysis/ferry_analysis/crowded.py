@@ -2,9 +2,10 @@
 
 Where the platform names no `processors` that hosts share, that is `serial`, fitted to makespans.
 Where it does, moves compete for cores: `hypervisor.cpu` is fitted to the phases in which devices go
-and come, and, where ranks answer, in which guests open them; what a stream needs
-(`streams.TRANSPORT.cpu`) to the migrations, each with the other as it was found last; `serial` is kept. A move that runs alone also competes with itself (its two
-devices, its stream's ends, its ranks): its constants are made so much smaller that, simulated alone,
+and come, and, where ranks answer, in which guests open them; `hypervisor.migration_cpu` to the
+migrations; what a stream needs (`streams.TRANSPORT.cpu`) to the times in which migrations send; each
+with the others as they were found last; `serial` is kept. A move that runs alone also competes with
+itself (its stream's ends, its ranks): its constants are made so much smaller that, simulated alone,
 it takes as long as it was measured.
 """
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from .fits import Fit, constant_text, median_fit
 from .load import Run
-from .moves import Move
+from .moves import Move, read_moves
 from .progress import Progress
 from .quantities import parse_quantity
 from .rank_costs import closings, openings
@@ -28,9 +29,10 @@ from .simulated import by_scenario, makespan, quantities, simulate, simulate_mov
 
 GIBI = 2.0**30
 _GRID, _STEPS = 8, 12  # intervals to begin with; golden sections of the best two: 1e-3 of the range
-_TURNS = 4  # at most, of two constants, each with the other as it was found last
-_SAME = 0.01  # of the range: a turn that moves both by less is the last
-_MOST_CORES = 4.0  # that a control operation keeps busy
+_TURNS = 4  # at most, of these constants, each with the others as they were found last
+_SAME = 0.01  # of the range: a turn that moves them all by less is the last
+_FEWEST_CORES, _MOST_CORES = 1e-3, 4.0  # that a control operation keeps busy
+_LEAST_WORK = 1e-3  # of what a stream could do: with none at all nothing competes for cores
 _PASSES = 2  # of what a move takes from itself
 
 
@@ -47,18 +49,17 @@ class Crowded:
 def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, Any],
                 ferry: str, progress: Progress) -> Crowded:
     """From runs with moves that overlap and moves that ran alone; `platform` is left as it is."""
-    measured = [(same, quantities(same).median(), float(np.median([makespan(run) for run in same])))
+    measured = [(same, {**quantities(same).median(), "sending": _sending([move for run in same for move in read_moves(run)]),
+                        "makespan": float(np.median([makespan(run) for run in same]))})
                 for same in by_scenario(runs)]
 
     def distance(trial: dict[str, Any], names: Sequence[str]) -> float:
         off = 0.0
-        for same, phases, span in measured:
+        for same, theirs in measured:
             got = simulate(same[0], trial, ferry)
-            simulated = got.rows.median()
-            pairs = [(got.makespan, span) if name == "makespan" else (simulated[name], phases[name])
-                     for name in names]
-            off += len(same) * sum(math.log(ours / theirs)**2 for ours, theirs in pairs
-                                   if ours > 0 and theirs > 0)
+            ours = {**got.rows.median(), "sending": _sending(got.moves), "makespan": got.makespan}
+            off += len(same) * sum(math.log(ours[name] / theirs[name])**2 for name in names
+                                   if ours[name] > 0 and theirs[name] > 0)
         return off
 
     how = "least error of the simulated {} of runs whose moves overlap"
@@ -76,8 +77,8 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
     serial = ratio_of(platform["hypervisor"]["serial"])
     kept = _with_serial(platform, alone, serial)
 
-    def trial(cpu: float, work: float) -> tuple[dict[str, Any], dict[str, float]]:
-        return _undisturbed(_with_cores(kept, cpu, stream, work), alone, ferry)
+    def trial(cpu: float, migration: float, work: float) -> tuple[dict[str, Any], dict[str, float]]:
+        return _undisturbed(_with_cores(kept, cpu, migration, stream, work), alone, ferry)
 
     phases = ("unplug", "plug")
     if any(move.cooperates for move in alone):
@@ -85,26 +86,32 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
     # From streams that need something: beside some that need nothing, operations may have cores
     # enough whatever they keep busy.
     most = _most_work(alone, stream)
-    cpu, work = math.nan, most / 2
+    cpu, migration, work = math.nan, 1.0, most / 2
     for turn in range(1, _TURNS + 1):
         def tell(path: str) -> Callable[[str], None]:
             return lambda tried: progress.tell(
                 f"fitting {path}: turn {turn} of at most {_TURNS}, {tried}")
 
-        before = cpu, work
-        cpu = _least(lambda value: distance(trial(value, work)[0], phases), _MOST_CORES,
-                     tell("hypervisor.cpu"))
-        work = _least(lambda value: distance(trial(cpu, value)[0], ["migration"]), most,
-                      tell(f"streams.{stream}.cpu"))
-        if abs(cpu - before[0]) < _SAME * _MOST_CORES and abs(work - before[1]) < _SAME * most:
+        before = cpu, migration, work
+        cpu = _least(lambda value: distance(trial(value, migration, work)[0], phases), _MOST_CORES,
+                     tell("hypervisor.cpu"), _FEWEST_CORES)
+        migration = _least(lambda value: distance(trial(cpu, value, work)[0], ["migration"]),
+                           _MOST_CORES, tell("hypervisor.migration_cpu"), _FEWEST_CORES)
+        work = _least(lambda value: distance(trial(cpu, migration, value)[0], ["sending"]), most,
+                      tell(f"streams.{stream}.cpu"), _LEAST_WORK * most)
+        if all(abs(now - then) < _SAME * high for now, then, high in zip(
+                (cpu, migration, work), before, (_MOST_CORES, _MOST_CORES, most))):
             break
     return Crowded(
         [_fitted("hypervisor.cpu", cpu, "ratio", len(runs), phases,
                  how.format("phases in which devices go, come and open,")),
+         _fitted("hypervisor.migration_cpu", migration, "ratio", len(runs),
+                 ("migration",), how.format("migrations")),
          *(_fitted(f"streams.{stream}.cpu.{end}", work, "s", len(runs), ("migration",),
-                   how.format("migrations, the same at both ends,")) for end in ("send", "receive")),
+                   how.format("times in which migrations send, the same at both ends,"))
+           for end in ("send", "receive")),
          *ivshmem_fits(alone, serial)],
-        trial(cpu, work)[1],
+        trial(cpu, migration, work)[1],
         [("hypervisor.serial", "what overlapping moves show is how they share processors")])
 
 
@@ -174,12 +181,19 @@ def _with_serial(platform: dict[str, Any], alone: Sequence[Move], serial: float
     return {**platform, "hypervisor": hypervisor}
 
 
-def _with_cores(platform: dict[str, Any], cpu: float, stream: str, work: float) -> dict[str, Any]:
+def _with_cores(platform: dict[str, Any], cpu: float, migration: float, stream: str, work: float
+                ) -> dict[str, Any]:
     streams = dict(platform["streams"])
     time = constant_text(work, "s")
     streams[stream] = {**streams[stream], "cpu": {"send": time, "receive": time}}
-    hypervisor = {**platform["hypervisor"], "cpu": constant_text(cpu, "ratio")}
+    hypervisor = {**platform["hypervisor"], "cpu": constant_text(cpu, "ratio"),
+                  "migration_cpu": constant_text(migration, "ratio")}
     return {**platform, "hypervisor": hypervisor, "streams": streams}
+
+
+def _sending(moves: Sequence[Move]) -> float:
+    times = [move.sending for move in moves if move.sending > 0]
+    return float(np.median(times)) if times else 0.0
 
 
 def _phase(name: str) -> Callable[[Sequence[Move]], list[float]]:
@@ -247,8 +261,9 @@ def _value_of(constant: Any) -> float:
 # --- Search ---
 
 
-def _least(function: Callable[[float], float], high: float, tell: Callable[[str], None]) -> float:
-    """Where it is least from 0 to `high`: on a grid, as it may be level where nothing is short, and
+def _least(function: Callable[[float], float], high: float, tell: Callable[[str], None],
+           low: float = 0.0) -> float:
+    """Where it is least from `low` to `high`: on a grid, as it may be level where nothing is short, and
     then by golden sections around the best. `tell` hears how many values were tried."""
     values: dict[float, float] = {}
 
@@ -258,10 +273,10 @@ def _least(function: Callable[[float], float], high: float, tell: Callable[[str]
             values[x] = function(x)
         return values[x]
 
-    step = high / _GRID
-    best = min((i * step for i in range(_GRID + 1)), key=at)
+    step = (high - low) / _GRID
+    best = min((low + i * step for i in range(_GRID + 1)), key=at)
     ratio = (math.sqrt(5) - 1) / 2
-    a, b = max(0.0, best - step), min(high, best + step)
+    a, b = max(low, best - step), min(high, best + step)
     c, d = b - ratio * (b - a), a + ratio * (b - a)
     for _ in range(_STEPS):
         if at(c) < at(d):

@@ -54,6 +54,9 @@ void describe(Visitor& v, HypervisorCosts& costs) {
       "closes channels or opens its device; below 100%: one, for that share of the time. It "
       "takes longer where cores are short. Those of one guest share it. Counts where streams have "
       "cpu.");
+  v.present_if(costs.migration_cpu > Ratio(0));
+  v.optional_as("migration_cpu", costs.migration_cpu, Between{Ratio(0.001), Ratio(8)}, "as cpu",
+                "Cores that prepare and finish of a migration keep busy.");
   v.present_if(costs.variation > Ratio(0));
   v.optional("variation", costs.variation, share,
              "How much the time of an operation varies from one to the next: standard deviation of "

@@ -30,8 +30,9 @@ void add_platform(std::ostream& out, const Platform& platform) {
         platform.mpi.reconnect_channel, platform.mpi.reactivate, platform.mpi.open_device}) {
     out << to_text(cost) << ' ';
   }
-  out << to_text(h.serial) << ' ' << to_text(h.cpu) << ' ' << to_text(h.variation) << ' '
-      << h.devices_at_once << ' ' << to_text(platform.rdma_unpinned_bandwidth);
+  out << to_text(h.serial) << ' ' << to_text(h.cpu) << ' ' << to_text(h.migration_cpu) << ' '
+      << to_text(h.variation) << ' ' << h.devices_at_once << ' '
+      << to_text(platform.rdma_unpinned_bandwidth);
   for (const CompressionCosts& costs : {platform.xbzrle, platform.zstd}) {
     out << ' ' << to_text(costs.ratio) << ' ' << to_text(costs.speed);
   }

@@ -81,11 +81,12 @@ outputs:
 TEST(Traces, that_are_elsewhere_are_not_looked_for) {
   const ScratchFolder scratch;
   const std::filesystem::path file = scratch.path() / "job.yaml";
-  std::ofstream(file) << "ferry: 1\nname: t\nplatform: " << good_file("test-bed.yaml").string()
-                      << "\ncluster: {hosts: [{name: h, cores: 4, memory: 8GiB}]}\n"
-                         "vms: [{name: v, on: h, vcpus: 1, memory: 1GiB, pages: {zero: 20%}}]\n"
-                         "jobs: [{name: j, on: {vms: v}, ranks: 1, workload: {type: trace, file: "
-                         "/elsewhere/app.ti}}]\n";
+  std::ofstream(file)
+      << "ferry: 1\nname: t\nplatform: " << good_file("test-bed.yaml").string()
+      << "\ncluster: {hosts: [{name: h, cores: 4, memory: 8GiB, virtual_functions: 1}]}\n"
+         "vms: [{name: v, on: h, vcpus: 1, memory: 1GiB, pages: {zero: 20%}}]\n"
+         "jobs: [{name: j, on: {vms: v}, ranks: 1, workload: {type: trace, file: "
+         "/elsewhere/app.ti}}]\n";
   const std::vector<Setting> speed = {{"platform.compute.trace_million", "1ms"}};
   EXPECT_THAT(errors_of(load_scenario(file, speed)), testing::HasSubstr("there is no file"));
   const auto loaded = load_scenario(file, speed, TraceFiles::elsewhere);

@@ -394,6 +394,33 @@ TEST(ControlContentionTest, a_move_whose_destination_goes_down_fails_when_that_i
   }
 }
 
+TEST(ControlContentionTest, preparing_a_guest_takes_the_cores_of_migrations) {
+  const auto both_moved = [](double migration_cpu) {
+    PluggedHosts plain(1, 2, 0.5);
+    plain.platform.hypervisor.migration_cpu = Ratio(migration_cpu);
+    plain.platform.hypervisor.prepare = ms(400);
+    return numbers_from_child([&] {
+      std::vector<double> ends(2);
+      plain.simulate([&](World& world) {
+        std::vector<std::unique_ptr<Task>> tasks;
+        for (std::uint32_t i = 0; i < 2; ++i) {
+          tasks.push_back(world.executor.spawn("move", [&, i] {
+            EXPECT_EQ(move(world, vm(i), host(1)).reason, "");
+            ends[i] = seconds_at(world);
+          }));
+        }
+        for (const auto& task : tasks) task->join();
+      });
+      return ends;
+    });
+  };
+  const double unhindered = both_moved(0).front();  // as `cpu`: half of the core for each
+  for (const auto& [cpu, longer] :
+       {std::pair{0.5, 0.0}, std::pair{1.0, 0.4}, std::pair{1.5, 0.8}, std::pair{0.25, 0.0}}) {
+    EXPECT_THAT(both_moved(cpu), testing::Each(DoubleNear(unhindered + longer, 1e-6))) << cpu;
+  }
+}
+
 /// The guest's ranks compute.
 TEST(ControlContentionTest, a_guest_works_on_a_vcpu_that_its_ranks_go_without) {
   for (const auto& [cores, vcpus, ranks, seconds] :
