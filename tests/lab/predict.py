@@ -13,6 +13,8 @@ In each round one is run several times; a guest is brought home in between. A ru
 the host of a virtual machine (steal), took more than --others of the machine's processors is repeated, a few times; of
 those the quietest counts. Where steal comes from memory that the host took back while it was free, --hold most of it.
 
+With --platform nothing is calibrated: the loads that are predicted are run, and held beside what that file gives for them.
+
 Writes into --out: calibrated/ and held-out/ (run folders), predicted/ (simulated), platform.yaml, prediction.csv,
 prediction.md and others.csv (other work's share of the processors, by run).
 """
@@ -21,12 +23,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -105,8 +109,8 @@ TOTAL_WITHIN, PHASE_WITHIN = 0.10, 0.20
 
 def turns(plan: Plan, rounds: int) -> list[tuple[int, str, Load]]:
     """What is measured, in this order: the round, the folder, the load."""
-    pairs = zip(plan.calibration, plan.held_out, strict=True)
-    one_round = [part for fitted, held_out in pairs for part in (("calibrated", fitted), ("held-out", held_out))]
+    pairs = zip_longest(plan.calibration, plan.held_out)
+    one_round = [(folder, load) for pair in pairs for folder, load in zip(("calibrated", "held-out"), pair) if load]
     return [(number, *part) for number in range(1, rounds + 1) for part in one_round[:: 1 if number % 2 else -1]]
 
 
@@ -207,7 +211,7 @@ def table(plan: Plan, measured: dict[str, list[Path]], predicted: dict[str, list
     for load in plan.held_out:
         for quantity in QUANTITIES:
             values = [figures(run)[quantity] for run in measured[load.name]]
-            guess = statistics.mean(figures(run)[quantity] for run in calibrated)
+            guess = statistics.mean(figures(run)[quantity] for run in calibrated) if calibrated else math.nan
             median = statistics.median(values)
             seeds = [figures(run)[quantity] for run in predicted[load.name]]
             got = statistics.median(seeds)
@@ -236,10 +240,12 @@ def markdown(rows: list[dict[str, object]]) -> str:
     lines = ["| load | quantity | measured: median (lowest to highest) | predicted | error | holds | naive guess | its error |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for row in rows:
+        guess = "- | -" if math.isnan(row["guess_seconds"]) else \
+            f"{row['guess_seconds']:.3f} s | {row['guess_error_percent']:+.1f} %"
         lines.append(
             f"| {row['load']} | {row['quantity']} | {row['median_seconds']:.3f} s ({row['low_seconds']:.3f} to "
             f"{row['high_seconds']:.3f}) | {row['predicted_seconds']:.3f} s | {row['error_percent']:+.1f} % | "
-            f"{row['holds']} | {row['guess_seconds']:.3f} s | {row['guess_error_percent']:+.1f} % |"
+            f"{row['holds']} | {guess} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -266,6 +272,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     parser.add_argument("--ranks", action="store_true", help="with MPI ranks in the guests")
+    parser.add_argument("--platform", type=Path, metavar="FILE", help="predict with it, without calibration: does it hold today?")
     parser.add_argument("--rounds", type=int, default=3, help="of all loads (default: 3)")
     parser.add_argument("--repetitions", type=int, default=2, help="in each round (default: 2)")
     parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
@@ -278,6 +285,8 @@ def main() -> int:
         print(f"predict: no lab here: {reason}", file=sys.stderr)
         return 3
     plan = RANKS if arguments.ranks else DEVICES
+    if arguments.platform:
+        plan = replace(plan, calibration=())
     arguments.out.mkdir(parents=True)
     held = hold_memory(arguments.hold) if arguments.hold else None
     lab = Lab(program.resolve(), plan, arguments.out.resolve(), arguments.repetitions, arguments.others)
@@ -286,8 +295,10 @@ def main() -> int:
         for number, folder, load in turns(plan, arguments.rounds):
             measured.setdefault(load.name, []).extend(lab.measure(load, folder, number))
         calibrated = [run for load in plan.calibration for run in measured[load.name]]
-        platform = lab.out / "platform.yaml"
-        print(lab.ferry("calibrate", *calibrated, "--platform", SCENARIOS.parent / "platforms" / plan.platform, "--out", platform))
+        platform = arguments.platform or lab.out / "platform.yaml"
+        if calibrated:
+            start = SCENARIOS.parent / "platforms" / plan.platform
+            print(lab.ferry("calibrate", *calibrated, "--platform", start, "--out", platform))
         predicted = {load.name: lab.predict(load, platform) for load in plan.held_out}
     except (Broken, LabProblem) as problem:
         print(f"predict: {problem}", file=sys.stderr)

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,13 @@ def test_every_load_is_a_scenario_that_can_be_simulated(plan, program, tmp_path)
     for load in plan.calibration + plan.held_out:
         runs = lab.predict(load, predict.SCENARIOS.parent / "platforms" / plan.platform, seeds=2)
         assert len({predict.figures(run)["total"] for run in runs}) == 2
+
+
+def test_a_platform_that_is_given_is_held_beside_runs_without_calibration(tmp_path):
+    plan = replace(predict.RANKS, calibration=())
+    assert [(folder, load.name) for _, folder, load in predict.turns(plan, 1)] == [
+        ("held-out", load.name) for load in predict.RANKS.held_out]  # fmt: skip
+    measured = {load.name: [made_up_run(tmp_path / load.name, 2.0)] for load in plan.held_out}
+    rows = predict.table(plan, measured, measured, [])
+    assert {row["holds"] for row in rows} == {"yes"}
+    assert predict.markdown(rows).splitlines()[2].endswith("| +0.0 % | yes | - | - |")
