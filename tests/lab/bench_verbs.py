@@ -83,6 +83,9 @@ def figures(console):
 
 def main():
     options = arguments()
+    own = options.build / "tests/verbs/verbs_speed"
+    if not own.exists():
+        sys.exit(f"bench_verbs: {own} is not built; `cmake --build {options.build} --target verbs_speed` builds it")
     steps = STEPS.replace("TURNS", str(options.turns))
     for word, sizes in [("LATENCIES", LATENCIES), ("BANDWIDTHS", BANDWIDTHS)]:
         steps = steps.replace(word, " ".join(map(str, sizes)))
@@ -90,7 +93,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "steps.sh")
         script.write_text(steps.replace("ROUNDS", str(options.rounds)))
-        (console,) = run_machines([machine], Path(folder), [options.build / "tests/verbs/verbs_speed", script], 1800)
+        (console,) = run_machines([machine], Path(folder), [own, script], 1800)
     theirs, ours, took = figures(console)
     if not theirs or theirs.keys() != ours.keys():
         lacking = ", ".join(theirs.keys() ^ ours.keys())
