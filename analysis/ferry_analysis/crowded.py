@@ -49,7 +49,8 @@ class Crowded:
 def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, Any],
                 ferry: str, progress: Progress) -> Crowded:
     """From runs with moves that overlap and moves that ran alone; `platform` is left as it is."""
-    measured = [(same, {**quantities(same).median(), "sending": _sending([move for run in same for move in read_moves(run)]),
+    measured = [(same, {**quantities(same).median(),
+                        "sending": _sending([move for run in same for move in read_moves(run)]),
                         "makespan": float(np.median([makespan(run) for run in same]))})
                 for same in by_scenario(runs)]
 

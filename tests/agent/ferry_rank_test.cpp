@@ -6,16 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/mpi/workloads/run_workload.hpp"
-#include "hw_backend/agent/in_process_control.hpp"
 #include "tests/agent/machine.hpp"
 #include "tests/scratch_folder.hpp"
 
@@ -47,13 +44,17 @@ void start_agents(Machine& machine, const AgentRun& run) {
   for (std::uint32_t i = 0; i < run.instance.vms.size(); ++i) machine.start_agent(VmId{i});
 }
 
-void expect_all_went_well(const AgentRun& run, std::size_t ranks) {
+void expect_all_moved(const AgentRun& run) {
   EXPECT_EQ(run.broken, "");
   EXPECT_EQ(run.suspensions, 0U);
   for (const MoveRecord& move : run.records.moves()) {
     EXPECT_EQ(move.outcome, Outcome::completed) << move.reason;
   }
   ASSERT_EQ(run.records.jobs().size(), 1U);
+}
+
+void expect_all_went_well(const AgentRun& run, std::size_t ranks) {
+  expect_all_moved(run);
   EXPECT_EQ(run.job().reason, "");
   EXPECT_GT(run.job().messages, 0U);
   EXPECT_FALSE(run.job().measurements.empty());
@@ -122,24 +123,10 @@ TEST_P(FerryRankBehindAgents, replays_a_trace_that_its_machine_does_not_have) {
                fmt::format("{{type: trace, file: {}}}", trace.string()));
   AgentRun run(text);
   run.rank_arguments = {FERRY_RANK_PROGRAM, "--job", "{job}", "--device", "none"};
-  std::vector<std::unique_ptr<Control>> inner;
-  std::atomic<std::uint32_t> count = 0;
-  run.link = [&](VmId /*vm*/, std::unique_ptr<Control> control) {
-    inner.push_back(std::move(control));
-    return make_faulty_control(*inner.back(), [&](bool, std::span<const std::byte>) {
-      const std::uint32_t turn = count++ % 7;
-      return turn == 0 ? Fate::dropped : turn == 3 ? Fate::repeated : Fate::delivered;
-    });
-  };
-  run.after = [&] { inner.clear(); };
+  lose_messages(run, 0);
   start_agents(machine, run);
   run.run(machine);
-  EXPECT_EQ(run.broken, "");
-  EXPECT_EQ(run.suspensions, 0U);
-  for (const MoveRecord& move : run.records.moves()) {
-    EXPECT_EQ(move.outcome, Outcome::completed) << move.reason;
-  }
-  ASSERT_EQ(run.records.jobs().size(), 1U);
+  expect_all_moved(run);
   EXPECT_EQ(run.job().reason, "");
   const std::uint64_t sent = mpi::expected_traffic(run.programs.begin()->second, 0).messages;
   EXPECT_EQ(sent, rounds);  // beside the collectives
@@ -174,12 +161,7 @@ TEST_P(FerryRankBehindAgents, ends_its_job_with_the_reason_if_its_device_does_no
   };
   start_agents(machine, run);
   run.run(machine);
-  EXPECT_EQ(run.broken, "");
-  EXPECT_EQ(run.suspensions, 0U);
-  for (const MoveRecord& move : run.records.moves()) {
-    EXPECT_EQ(move.outcome, Outcome::completed) << move.reason;
-  }
-  ASSERT_EQ(run.records.jobs().size(), 1U);
+  expect_all_moved(run);
   EXPECT_THAT(run.job().reason,
               testing::ContainsRegex("rank [01] in vm[01] on host1: a device has not come back: "
                                      "there is no IVShmem memory .*/device"));

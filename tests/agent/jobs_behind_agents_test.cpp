@@ -6,12 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <thread>
 
-#include "hw_backend/agent/in_process_control.hpp"
 #include "tests/agent/machine.hpp"
 
 namespace ferry::agent {
@@ -110,16 +108,7 @@ TEST_P(JobsBehindAgents, go_on_whatever_message_is_lost_or_comes_twice) {
     Machine machine;
     AgentRun run(scenario(GetParam(), iterate));
     start_agents(machine, run);
-    std::vector<std::unique_ptr<Control>> inner;
-    std::atomic<std::uint32_t> count = 0;
-    run.link = [&](VmId /*vm*/, std::unique_ptr<Control> control) {
-      inner.push_back(std::move(control));
-      return make_faulty_control(*inner.back(), [&](bool, std::span<const std::byte>) {
-        const std::uint32_t turn = (count++ + seed) % 7;
-        return turn == 0 ? Fate::dropped : turn == 3 ? Fate::repeated : Fate::delivered;
-      });
-    };
-    run.after = [&] { inner.clear(); };
+    lose_messages(run, seed);
     run.run(machine);
     expect_all_went_well(run);
   }

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <optional>
 
@@ -16,6 +17,7 @@
 #include "core/record/journal_file.hpp"
 #include "core/scenario/expand.hpp"
 #include "hw_backend/agent/agent_jobs.hpp"
+#include "hw_backend/agent/in_process_control.hpp"
 #include "hw_backend/agent/rank_keeper.hpp"
 #include "hw_backend/agent/socket_control.hpp"
 #include "hw_backend/threads/threads_world.hpp"
@@ -96,6 +98,23 @@ AgentRun::AgentRun(const std::string& scenario)
       instance(expand(loaded.scenario)),
       plan(make_plan(loaded.scenario, instance).value()),
       programs(prepare_jobs(loaded.scenario, instance).value()) {}
+
+void lose_messages(AgentRun& run, std::uint32_t seed) {
+  struct Links {
+    std::vector<std::unique_ptr<Control>> inner;
+    std::atomic<std::uint32_t> count = 0;
+  };
+  const auto links = std::make_shared<Links>();
+  run.link = [links, seed](VmId /*vm*/, std::unique_ptr<Control> control) {
+    links->inner.push_back(std::move(control));
+    return make_faulty_control(
+        *links->inner.back(), [links, seed](bool, std::span<const std::byte>) {
+          const std::uint32_t turn = (links->count++ + seed) % 7;
+          return turn == 0 ? Fate::dropped : turn == 3 ? Fate::repeated : Fate::delivered;
+        });
+  };
+  run.after = [links] { links->inner.clear(); };
+}
 
 const JobRecord& AgentRun::job() const { return records.jobs().at(0); }
 

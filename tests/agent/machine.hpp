@@ -78,4 +78,8 @@ struct AgentRun {
   [[nodiscard]] const JobRecord& job() const;
 };
 
+/// Of seven messages on the run's links one is lost and one comes twice; each seed begins
+/// elsewhere.
+void lose_messages(AgentRun& run, std::uint32_t seed);
+
 }  // namespace ferry::agent

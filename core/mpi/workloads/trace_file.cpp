@@ -73,6 +73,14 @@ std::string quoted(std::string_view text) {
   return "'" + shown + "'";
 }
 
+/// The first line, without its end; `rest` begins behind it.
+std::string_view take_line(std::string_view& rest) {
+  const std::size_t end = std::min(rest.find('\n'), rest.size());
+  const std::string_view line = rest.substr(0, end);
+  rest.remove_prefix(std::min(end + 1, rest.size()));
+  return line;
+}
+
 /// Reads one line's words; the first thing that is wrong is kept.
 class Line {
  public:
@@ -165,9 +173,7 @@ class Parser {
     std::string_view rest = text.text;
     while (!rest.empty() && errors_.size() < most_trace_errors) {
       ++number;
-      const std::size_t end = std::min(rest.find('\n'), rest.size());
-      const std::string_view line = rest.substr(0, end);
-      rest.remove_prefix(std::min(end + 1, rest.size()));
+      const std::string_view line = take_line(rest);
       const std::optional<std::string> error =
           line.size() > longest_line
               ? std::optional<std::string>("the line is longer than 16 MiB; write one action")
@@ -502,9 +508,7 @@ tl::expected<TraceProgram, TraceErrors> parse_trace(const std::vector<TraceText>
 std::optional<std::vector<std::string>> listed_files(std::string_view text) {
   std::vector<std::string> files;
   while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const Line line(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
+    const Line line(take_line(text));
     if (line.count() == 0 || line.word(0).front() == '#') continue;
     // An action has at least a rank and a word.
     if (line.count() > 1) return std::nullopt;
@@ -531,9 +535,7 @@ tl::expected<std::vector<std::string>, TraceErrors> divide_trace(
   }
   auto unreadable = read_pieces(file, [&](const TraceText& piece) {
     for (std::string_view rest = piece.text; !rest.empty();) {
-      const std::size_t end = std::min(rest.find('\n'), rest.size());
-      const std::string_view line = rest.substr(0, end);
-      rest.remove_prefix(std::min(end + 1, rest.size()));
+      const std::string_view line = take_line(rest);
       const std::optional<std::uint32_t> rank = rank_of_line(line);
       if (!rank || *rank >= groups_of_ranks.size()) continue;
       groups[groups_of_ranks[*rank]].append(line).push_back('\n');
