@@ -59,6 +59,12 @@ bool MemoryEvents::tells_of_room() {
   return watched_.tells_of_room();
 }
 
+void MemoryEvents::sleep_among(EventFiles* files) {
+  if (files_ != nullptr) files_->remove(event_);
+  files_ = files;
+  if (files_ != nullptr) files_->add(event_, this);
+}
+
 /// It stays armed until somebody rings: a sender that rings for nobody loses a system call.
 void MemoryEvents::arm() {
   if (!armed_.exchange(true)) region_->wait_slot(slot_).sleepers.fetch_add(1);

@@ -29,8 +29,8 @@ class MemoryEvents final : public shm::ShmWaiting, public EventSource {
 
   [[nodiscard]] bool look() override;
   [[nodiscard]] bool tells_of_room() override;
+  void sleep_among(EventFiles* files) override;
   void arm() override;
-  [[nodiscard]] int event_file() const override { return event_; }
   void disarm() override;
   [[nodiscard]] std::optional<RealTime> look_again_at() const override;
 
@@ -41,6 +41,7 @@ class MemoryEvents final : public shm::ShmWaiting, public EventSource {
   EventWaitSet& wait_set_;
   std::uint32_t slot_;
   int event_;
+  EventFiles* files_ = nullptr;
   shm::WatchedList watched_;
   std::atomic<bool> armed_ = false;
   std::atomic<bool> stopped_ = false;

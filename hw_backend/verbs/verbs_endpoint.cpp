@@ -1,7 +1,4 @@
 // A rank's endpoint: its connections, one completion queue for all of them, one lock.
-#include <sys/epoll.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -67,8 +64,7 @@ class Bell final : public WaitSet {
 class DeviceEndpoint final : public VerbsEndpoint {
  public:
   DeviceEndpoint(const VerbsSettings& settings, Bootstrap& bootstrap, WaitSet& wakes)
-      : state_(settings, bootstrap), wakes_(wakes), events_(epoll_create1(EPOLL_CLOEXEC)) {
-    check(events_ >= 0, "an epoll descriptor can be made");
+      : state_(settings, bootstrap), wakes_(wakes) {
     check(settings.window >= 4 && settings.window <= 4096, "a window has 4 to 4096 packets");
     state_.scratch.resize(scratch_records);
     for (std::uint32_t i = 0; i < scratch_records; ++i) state_.free_scratch.push_back(i);
@@ -97,8 +93,8 @@ class DeviceEndpoint final : public VerbsEndpoint {
 
   [[nodiscard]] bool look() override;
   [[nodiscard]] bool tells_of_room() override;
+  void sleep_among(EventFiles* files) override;
   void arm() override;
-  [[nodiscard]] int event_file() const override { return events_; }
   void disarm() override;
   [[nodiscard]] std::optional<RealTime> look_again_at() const override;
 
@@ -168,15 +164,18 @@ class DeviceEndpoint final : public VerbsEndpoint {
   [[nodiscard]] Result<> take_device(std::unique_ptr<Device> device);
   void give_device_back();
   void see_packets_off();
+  void watch_events(bool watched);
+  void take_event();
   void acknowledge_events();
 
   mutable std::mutex mutex_;
   EndpointState state_;
   WaitSet& wakes_;
-  int events_;
+  EventFiles* files_ = nullptr;
   Bell bell_;
   std::thread tending_;
   std::atomic<bool> closing_ = false;
+  bool event_came_ = false;  ///< and is still in the device's completion channel
   std::uint32_t unacknowledged_ = 0;
   // Of the device that was opened last.
   std::optional<std::uint16_t> partition_key_;
@@ -551,17 +550,38 @@ bool DeviceEndpoint::tells_of_room() {
   return told;
 }
 
+void DeviceEndpoint::sleep_among(EventFiles* files) {
+  const std::lock_guard guard(mutex_);
+  watch_events(false);
+  files_ = files;
+  watch_events(true);
+}
+
+void DeviceEndpoint::watch_events(bool watched) {
+  if (files_ == nullptr || state_.device == nullptr) return;
+  const int file = state_.device->events()->fd;
+  watched ? files_->add(file, this) : files_->remove(file);
+}
+
 void DeviceEndpoint::arm() {
   const std::lock_guard guard(mutex_);
   if (state_.device == nullptr) return;
+  take_event();
   ++state_.counts.notifications_asked;
   const int error = ibv_req_notify_cq(state_.device->completions(), 0);
   if (error != 0) throw WorldError(verbs_error("ibv_req_notify_cq", error));
 }
 
+/// The event itself is taken out when the next one is asked for: a system call that the packet
+/// which has come need not wait for.
 void DeviceEndpoint::disarm() {
   const std::lock_guard guard(mutex_);
-  if (state_.device == nullptr) return;
+  event_came_ = state_.device != nullptr;
+}
+
+void DeviceEndpoint::take_event() {
+  if (!event_came_) return;
+  event_came_ = false;
   ibv_cq* queue = nullptr;
   void* context = nullptr;
   if (ibv_get_cq_event(state_.device->events(), &queue, &context) != 0) return;
@@ -615,10 +635,7 @@ Result<> DeviceEndpoint::take_device(std::unique_ptr<Device> device) {
   for (const std::string& why : state_.exposures.refused()) state_.note_refused_registration(why);
   partition_key_ = state_.device->port().partition_key;
   last_device_ = state_.device->port().device;
-  epoll_event wanted{};
-  wanted.events = EPOLLIN;
-  check(epoll_ctl(events_, EPOLL_CTL_ADD, state_.device->events()->fd, &wanted) == 0,
-        "a completion channel can be watched");
+  watch_events(true);
   for (const auto& each : connections_) each->pairing().resume(steady_clock::now());
   state_.pairings_changed = true;
   return {};
@@ -628,8 +645,9 @@ void DeviceEndpoint::close_device() {
   const Call call(*this);
   if (state_.device == nullptr) return;
   for (const auto& each : connections_) each->suspend();
-  epoll_ctl(events_, EPOLL_CTL_DEL, state_.device->events()->fd, nullptr);
+  watch_events(false);
   acknowledge_events();
+  event_came_ = false;
   give_device_back();
   state_.pairings_changed = true;
 }
@@ -673,7 +691,6 @@ DeviceEndpoint::~DeviceEndpoint() {
   }
   close_device();
   connections_.clear();
-  close(events_);
 }
 
 bool DeviceEndpoint::device_is_open() const {

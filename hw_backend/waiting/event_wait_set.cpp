@@ -1,6 +1,5 @@
 #include "hw_backend/waiting/event_wait_set.hpp"
 
-#include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -57,6 +56,7 @@ EventWaitSet::EventWaitSet(const ThreadClock& clock, LookLimits limits)
       bell_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       look_nanoseconds_(limits_.longest.count_nanoseconds()) {
   check(bell_ >= 0, "an eventfd can be made");
+  files_.add(bell_, nullptr);
 }
 
 EventWaitSet::~EventWaitSet() {
@@ -70,6 +70,7 @@ void EventWaitSet::watch(EventSource& source) {
   for (auto& place : sources_) {
     EventSource* none = nullptr;
     if (place.compare_exchange_strong(none, &source)) {
+      source.sleep_among(&files_);
       if (sleepers_.load() != 0) wake_sleepers();  // who sleeps must know it
       return;
     }
@@ -82,6 +83,7 @@ void EventWaitSet::forget(EventSource& source) {
   for (auto& place : sources_) {
     EventSource* mine = &source;
     if (!place.compare_exchange_strong(mine, nullptr)) continue;
+    source.sleep_among(nullptr);
     const std::uint32_t before = generation_.fetch_add(1);
     notify();  // who sleeps lets go of it
     while (looking_[before % 2].load() != 0) std::this_thread::yield();
@@ -212,34 +214,21 @@ Wake EventWaitSet::sleep(Parker* parker, TimePoint deadline, std::uint32_t known
 
 void EventWaitSet::sleep_on_files(std::optional<EventSource::RealTime> end, std::uint32_t known) {
   const Looking looking(*this);
-  std::array<pollfd, 9> files{};
-  std::array<EventSource*, 9> owners{};
-  std::size_t count = 0;
-  files[count++] = {bell_, POLLIN, 0};
   for (const auto& place : sources_) {
     EventSource* const source = place.load();
     if (source == nullptr) continue;
-    owners[count] = source;
-    files[count++] = {source->event_file(), POLLIN, 0};
     if (const auto again = source->look_again_at()) end = end ? std::min(*end, *again) : *again;
-  }
-  timespec left{};
-  if (end) {
-    const auto time = std::max<std::int64_t>(
-        0,
-        std::chrono::duration_cast<std::chrono::nanoseconds>(*end - steady_clock::now()).count());
-    left.tv_sec = static_cast<time_t>(time / 1'000'000'000);
-    left.tv_nsec = static_cast<long>(time % 1'000'000'000);
   }
   if (notified_.load() != known) return;  // rung before there was somebody to hear it
   sleeps_.fetch_add(1, std::memory_order_relaxed);
-  ppoll(files.data(), count, end ? &left : nullptr, nullptr);
-  if (files[0].revents != 0) {
-    std::uint64_t rung = 0;
-    static_cast<void>(!read(bell_, &rung, sizeof rung));
-  }
-  for (std::size_t i = 1; i < count; ++i) {
-    if (files[i].revents != 0) owners[i]->disarm();
+  const EventFiles::Told told = files_.sleep(end);
+  for (std::size_t i = 0; i < told.count; ++i) {
+    if (told.of[i] != nullptr) {
+      told.of[i]->disarm();
+    } else {
+      std::uint64_t rung = 0;
+      static_cast<void>(!read(bell_, &rung, sizeof rung));
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/ports/wait_set.hpp"
 #include "hw_backend/threads/thread_executor.hpp"
+#include "hw_backend/waiting/event_files.hpp"
 
 namespace ferry {
 
@@ -25,11 +26,12 @@ class EventSource {
   /// was refused; it is not told again.
   [[nodiscard]] virtual bool tells_of_room() = 0;
 
-  /// From now on the next event makes `event_file` readable; look once more afterwards.
+  /// Has its descriptor, whenever it has one, among `files` from now on, which outlive that; null:
+  /// no longer.
+  virtual void sleep_among(EventFiles* files) = 0;
+  /// From now on the next event makes the descriptor readable; look once more afterwards.
   virtual void arm() = 0;
-  /// Stays the same, and may be watched by poll or epoll, also while a device is closed.
-  [[nodiscard]] virtual int event_file() const = 0;
-  /// It was readable. Not again before `arm`.
+  /// It is readable. It may stay so until `arm`: nobody sleeps on it before.
   virtual void disarm() = 0;
   /// When to look even without an event; none: never.
   [[nodiscard]] virtual std::optional<RealTime> look_again_at() const = 0;
@@ -74,6 +76,7 @@ class EventWaitSet final : public WaitSet, private Sleep {
   const ThreadClock& clock_;
   LookLimits limits_;
   int bell_;  ///< eventfd
+  EventFiles files_;
   std::array<std::atomic<EventSource*>, 8> sources_{};
   std::mutex forgetting_;
   std::atomic<std::uint32_t> generation_{

@@ -20,11 +20,19 @@ class Counter final : public EventSource {
     return there > 0 || (later && std::chrono::steady_clock::now() >= *later);
   }
   [[nodiscard]] bool tells_of_room() override { return false; }
-  void arm() override { ++arms; }
-  [[nodiscard]] int event_file() const override { return file_; }
+  void arm() override {
+    ++arms;
+    if (reads_late) take();
+  }
+  void sleep_among(EventFiles* files) override {
+    if (files_ != nullptr) close_file();
+    files_ = files;
+    if (files_ != nullptr) open_file();
+  }
+  void close_file() { files_->remove(file_); }
+  void open_file() { files_->add(file_, this); }
   void disarm() override {
-    std::uint64_t value = 0;
-    static_cast<void>(!read(file_, &value, sizeof value));
+    if (!reads_late) take();
   }
   [[nodiscard]] std::optional<RealTime> look_again_at() const override { return later; }
 
@@ -33,13 +41,19 @@ class Counter final : public EventSource {
     const std::uint64_t one = 1;
     static_cast<void>(!write(file_, &one, sizeof one));
   }
+  bool reads_late = false;  ///< when it is asked for the next event
   std::atomic<int> there = 0;
   std::atomic<int> looks = 0;
   std::atomic<int> arms = 0;
   std::optional<RealTime> later;
 
  private:
+  void take() {
+    std::uint64_t value = 0;
+    static_cast<void>(!read(file_, &value, sizeof value));
+  }
   int file_;
+  EventFiles* files_ = nullptr;
 };
 
 struct Waiting : testing::Test {
@@ -89,6 +103,45 @@ TEST_F(EventWaitSetTest, one_event_costs_one_request_for_the_next) {
     EXPECT_EQ(source.arms - before, 1);
     source.there = 0;
     other.join();
+  }
+}
+
+TEST_F(EventWaitSetTest, an_event_may_stay_where_it_came_until_the_next_is_asked_for) {
+  source.reads_late = true;
+  for (int i = 0; i < 10; ++i) {
+    std::thread other([&, slept = set.sleeps()] {
+      while (set.sleeps() == slept) std::this_thread::yield();
+      source.add();
+    });
+    EXPECT_EQ(set.wait(TimePoint::never()), Wake::ready);
+    other.join();
+    source.there = 0;
+    const std::uint64_t slept = set.sleeps();
+    EXPECT_EQ(set.wait(soon()), Wake::timed_out);
+    EXPECT_LE(set.sleeps() - slept, 3) << "it ends no further sleep";
+  }
+}
+
+TEST_F(EventWaitSetTest, a_source_sleeps_on_what_it_has_at_the_time) {
+  source.close_file();
+  std::atomic<bool> open = false;
+  std::thread other([&, slept = set.sleeps()] {
+    while (set.sleeps() == slept) std::this_thread::yield();
+    source.add();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    open = true;
+    source.open_file();
+  });
+  EXPECT_EQ(set.wait(TimePoint::never()), Wake::ready);
+  EXPECT_TRUE(open) << "what a source has closed ends no sleep";
+  other.join();
+}
+
+TEST_F(EventWaitSetTest, times_far_and_near_are_kept) {
+  for (const int milliseconds : {1, 9, 10, 11, 25}) {
+    const TimePoint end = clock.now() + Duration::milliseconds(milliseconds);
+    EXPECT_EQ(set.wait(end), Wake::timed_out);
+    EXPECT_GE(clock.now(), end);
   }
 }
 
