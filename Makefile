@@ -13,7 +13,7 @@ PAPER  := breakdown multi_vm rwth_memory
 OUT    ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-suites build-all demo test test-cpp test-suites test-python test-sanitizers test-fuzz build-asan build-sanitizers lab bench install format tidy clean
+.PHONY: help deps build build-suites build-all demo test test-cpp test-optimised test-suites test-python test-sanitizers test-fuzz build-asan build-sanitizers lab bench install format tidy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -44,9 +44,12 @@ demo: build ## simulate the paper's migration experiments: claims tables and plo
 	echo "Pictures:"; ls $(OUT)/*/plots/*.png | sed 's/^/  /'
 
 # Unit tests run once, under the sanitizers; suites that run whole worlds in the optimised build too.
-test: test-suites test-python ## everything that CI runs
-	@$(MAKE) --no-print-directory -j 2 lab build-sanitizers
+test: build-suites ## everything that CI runs
+	@$(MAKE) --no-print-directory -j 2 test-optimised build-sanitizers
 	@$(MAKE) --no-print-directory -j 2 test-sanitizers test-fuzz
+
+test-optimised: build-suites
+	@for part in test-suites test-python lab; do $(MAKE) --no-print-directory $$part || exit 1; done
 
 test-cpp: build-all ## every C++ test, optimised, without sanitizers
 	ctest --preset $(PRESET) -j $(WAITING) --quiet --output-log build/ctest.log || { .ci/failures build/ctest.log; exit 1; }
@@ -69,7 +72,7 @@ test-sanitizers: build-sanitizers ## the same C++ tests under address, undefined
 	ctest --preset tsan -j $(WAITING) --quiet --output-log build/ctest-tsan.log || { .ci/failures build/ctest-tsan.log; exit 1; }
 	@.ci/counts build/ctest-tsan.log
 
-# With what the machine has left: the lab waits for its guests meanwhile.
+# With what the machine has left: tests of the optimised build wait for processes and guests meanwhile.
 build-sanitizers: build-asan deps
 	@.ci/quietly tsan cmake --preset tsan
 	@.ci/quietly tsan nice -n 10 cmake --build --preset tsan -j $(JOBS)

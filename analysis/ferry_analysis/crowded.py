@@ -29,6 +29,8 @@ from .simulated import by_scenario, makespan, quantities, simulate, simulate_mov
 
 GIBI = 2.0**30
 _GRID, _STEPS = 8, 12  # intervals to begin with; golden sections of the best two: 1e-3 of the range
+_NEAR = 0.06  # of the range: a later turn looks so far to both sides of what was found last
+_NEAR_STEPS = 10  # golden sections of that: 1e-3 of the range, too
 _TURNS = 4  # at most, of these constants, each with the others as they were found last
 _SAME = 0.01  # of the range: a turn that moves them all by less is the last
 _FEWEST_CORES, _MOST_CORES = 1e-3, 4.0  # that a control operation keeps busy
@@ -89,17 +91,20 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
     most = _most_work(alone, stream)
     cpu, migration, work = math.nan, 1.0, most / 2
     for turn in range(1, _TURNS + 1):
+        known = turn > 1
         def tell(path: str) -> Callable[[str], None]:
             return lambda tried: progress.tell(
                 f"fitting {path}: turn {turn} of at most {_TURNS}, {tried}")
 
         before = cpu, migration, work
         cpu = _least(lambda value: distance(trial(value, migration, work)[0], phases), _MOST_CORES,
-                     tell("hypervisor.cpu"), _FEWEST_CORES)
+                     tell("hypervisor.cpu"), _FEWEST_CORES, cpu if known else None)
         migration = _least(lambda value: distance(trial(cpu, value, work)[0], ["migration"]),
-                           _MOST_CORES, tell("hypervisor.migration_cpu"), _FEWEST_CORES)
+                           _MOST_CORES, tell("hypervisor.migration_cpu"), _FEWEST_CORES,
+                           migration if known else None)
         work = _least(lambda value: distance(trial(cpu, migration, value)[0], ["sending"]), most,
-                      tell(f"streams.{stream}.cpu"), _LEAST_WORK * most)
+                      tell(f"streams.{stream}.cpu"), _LEAST_WORK * most,
+                      work if known else None)
         if all(abs(now - then) < _SAME * high for now, then, high in zip(
                 (cpu, migration, work), before, (_MOST_CORES, _MOST_CORES, most))):
             break
@@ -263,28 +268,37 @@ def _value_of(constant: Any) -> float:
 
 
 def _least(function: Callable[[float], float], high: float, tell: Callable[[str], None],
-           low: float = 0.0) -> float:
+           low: float = 0.0, near: float | None = None) -> float:
     """Where it is least from `low` to `high`: on a grid, as it may be level where nothing is short, and
-    then by golden sections around the best. `tell` hears how many values were tried."""
+    then by golden sections around the best; or `near` what is known, unless it is least where that
+    ends. `tell` hears how many values were tried."""
     values: dict[float, float] = {}
+    most = _GRID + _STEPS + 3 + (0 if near is None else _NEAR_STEPS + 2)
 
     def at(x: float) -> float:
         if x not in values:
-            tell(f"value {len(values) + 1} of at most {_GRID + _STEPS + 3}")
+            tell(f"value {len(values) + 1} of at most {most}")
             values[x] = function(x)
         return values[x]
 
+    def sections(a: float, b: float, steps: int) -> float:
+        ratio = (math.sqrt(5) - 1) / 2
+        c, d = b - ratio * (b - a), a + ratio * (b - a)
+        for _ in range(steps):
+            if at(c) < at(d):
+                b, d, c = d, c, d - ratio * (d - a)
+            else:
+                a, c, d = c, d, c + ratio * (b - c)
+        return min(values, key=at)
+
+    if near is not None:
+        reach = _NEAR * (high - low)
+        found = sections(max(low, near - reach), min(high, near + reach), _NEAR_STEPS)
+        if abs(found - near) < 0.95 * reach:
+            return found
     step = (high - low) / _GRID
     best = min((low + i * step for i in range(_GRID + 1)), key=at)
-    ratio = (math.sqrt(5) - 1) / 2
-    a, b = max(low, best - step), min(high, best + step)
-    c, d = b - ratio * (b - a), a + ratio * (b - a)
-    for _ in range(_STEPS):
-        if at(c) < at(d):
-            b, d, c = d, c, d - ratio * (d - a)
-        else:
-            a, c, d = c, d, c + ratio * (b - c)
-    return min(values, key=at)
+    return sections(max(low, best - step), min(high, best + step), _STEPS)
 
 
 def _fitted(path: str, value: float, unit: str, count: int, to: tuple[str, ...],

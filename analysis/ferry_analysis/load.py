@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -322,17 +323,23 @@ def convert_numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> 
     """
     converted = {}
     for column in columns:
-        text = table[column].str.strip()
-        numbers = pd.to_numeric(text.where(text != ""), errors="coerce").astype(float)
-        wrong = (text != "") & ~np.isfinite(numbers)
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise InputError(
-                f"{path}:{table.index[row]}: {column}: {json.dumps(text.iloc[row])} "
-                "is not a number; a number or an empty field would be right"
-            )
+        numbers = np.empty(len(table))
+        for row, text in enumerate(table[column]):
+            numbers[row] = _number(text)
+            if not math.isfinite(numbers[row]) and text.strip():
+                raise InputError(
+                    f"{path}:{table.index[row]}: {column}: {json.dumps(text.strip())} "
+                    "is not a number; a number or an empty field would be right"
+                )
         converted[column] = numbers
     return table.assign(**converted).reset_index(drop=True)
+
+
+def _number(text: str) -> float:
+    try:
+        return math.nan if "_" in text else float(text)
+    except ValueError:
+        return math.nan
 
 
 def _known_table(path: Path) -> pd.DataFrame:
