@@ -129,7 +129,10 @@ std::function<int()> listening_at(std::string path) {
       listen(listener, 4) != 0) {
     throw WorldError(path + " cannot be listened at");
   }
-  const std::shared_ptr<void> closing(nullptr, [listener](void*) { ::close(listener); });
+  const std::shared_ptr<void> closing(nullptr, [listener, path = std::move(path)](void*) {
+    ::unlink(path.c_str());
+    ::close(listener);
+  });
   return [listener, closing] {
     return accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   };

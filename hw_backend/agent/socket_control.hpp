@@ -43,7 +43,8 @@ class SocketControl final : public Control {
 
 /// For `SocketControl`: connects to the socket at `path`.
 [[nodiscard]] std::function<int()> connecting_to(std::string path);
-/// For tests of both ends: listens at `path`, which is made anew, and takes whoever comes.
+/// For tests of both ends: listens at `path`, which is made anew and goes with it, and takes whoever
+/// comes.
 [[nodiscard]] std::function<int()> listening_at(std::string path);
 
 }  // namespace ferry::agent

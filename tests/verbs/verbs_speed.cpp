@@ -1,6 +1,7 @@
 // One of two rank processes that measure the verbs channel as perftest's ib_send_lat and
 // ib_write_bw measure the device. Usage: verbs_speed RANK ADDRESS0 ADDRESS1 latency BYTES ROUNDS,
-// or bandwidth. Rank 0 prints the figure and what a message took of the device.
+// or bandwidth; `sleeping` or `polling` behind it: waits sleep at once, or look for as long as the
+// slowest message takes. Rank 0 prints the figure and what a message took of the device.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -33,7 +34,7 @@ struct Settings {
   std::uint32_t rank = 0;
   std::size_t size = 0;
   std::size_t rounds = 0;
-  bool sleeping = false;
+  LookLimits looks;
 };
 
 void tell(const VerbsCounts& before, const VerbsCounts& after, double messages) {
@@ -151,8 +152,7 @@ void measure_bandwidth(VerbsEnd& end, const Settings& with) {
 }
 
 void run(std::vector<std::string> addresses, const std::string& what, const Settings& with) {
-  VerbsEnd end(with.rank, std::move(addresses), {},
-               with.sleeping ? LookLimits{{}, {}} : LookLimits{});
+  VerbsEnd end(with.rank, std::move(addresses), {}, with.looks);
   what == "latency" ? measure_latency(end, with) : measure_bandwidth(end, with);
   // Nobody leaves while the other still needs it.
   end.post(1 - with.rank, {});
@@ -164,14 +164,20 @@ void run(std::vector<std::string> addresses, const std::string& what, const Sett
 
 int main(int argc, char** argv) {
   using namespace ferry::verbs;
-  const bool sleeping = argc == 8 && std::string(argv[7]) == "sleeping";
-  if (argc != 7 && !sleeping) {
-    give_up("usage: verbs_speed RANK ADDRESS0 ADDRESS1 latency|bandwidth BYTES ROUNDS [sleeping]");
+  using ferry::Duration;
+  const std::string waits = argc == 8 ? argv[7] : "";
+  if (argc != 7 && waits != "sleeping" && waits != "polling") {
+    give_up(
+        "usage: verbs_speed RANK ADDRESS0 ADDRESS1 latency|bandwidth BYTES ROUNDS "
+        "[sleeping|polling]");
   }
+  ferry::LookLimits looks;
+  if (waits == "sleeping") looks = {Duration::zero(), Duration::zero()};
+  if (waits == "polling") looks = {Duration::milliseconds(100), Duration::milliseconds(100)};
   run({argv[2], argv[3]}, argv[4],
       {.rank = static_cast<std::uint32_t>(std::atoi(argv[1])),
        .size = static_cast<std::size_t>(std::atol(argv[5])),
        .rounds = static_cast<std::size_t>(std::atol(argv[6])),
-       .sleeping = sleeping});
+       .looks = looks});
   return 0;
 }
