@@ -93,6 +93,7 @@ class Execution {
     run.taken_over = options_.history != nullptr && !options_.history->controllers.empty();
     run.origin = run.taken_over ? options_.history->controllers.front().origin
                                 : wall_nanoseconds() - run.start.since_start().count_nanoseconds();
+    run.schedule = loaded_.scenario.schedule;
     run.scenario = loaded_.resolved;
     origin_ = run.origin;
     auto times = run_on_hardware(outcome_.instance, options_.cluster->cluster, run,

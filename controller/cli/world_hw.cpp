@@ -35,6 +35,7 @@ std::vector<HypervisorTime> run_on_hardware(
   ClusterOptions options;
   options.run = run.name;
   options.start = run.start;
+  options.schedule = run.schedule;
   options.times = &times;
   std::vector<VmId> with_agents;
   for (std::uint32_t i = 0; i < instance.vms.size(); ++i) {

@@ -74,6 +74,7 @@ struct HardwareRun {
   TimePoint start;      ///< what the world's clock shows at first
   std::int64_t origin;  ///< ns since the epoch at which it stood at 0; the same after a take-over
   bool taken_over = false;
+  Schedule schedule = {};
   std::string scenario;  ///< what ranks in guests are told to do, with all defaults
 };
 

@@ -76,11 +76,34 @@ Wake ClusterLink::pause(VmId vm, TimePoint until) {
   return clock_.sleep_until(until);
 }
 
-void ClusterLink::connect_all(TimePoint deadline) {
-  const auto connected =
-      ask_all<bool>("connecting", deadline, [](HostConnections& host, HostId) -> Result<bool> {
-        const auto connection = host.calling();
-        if (!connection) return tl::unexpected(connection.error());
+std::vector<std::size_t> ClusterLink::calls_at_once(const Schedule& schedule) const {
+  constexpr std::size_t devices = 2;  // of a guest, at once; its migration is one call
+  std::vector<std::size_t> out(hosts_.size()), in(hosts_.size());
+  for (const MoveSpec& move : instance_.moves) {
+    ++out[instance_.vms[move.vm.index].host.index];
+    if (move.candidates.size() == 1) ++in[move.candidates[0].index];
+  }
+  const bool in_turn = schedule.order == Order::sequential && schedule.batch == Batch::vm;
+  const auto limited = [](std::size_t moves, const Limit& limit) {
+    return limit ? std::min<std::size_t>(moves, *limit) : moves;
+  };
+  std::vector<std::size_t> calls;
+  for (std::size_t i = 0; i < hosts_.size(); ++i) {
+    std::size_t moves =
+        limited(out[i], schedule.limits.host_out) + limited(in[i], schedule.limits.host_in);
+    moves = in_turn ? std::min<std::size_t>(moves, 1) : limited(moves, schedule.limits.cluster);
+    calls.push_back(std::clamp<std::size_t>(devices * moves, 1, most_ahead));
+  }
+  return calls;
+}
+
+void ClusterLink::connect_all(TimePoint deadline, const Schedule& schedule) {
+  const auto connected = ask_all<bool>(
+      "connecting", deadline,
+      [calls = calls_at_once(schedule)](HostConnections& host, HostId id) -> Result<bool> {
+        if (const auto first = host.open_ahead(1); !first) return tl::unexpected(first.error());
+        // One that cannot be opened now is opened when it is needed, or is missed then.
+        (void)host.open_ahead(calls[id.index]);
         return true;
       });
   std::string missing;

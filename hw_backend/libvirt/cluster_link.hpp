@@ -23,6 +23,9 @@ namespace ferry {
 /// For one question, which a healthy libvirtd answers at once.
 inline constexpr Duration answer_patience = Duration::milliseconds(10'000);
 
+/// Connections of a host that are opened before they are needed; more wait for their moves.
+inline constexpr std::size_t most_ahead = 32;
+
 class ClusterLink {
  public:
   /// Throws WorldError if a host or VM of the scenario is not in the cluster file. Connects
@@ -97,14 +100,18 @@ class ClusterLink {
   /// Lets time pass that counts as awaited.
   Wake pause(VmId vm, TimePoint until);
 
-  /// Connects every host; throws WorldError with all that cannot be reached.
-  void connect_all(TimePoint deadline);
+  /// Connects every host, and opens what the moves that `schedule` lets run at a time will
+  /// need; throws WorldError with all that cannot be reached.
+  void connect_all(TimePoint deadline, const Schedule& schedule);
 
   WaitingTime& times() { return times_; }
   Clock& clock() { return clock_; }
   Executor& executor() { return executor_; }
 
  private:
+  /// Calls to each host that may be under way at the same time, at least 1, by HostId.
+  [[nodiscard]] std::vector<std::size_t> calls_at_once(const Schedule& schedule) const;
+
   const Instance& instance_;
   const ClusterFile& cluster_;
   Clock& clock_;

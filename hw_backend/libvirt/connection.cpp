@@ -141,17 +141,10 @@ Connection::~Connection() {
   virConnectClose(connection_);
 }
 
-Result<std::shared_ptr<Connection>> HostConnections::open(Time asked) {
-  if (last_failure_ && failed_at_ > asked) return tl::unexpected(*last_failure_);
+Result<std::shared_ptr<Connection>> HostConnections::open() {
   auto opened = Connection::open(uri_);
-  if (opened) {
-    last_failure_.reset();
-    return opened;
-  }
-  last_failure_ =
-      Failure{opened.error().kind, name_ + " cannot be reached: " + opened.error().reason};
-  failed_at_ = std::chrono::steady_clock::now();
-  return tl::unexpected(*last_failure_);
+  if (opened) return opened;
+  return failure(opened.error().kind, name_ + " cannot be reached: " + opened.error().reason);
 }
 
 Result<std::shared_ptr<Connection>> HostConnections::listening() {
@@ -163,8 +156,14 @@ Result<std::shared_ptr<Connection>> HostConnections::listening() {
   if (auto found = usable()) return found;
   const std::lock_guard one_opens(opening_);
   if (auto found = usable()) return found;
-  auto opened = open(asked);
-  if (!opened) return opened;
+  if (last_failure_ && failed_at_ > asked) return tl::unexpected(*last_failure_);
+  auto opened = open();
+  if (!opened) {
+    last_failure_ = opened.error();
+    failed_at_ = std::chrono::steady_clock::now();
+    return opened;
+  }
+  last_failure_.reset();
   (*opened)->tell(board_, host_);
   std::shared_ptr<Connection> broken = *opened;
   const std::lock_guard guard(mutex_);
@@ -190,17 +189,23 @@ std::shared_ptr<Connection> HostConnections::idle() {
 }
 
 Result<std::shared_ptr<Connection>> HostConnections::calling() {
-  const Time asked = std::chrono::steady_clock::now();
   if (const auto heard = listening(); !heard) return heard;
   if (auto found = idle()) return found;
-  const std::lock_guard one_opens(opening_);
-  if (auto found = idle()) return found;
-  const auto opened = open(asked);
+  auto opened = open();
   if (!opened) return opened;
-  const auto made = std::make_shared<Lent>(*opened);
   const std::lock_guard guard(mutex_);
-  calling_.push_back(made);
-  return lend(made);
+  return lend(calling_.emplace_back(std::make_shared<Lent>(std::move(*opened))));
+}
+
+Result<> HostConnections::open_ahead(std::size_t count) {
+  if (const auto heard = listening(); !heard) return tl::unexpected(heard.error());
+  while (calling_connections() < count) {
+    auto opened = open();
+    if (!opened) return tl::unexpected(opened.error());
+    const std::lock_guard guard(mutex_);
+    calling_.push_back(std::make_shared<Lent>(std::move(*opened)));
+  }
+  return {};
 }
 
 std::size_t HostConnections::calling_connections() const {

@@ -66,6 +66,9 @@ class HostConnections {
   /// For the calls of one task, while the host is listened to; given back with its last copy, and
   /// then kept for the next one.
   Result<std::shared_ptr<Connection>> calling();
+  /// Opens connections until there are `count` for calls, or one cannot be opened: to open one
+  /// takes a daemon milliseconds, which a phase of a move then need not wait for.
+  Result<> open_ahead(std::size_t count);
   /// How many connections there are for calls now.
   [[nodiscard]] std::size_t calling_connections() const;
 
@@ -76,11 +79,8 @@ class HostConnections {
     std::atomic<bool> in_use = false;
   };
   using Time = std::chrono::steady_clock::time_point;
-  /// With `opening_` held, which its caller wanted at `asked`: opening may take minutes, and
-  /// whoever waited for another's attempt shares its failure instead of making the next one wait as
-  /// long.
-  Result<std::shared_ptr<Connection>> open(Time asked);
-  /// One that is in nobody's use, and is in use then; none: nullptr.
+  [[nodiscard]] Result<std::shared_ptr<Connection>> open();
+  /// One that is in nobody's use, and is in use then; nullptr if there is none.
   std::shared_ptr<Connection> idle();
   /// Takes it into use; with `mutex_` held.
   static std::shared_ptr<Connection> lend(const std::shared_ptr<Lent>& chosen);
@@ -90,7 +90,9 @@ class HostConnections {
   HostId host_;
   std::shared_ptr<EventBoard> board_;
 
-  std::mutex opening_;  ///< before `mutex_`
+  /// Of the one that listens, before `mutex_`. Opening may take minutes, and whoever waited for
+  /// another's attempt shares its failure instead of making the next one wait as long.
+  std::mutex opening_;
   std::optional<Failure> last_failure_;
   Time failed_at_;
 

@@ -38,7 +38,7 @@ void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
   std::exception_ptr error;
   executor.adopt([&] {
     try {
-      link.connect_all(sleeper.now() + options.connect_patience);
+      link.connect_all(sleeper.now() + options.connect_patience, options.schedule);
       body(world, open);
     } catch (...) {
       error = std::current_exception();

@@ -20,6 +20,8 @@ struct ClusterOptions {
   std::string run = "ferry";
   /// What the world's clock shows at the start: above zero for a controller that takes over.
   TimePoint start;
+  /// Of the moves: connections for those that run at a time are opened before they begin.
+  Schedule schedule = {};
   /// How long every host may take to answer at the start.
   Duration connect_patience = Duration::milliseconds(30'000);
   /// Gets, at the end, how long the operations on each VM took and how much of that was waiting (by

@@ -62,6 +62,18 @@ TEST_F(ConnectionTest, a_connection_that_is_given_back_is_used_again) {
   EXPECT_EQ(connections.calling_connections(), 4U);
 }
 
+TEST_F(ConnectionTest, connections_that_are_opened_ahead_are_used) {
+  HostConnections connections = host("test:///default");
+  ASSERT_TRUE(connections.open_ahead(3));
+  EXPECT_EQ(connections.calling_connections(), 3U);
+  ASSERT_TRUE(connections.open_ahead(2));
+  std::vector<std::shared_ptr<Connection>> calls;
+  for (int i = 0; i < 3; ++i) calls.push_back(connections.calling().value());
+  EXPECT_EQ(connections.calling_connections(), 3U);
+  calls.push_back(connections.calling().value());
+  EXPECT_EQ(connections.calling_connections(), 4U);
+}
+
 TEST_F(ConnectionTest, a_host_that_is_asked_is_listened_to) {
   executor_.adopt([&] {
     const auto board = std::make_shared<EventBoard>(executor_, sleeper_);
@@ -82,6 +94,9 @@ TEST_F(ConnectionTest, a_host_that_cannot_be_reached_is_named_with_its_uri) {
                 testing::StartsWith("host0 cannot be reached: "
                                     "qemu+unix:///system?socket=/nonexistent/libvirt-sock: "));
   }
+  const auto ahead = connections.open_ahead(2);
+  ASSERT_FALSE(ahead.has_value());
+  EXPECT_THAT(ahead.error().reason, testing::StartsWith("host0 cannot be reached: "));
 }
 
 TEST_F(ConnectionTest, a_domain_is_looked_at) {
