@@ -12,15 +12,16 @@ Duration seconds(double count) {
 
 }  // namespace
 
-ControlOperation::ControlOperation(Scheduler& scheduler, CorePool& pool, double cpu,
+ControlOperation::ControlOperation(Scheduler& scheduler, CorePool& pool, OperationNeed need,
                                    GuestOperations& guest, TimePoint begin, Duration time,
                                    std::function<void()> moved)
     : scheduler_(scheduler),
       pool_(pool),
-      cpu_(cpu),
+      cpu_(need.cpu),
       guest_(guest),
       moved_(std::move(moved)),
-      left_(time.to_seconds()),
+      left_(time.to_seconds() * need.busy),
+      waits_(time - seconds(left_)),
       since_(begin),
       done_(begin + time),
       turn_([this] { turn(); }) {
@@ -35,10 +36,10 @@ ControlOperation::~ControlOperation() {
 
 void ControlOperation::turn() {
   if (user_) {
-    go();  // it is done
+    go();  // it has computed
     return;
   }
-  scheduler_.schedule(turn_, done_);
+  scheduler_.schedule(turn_, done_ - waits_);
   come();
 }
 
@@ -74,9 +75,9 @@ void ControlOperation::part_changed() {
   since_ = now;
   const double before = std::exchange(speed_, speed());
   if (before == speed_) return;
-  done_ = now + seconds(left_ / speed_);
+  done_ = now + seconds(left_ / speed_) + waits_;
   if (turn_.scheduled()) scheduler_.unschedule(turn_);
-  scheduler_.schedule(turn_, done_);
+  scheduler_.schedule(turn_, done_ - waits_);
   moved_();
   while (!waiting.empty()) scheduler_.wake(*waiting.first(), Wake::ready);
 }

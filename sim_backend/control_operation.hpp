@@ -21,17 +21,23 @@ class GuestOperations {
   std::vector<ControlOperation*> under_way_;
 };
 
-/// An operation that keeps `cpu` cores busy (with others of its guest, its share of them): one for
-/// that share of its time, or all of its time if that is more than one, several threads. Where it
-/// gets less, that share s = min(cpu, 1) of its time gets longer, and the rest does not: with
-/// `part` cores in place of its `own`, one second of work takes 1 - s + s * own / part seconds.
-/// Until it begins and once it is done it wants none.
+/// What an operation needs of its host's cores.
+struct OperationNeed {
+  double cpu = 0;   ///< cores that it keeps busy while it computes
+  double busy = 1;  ///< share of its time in which it computes; then it waits and wants none
+};
+
+/// An operation that computes, and then waits. While it computes it keeps `cpu` cores busy (with
+/// others of its guest that compute, its share of them): one for that share of the time, or all of
+/// the time if that is more than one, several threads. Where it gets less, that share s = min(cpu,
+/// 1) of the time gets longer, and the rest does not: with `part` cores in place of its `own`, one
+/// second of computing takes 1 - s + s * own / part seconds. Until it begins it wants none.
 class ControlOperation {
  public:
   /// It begins at `begin` and takes `time` where there are cores enough. When `done` has changed,
   /// `moved` is called, which must not change any pool, and who waits in `waiting` is woken.
   /// `guest` outlives it.
-  ControlOperation(Scheduler& scheduler, CorePool& pool, double cpu, GuestOperations& guest,
+  ControlOperation(Scheduler& scheduler, CorePool& pool, OperationNeed need, GuestOperations& guest,
                    TimePoint begin, Duration time, std::function<void()> moved);
   ~ControlOperation();
   ControlOperation(const ControlOperation&) = delete;
@@ -56,11 +62,12 @@ class ControlOperation {
   double cpu_;
   GuestOperations& guest_;
   std::function<void()> moved_;
-  double left_;      ///< seconds, with cores enough
+  double left_;      ///< of its computing, seconds with cores enough
+  Duration waits_;   ///< after that
   TimePoint since_;  ///< `left_` was that
   double speed_ = 1;
   TimePoint done_;
-  CallbackEvent turn_;  ///< it begins, or is done
+  CallbackEvent turn_;  ///< it begins, or has computed
   std::optional<CorePool::User> user_;
 };
 

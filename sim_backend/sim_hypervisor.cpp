@@ -163,10 +163,10 @@ TimePoint SimHypervisor::control_done(HostId host, Duration cost) {
   return faults_.answered(host, scheduler_.now(), control_begin(host, cost) + cost);
 }
 
-std::unique_ptr<ControlOperation> SimHypervisor::operate(HostId host, VmId vm, double cpu,
+std::unique_ptr<ControlOperation> SimHypervisor::operate(HostId host, VmId vm, OperationNeed need,
                                                          Duration cost,
                                                          std::function<void()> moved) {
-  return std::make_unique<ControlOperation>(scheduler_, pool_of(host), cpu,
+  return std::make_unique<ControlOperation>(scheduler_, pool_of(host), need,
                                             guests_[vm.index].operations, control_begin(host, cost),
                                             cost, std::move(moved));
 }
@@ -245,7 +245,7 @@ Wake SimHypervisor::occupy(std::span<const VmId> vms, Duration work, TimePoint d
     std::vector<std::unique_ptr<ControlOperation>> works;
     for (const VmId vm : vms) {
       works.push_back(std::make_unique<ControlOperation>(
-          scheduler_, pool_of(host_of(vm)), operation_cpu(), guests_[vm.index].operations,
+          scheduler_, pool_of(host_of(vm)), guest_need(), guests_[vm.index].operations,
           scheduler_.now(), variation_.drawn(vm, of_guest, work), [] {}));
     }
     for (const auto& each : works) {
@@ -268,7 +268,7 @@ Result<> SimHypervisor::control(HostId host, VmId vm, OperationKind kind, const 
                                 Duration median, TimePoint deadline) {
   const Duration cost = variation_.drawn(vm, kind, median);
   if (control_takes_cores()) {
-    const auto operation = operate(host, vm, operation_cpu(), cost, [] {});
+    const auto operation = operate(host, vm, operation_need(), cost, [] {});
     return await(*operation, {host}, true, vm, what, deadline);
   }
   return sleep({host}, control_done(host, cost), vm, what, deadline);
@@ -367,7 +367,7 @@ void SimHypervisor::begin_to_leave(VmId vm, DeviceKind kind) {
   const auto know = [this, host, &leaving, asked = scheduler_.now()] {
     leaving.gone_at = faults_.answered(host, asked, leaving.operation->done());
   };
-  leaving.operation = operate(host, vm, operation_cpu(), cost, [this, vm, know] {
+  leaving.operation = operate(host, vm, operation_need(), cost, [this, vm, know] {
     know();
     note_settled(vm);
   });
@@ -823,7 +823,7 @@ Result<> SimHypervisor::prepare(const Transfer& transfer, Duration pinning) {
     return sleep({source, destination}, control_done(destination, cost) + after, transfer.vm,
                  "migration", transfer.deadline);
   }
-  const auto operation = operate(destination, transfer.vm, migration_cpu(), cost, [] {});
+  const auto operation = operate(destination, transfer.vm, migration_need(), cost, [] {});
   Result<> done =
       await(*operation, {destination, source}, true, transfer.vm, "migration", transfer.deadline);
   if (!done || after == Duration::zero()) return done;
@@ -1014,7 +1014,7 @@ Result<> SimHypervisor::end_on_both(const Transfer& transfer, Duration before, D
     return sleep({from, to}, begin + cost, transfer.vm, "migration", TimePoint::never(),
                  Cancellable::no);
   }
-  ControlOperation operation(scheduler_, pool_of(to), migration_cpu(),
+  ControlOperation operation(scheduler_, pool_of(to), migration_need(),
                              guests_[transfer.vm.index].operations, begin, cost, [] {});
   return await(operation, {to, from}, false, transfer.vm, "migration", TimePoint::never(),
                Cancellable::no);

@@ -163,18 +163,22 @@ class SimHypervisor final : public Hypervisor {
   [[nodiscard]] bool control_takes_cores() const {
     return models_cores() && platform_.hypervisor.cpu > Ratio(0);
   }
-  /// Cores that a control operation keeps busy, or what a migration does beside its stream.
-  [[nodiscard]] double operation_cpu() const { return platform_.hypervisor.cpu.value(); }
-  [[nodiscard]] double migration_cpu() const {
-    const HypervisorCosts& costs = platform_.hypervisor;
-    return (costs.migration_cpu > Ratio(0) ? costs.migration_cpu : costs.cpu).value();
+  /// Of an operation on a device or a status, of what a migration does beside its stream, and of a
+  /// guest that works for its ranks.
+  [[nodiscard]] OperationNeed operation_need() const {
+    return {platform_.hypervisor.cpu.value(), platform_.hypervisor.busy.value()};
   }
+  [[nodiscard]] OperationNeed migration_need() const {
+    const HypervisorCosts& costs = platform_.hypervisor;
+    return {(costs.migration_cpu > Ratio(0) ? costs.migration_cpu : costs.cpu).value(), 1};
+  }
+  [[nodiscard]] OperationNeed guest_need() const { return {platform_.hypervisor.cpu.value(), 1}; }
   /// When an operation of `cost` that is asked of `host` now will be done.
   TimePoint control_done(HostId host, Duration cost);
   /// When it begins.
   TimePoint control_begin(HostId host, Duration cost);
   /// The same as something under way on the host's cores, whose `moved` is as of one.
-  std::unique_ptr<ControlOperation> operate(HostId host, VmId vm, double cpu, Duration cost,
+  std::unique_ptr<ControlOperation> operate(HostId host, VmId vm, OperationNeed need, Duration cost,
                                             std::function<void()> moved);
   /// Waits for it; `what` as in "WHAT of vm3 on host1 has not ended in time".
   Result<> control(HostId host, VmId vm, OperationKind kind, const char* what, Duration median,

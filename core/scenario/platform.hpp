@@ -49,9 +49,12 @@ struct HypervisorCosts {
   /// one of its ranks closes channels or opens its device; below one: one, for that share of the
   /// time. Counts where migrations and guests compete for cores.
   Ratio cpu = {};
-  /// The same of what a migration does beside its stream: it starts a QEMU and hands the guest over.
-  /// Zero: as `cpu`.
+  /// The same of what a migration does beside its stream: it starts a QEMU and hands the guest
+  /// over. Zero: as `cpu`.
   Ratio migration_cpu = {};
+  /// Share of its time, from its begin, in which an operation on a device or a status keeps `cpu`
+  /// cores busy; for the rest it waits, for its guest or a timer, and wants none.
+  Ratio busy = Ratio(1);
   /// How much what an operation costs varies: standard deviation of its logarithm. Costs are
   /// medians.
   Ratio variation = {};

@@ -281,6 +281,23 @@ TEST(ControlContentionTest, operations_take_their_share_of_a_core_and_wait_for_n
   EXPECT_THAT(PluggedHosts(1, 2, 1).gone(ms(50)), ElementsAre(near(0.15), near(0.2)));
 }
 
+TEST(ControlContentionTest, an_operation_that_waits_in_the_end_leaves_its_cores_to_others) {
+  using testing::ElementsAre;
+  const auto near = [](double seconds) { return DoubleNear(seconds, 1e-8); };
+  PluggedHosts plain(1, 2, 1);
+  plain.platform.hypervisor.busy = Ratio(0.5);
+  // Each computes for 50 ms, which take 100 ms together, and then waits for 50 ms.
+  EXPECT_THAT(plain.gone(ms(0)), ElementsAre(near(0.15), near(0.15)));
+  // The first computes from 0 to 75 ms, the second from 25 to 100 ms, both at half speed from 25
+  // on.
+  EXPECT_THAT(plain.gone(ms(25)), ElementsAre(near(0.125), near(0.15)));
+  EXPECT_THAT(plain.gone(ms(50)), ElementsAre(near(0.1), near(0.15)));
+  // Of 50 ms of computing the six tenths that need the core.
+  plain.platform.hypervisor.cpu = Ratio(0.6);
+  const double both = 0.05 + 0.05 * (0.4 + 0.6 * 0.6 / 0.5);
+  EXPECT_THAT(plain.gone(ms(0)), ElementsAre(near(both), near(both)));
+}
+
 TEST(ControlContentionTest, operations_of_one_guest_need_no_more_together_than_one_alone) {
   PluggedHosts plain(1, 2, 1);
   plain.platform.hypervisor.remove_ivshmem = ms(60);
