@@ -268,7 +268,8 @@ Result<> SimHypervisor::control(HostId host, VmId vm, OperationKind kind, const 
                                 Duration median, TimePoint deadline) {
   const Duration cost = variation_.drawn(vm, kind, median);
   if (control_takes_cores()) {
-    const auto operation = operate(host, vm, operation_need(), cost, [] {});
+    const OperationNeed need = kind == OperationKind::set_status ? status_need() : device_need();
+    const auto operation = operate(host, vm, need, cost, [] {});
     return await(*operation, {host}, true, vm, what, deadline);
   }
   return sleep({host}, control_done(host, cost), vm, what, deadline);
@@ -367,7 +368,7 @@ void SimHypervisor::begin_to_leave(VmId vm, DeviceKind kind) {
   const auto know = [this, host, &leaving, asked = scheduler_.now()] {
     leaving.gone_at = faults_.answered(host, asked, leaving.operation->done());
   };
-  leaving.operation = operate(host, vm, operation_need(), cost, [this, vm, know] {
+  leaving.operation = operate(host, vm, device_need(), cost, [this, vm, know] {
     know();
     note_settled(vm);
   });

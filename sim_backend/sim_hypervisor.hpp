@@ -163,16 +163,22 @@ class SimHypervisor final : public Hypervisor {
   [[nodiscard]] bool control_takes_cores() const {
     return models_cores() && platform_.hypervisor.cpu > Ratio(0);
   }
-  /// Of an operation on a device or a status, of what a migration does beside its stream, and of a
-  /// guest that works for its ranks.
-  [[nodiscard]] OperationNeed operation_need() const {
+  /// Of an operation on a device, a change of a status, what a migration does beside its stream,
+  /// and a guest that works for its ranks.
+  [[nodiscard]] OperationNeed device_need() const {
     return {platform_.hypervisor.cpu.value(), platform_.hypervisor.busy.value()};
   }
-  [[nodiscard]] OperationNeed migration_need() const {
-    const HypervisorCosts& costs = platform_.hypervisor;
-    return {(costs.migration_cpu > Ratio(0) ? costs.migration_cpu : costs.cpu).value(), 1};
+  [[nodiscard]] OperationNeed status_need() const {
+    return all_the_time(platform_.hypervisor.status_cpu);
   }
-  [[nodiscard]] OperationNeed guest_need() const { return {platform_.hypervisor.cpu.value(), 1}; }
+  [[nodiscard]] OperationNeed migration_need() const {
+    return all_the_time(platform_.hypervisor.migration_cpu);
+  }
+  [[nodiscard]] OperationNeed guest_need() const { return all_the_time({}); }
+  /// `own` cores; zero: as operations on devices.
+  [[nodiscard]] OperationNeed all_the_time(Ratio own) const {
+    return {(own > Ratio(0) ? own : platform_.hypervisor.cpu).value(), 1};
+  }
   /// When an operation of `cost` that is asked of `host` now will be done.
   TimePoint control_done(HostId host, Duration cost);
   /// When it begins.

@@ -57,10 +57,13 @@ void describe(Visitor& v, HypervisorCosts& costs) {
   v.present_if(costs.migration_cpu > Ratio(0));
   v.optional_as("migration_cpu", costs.migration_cpu, Between{Ratio(0.001), Ratio(8)}, "as cpu",
                 "Cores that prepare and finish of a migration keep busy.");
+  v.present_if(costs.status_cpu > Ratio(0));
+  v.optional_as("status_cpu", costs.status_cpu, Between{Ratio(0.001), Ratio(8)}, "as cpu",
+                "Cores that a change of a VM's status keeps busy.");
   v.optional(
       "busy", costs.busy, Between{Ratio(0.01), Ratio(1)},
-      "Share of its time, from its begin, in which an operation on a device or a status keeps "
-      "`cpu` cores busy; for the rest it waits, for its guest or a timer, and wants none.");
+      "Share of its time, from its begin, in which an operation on a device keeps `cpu` cores "
+      "busy; for the rest it waits, for its guest or a timer, and wants none.");
   v.present_if(costs.variation > Ratio(0));
   v.optional("variation", costs.variation, share,
              "How much the time of an operation varies from one to the next: standard deviation of "

@@ -52,8 +52,10 @@ struct HypervisorCosts {
   /// The same of what a migration does beside its stream: it starts a QEMU and hands the guest
   /// over. Zero: as `cpu`.
   Ratio migration_cpu = {};
-  /// Share of its time, from its begin, in which an operation on a device or a status keeps `cpu`
-  /// cores busy; for the rest it waits, for its guest or a timer, and wants none.
+  /// The same of a change of a VM's status, which is talk between processes. Zero: as `cpu`.
+  Ratio status_cpu = {};
+  /// Share of its time, from its begin, in which an operation on a device keeps `cpu` cores busy;
+  /// for the rest it waits, for its guest or a timer, and wants none.
   Ratio busy = Ratio(1);
   /// How much what an operation costs varies: standard deviation of its logarithm. Costs are
   /// medians.

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""What the machine's processors do in the phases of moves that run alone: the source of `hypervisor.busy`.
+"""What the machine's processors do in the phases of moves that run alone: the source of `hypervisor.status_cpu` and `busy`.
 
 Moves one guest of 160 MiB some times, reads meanwhile how much processor time the machine has used, and prints for each
 phase the time it took (median), the processor time, the cores that were busy on average, and the share of steps of 10 ms
-in which at least half a core was, with the cores in those steps. Last what devices take together: the share of the time of
-unplugging and plugging. Nothing else should run meanwhile.
+in which at least half a core was, with the cores in those steps; of all of them less what was busy before, with nobody
+moving. Last the same of changes of a status (set_pre and set_post) and of operations on devices (unplugging and plugging).
+Nothing else should run meanwhile.
 
 Keeps the run folders in --out, each with samples.csv: nanoseconds since the epoch, nanoseconds of processor time.
 """
@@ -98,11 +99,11 @@ def intervals(run: Path) -> dict[str, tuple[float, float]]:
     return found
 
 
-def steps(used: ProcessorTime, begin: float, end: float) -> list[float]:
-    """Cores that were busy in each whole step."""
+def steps(used: ProcessorTime, begin: float, end: float, idle: float) -> list[float]:
+    """Cores that were busy in each whole step, beyond `idle`."""
     count = int((end - begin) / STEP_SECONDS)
     edges = [used.at(begin + i * STEP_SECONDS) for i in range(count + 1)]
-    return [(after - before) / STEP_SECONDS for before, after in zip(edges, edges[1:])]
+    return [(after - before) / STEP_SECONDS - idle for before, after in zip(edges, edges[1:])]
 
 
 def busy(cores: list[float]) -> str:
@@ -146,8 +147,8 @@ def main() -> int:
                 for name, (begin, end) in intervals(run).items():
                     begin, end = began(run) + begin, began(run) + end
                     times.setdefault(name, []).append(end - begin)
-                    works.setdefault(name, []).append(used.at(end) - used.at(begin))
-                    cores.setdefault(name, []).extend(steps(used, begin, end))
+                    works.setdefault(name, []).append(used.at(end) - used.at(begin) - idle[-1] * (end - begin))
+                    cores.setdefault(name, []).extend(steps(used, begin, end, idle[-1]))
     except (predict.Broken, LabProblem) as problem:
         print(f"phase_load: {problem}", file=sys.stderr)
         return 3
@@ -159,7 +160,8 @@ def main() -> int:
     for name, took in times.items():
         print(f"| {name} | {statistics.median(took) * 1e3:.1f} ms | {statistics.median(works[name]) * 1e3:.1f} ms "
               f"| {sum(works[name]) / sum(took):.2f} | {busy(cores[name])} |")  # fmt: skip
-    print(f"\ndevices: busy | cores while busy: {busy(cores['unplug'] + cores['plug'])}")
+    status = sum(works["set_pre"] + works["set_post"]) / sum(times["set_pre"] + times["set_post"])
+    print(f"\nstatus: {status:.2f} cores; devices: busy | cores while busy: {busy(cores['unplug'] + cores['plug'])}")
     return 0
 
 

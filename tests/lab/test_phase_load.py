@@ -19,9 +19,9 @@ def test_processor_time_between_samples_is_in_proportion():
 
 
 def test_steps_are_cores_and_half_a_core_is_busy():
-    # Of five steps two with 1.5 cores, one with 0.4, and two with none; the sixth is no whole one.
-    seen = used((0.0, 0.0), (0.02, 0.03), (0.03, 0.034), (0.055, 0.034))
-    steps = phase_load.steps(seen, 0.0, 0.055)
+    # Of five steps two with 1.6 cores, one with 0.5, and two with 0.1, which is what idles; the sixth is no whole one.
+    seen = used((0.0, 0.0), (0.02, 0.032), (0.03, 0.037), (0.055, 0.0395))
+    steps = phase_load.steps(seen, 0.0, 0.055, idle=0.1)
     assert steps == pytest.approx([1.5, 1.5, 0.4, 0.0, 0.0])
     assert phase_load.busy(steps) == "40% | 1.50"
     assert phase_load.busy([0.1, 0.2]) == "- | -"

@@ -275,6 +275,7 @@ CHANGES = {
     "platform.hypervisor.vfio.load": (as_vfio, override("hypervisor", "vfio", "load", "300ms")),
     "platform.hypervisor.migration_cpu": (both(processors({}, cores=1), override("hypervisor", "cpu", "80%")), override("hypervisor", "migration_cpu", "300%")),
     "platform.hypervisor.busy": (both(processors({}, cores=1), override("hypervisor", "cpu", "300%")), override("hypervisor", "busy", "50%")),
+    "platform.hypervisor.status_cpu": (both(processors({}, cores=1), override("hypervisor", "cpu", "80%")), override("hypervisor", "status_cpu", "300%")),
     "platform.hypervisor.cpu": (processors({}, cores=1), both(processors({}, cores=1), override("hypervisor", "cpu", "80%"))),
     "platform.hypervisor.variation": (None, override("hypervisor", "variation", "20%")),
     "platform.processors.cores": (processors({}, cores=2), processors({}, cores=1)),

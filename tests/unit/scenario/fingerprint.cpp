@@ -31,8 +31,8 @@ void add_platform(std::ostream& out, const Platform& platform) {
     out << to_text(cost) << ' ';
   }
   out << to_text(h.serial) << ' ' << to_text(h.cpu) << ' ' << to_text(h.migration_cpu) << ' '
-      << to_text(h.busy) << ' ' << to_text(h.variation) << ' ' << h.devices_at_once << ' '
-      << to_text(platform.rdma_unpinned_bandwidth);
+      << to_text(h.status_cpu) << ' ' << to_text(h.busy) << ' ' << to_text(h.variation) << ' '
+      << h.devices_at_once << ' ' << to_text(platform.rdma_unpinned_bandwidth);
   for (const CompressionCosts& costs : {platform.xbzrle, platform.zstd}) {
     out << ' ' << to_text(costs.ratio) << ' ' << to_text(costs.speed);
   }

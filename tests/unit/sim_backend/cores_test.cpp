@@ -298,6 +298,25 @@ TEST(ControlContentionTest, an_operation_that_waits_in_the_end_leaves_its_cores_
   EXPECT_THAT(plain.gone(ms(0)), ElementsAre(near(both), near(both)));
 }
 
+TEST(ControlContentionTest, changes_of_a_status_have_cores_of_their_own) {
+  for (const auto& [status_cpu, seconds] :
+       {std::pair{0.0, 0.06}, std::pair{0.5, 0.06}, std::pair{1.0, 0.12}, std::pair{1.5, 0.18}}) {
+    PluggedHosts plain(1, 2, 0.5);
+    plain.platform.hypervisor.set_status = ms(60);
+    plain.platform.hypervisor.status_cpu = Ratio(status_cpu);
+    plain.platform.hypervisor.busy = Ratio(0.1);  // of devices
+    in_world(plain, [seconds = seconds](World& world) {
+      const auto set = [&](VmId which) {
+        EXPECT_TRUE(world.hypervisor.set_status(which, Phase::set_pre_migration, never));
+        EXPECT_NEAR(seconds_at(world), seconds, 1e-8);
+      };
+      const auto other = world.executor.spawn("other", [&] { set(vm(1)); });
+      set(vm(0));
+      other->join();
+    });
+  }
+}
+
 TEST(ControlContentionTest, operations_of_one_guest_need_no_more_together_than_one_alone) {
   PluggedHosts plain(1, 2, 1);
   plain.platform.hypervisor.remove_ivshmem = ms(60);
