@@ -1,13 +1,14 @@
 #include "sim_backend/control_operation.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace ferry {
 namespace {
 
 Duration seconds(double count) {
-  return Duration::nanoseconds(static_cast<std::int64_t>(count * 1e9 + 0.5));
+  return Duration::nanoseconds(std::llround(count * 1e9));
 }
 
 }  // namespace

@@ -60,6 +60,7 @@ void describe(Visitor& v, HypervisorCosts& costs) {
   v.present_if(costs.status_cpu > Ratio(0));
   v.optional_as("status_cpu", costs.status_cpu, Between{Ratio(0.001), Ratio(8)}, "as cpu",
                 "Cores that a change of a VM's status keeps busy.");
+  v.present_if(costs.busy < Ratio(1));
   v.optional(
       "busy", costs.busy, Between{Ratio(0.01), Ratio(1)},
       "Share of its time, from its begin, in which an operation on a device keeps `cpu` cores "

@@ -189,7 +189,7 @@ std::shared_ptr<Connection> HostConnections::idle() {
 }
 
 Result<std::shared_ptr<Connection>> HostConnections::calling() {
-  if (const auto heard = listening(); !heard) return heard;
+  if (auto heard = listening(); !heard) return heard;
   if (auto found = idle()) return found;
   auto opened = open();
   if (!opened) return opened;
