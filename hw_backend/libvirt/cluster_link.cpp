@@ -98,12 +98,10 @@ std::vector<std::size_t> ClusterLink::calls_at_once(const Schedule& schedule) co
 }
 
 void ClusterLink::connect_all(TimePoint deadline, const Schedule& schedule) {
-  const auto connected = ask_all<bool>(
-      "connecting", deadline,
-      [calls = calls_at_once(schedule)](HostConnections& host, HostId id) -> Result<bool> {
-        if (const auto first = host.open_ahead(1); !first) return tl::unexpected(first.error());
-        // One that cannot be opened now is opened when it is needed, or is missed then.
-        (void)host.open_ahead(calls[id.index]);
+  const auto connected =
+      ask_all<bool>("connecting", deadline, [](HostConnections& host, HostId) -> Result<bool> {
+        const auto connection = host.calling();
+        if (!connection) return tl::unexpected(connection.error());
         return true;
       });
   std::string missing;
@@ -116,6 +114,14 @@ void ClusterLink::connect_all(TimePoint deadline, const Schedule& schedule) {
                     : reason);
   }
   if (!missing.empty()) throw WorldError(missing);
+
+  // One that is not open in time, or cannot be opened now, is opened when it is needed, or missed
+  // then.
+  (void)ask_all<bool>("connecting ahead", clock_.now() + ahead_patience,
+                      [calls = calls_at_once(schedule)](HostConnections& host, HostId id) {
+                        const std::chrono::nanoseconds patience(ahead_patience.count_nanoseconds());
+                        return Result<bool>(host.open_ahead(calls[id.index], patience).has_value());
+                      });
 }
 
 Result<> ClusterLink::reachable(HostId host, TimePoint deadline) {

@@ -25,6 +25,8 @@ inline constexpr Duration answer_patience = Duration::milliseconds(10'000);
 
 /// Connections of a host that are opened before they are needed; more wait for their moves.
 inline constexpr std::size_t most_ahead = 32;
+/// For all of them.
+inline constexpr Duration ahead_patience = Duration::milliseconds(3'000);
 
 class ClusterLink {
  public:

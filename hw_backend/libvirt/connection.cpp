@@ -197,9 +197,10 @@ Result<std::shared_ptr<Connection>> HostConnections::calling() {
   return lend(calling_.emplace_back(std::make_shared<Lent>(std::move(*opened))));
 }
 
-Result<> HostConnections::open_ahead(std::size_t count) {
+Result<> HostConnections::open_ahead(std::size_t count, std::chrono::nanoseconds patience) {
+  const Time limit = std::chrono::steady_clock::now() + patience;
   if (const auto heard = listening(); !heard) return tl::unexpected(heard.error());
-  while (calling_connections() < count) {
+  while (calling_connections() < count && std::chrono::steady_clock::now() < limit) {
     auto opened = open();
     if (!opened) return tl::unexpected(opened.error());
     const std::lock_guard guard(mutex_);

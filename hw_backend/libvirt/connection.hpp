@@ -66,9 +66,10 @@ class HostConnections {
   /// For the calls of one task, while the host is listened to; given back with its last copy, and
   /// then kept for the next one.
   Result<std::shared_ptr<Connection>> calling();
-  /// Opens connections until there are `count` for calls, or one cannot be opened: to open one
-  /// takes a daemon milliseconds, which a phase of a move then need not wait for.
-  Result<> open_ahead(std::size_t count);
+  /// Opens connections until there are `count` for calls, one cannot be opened, or `patience` has
+  /// passed: to open one takes milliseconds, by SSH up to a second, which a phase of a move then
+  /// need not wait for.
+  Result<> open_ahead(std::size_t count, std::chrono::nanoseconds patience);
   /// How many connections there are for calls now.
   [[nodiscard]] std::size_t calling_connections() const;
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <libvirt/libvirt.h>
 
+#include <chrono>
 #include <set>
 
 #include "hw_backend/libvirt/domain_calls.hpp"
@@ -64,9 +65,11 @@ TEST_F(ConnectionTest, a_connection_that_is_given_back_is_used_again) {
 
 TEST_F(ConnectionTest, connections_that_are_opened_ahead_are_used) {
   HostConnections connections = host("test:///default");
-  ASSERT_TRUE(connections.open_ahead(3));
+  using namespace std::chrono_literals;
+  ASSERT_TRUE(connections.open_ahead(3, 1min));
   EXPECT_EQ(connections.calling_connections(), 3U);
-  ASSERT_TRUE(connections.open_ahead(2));
+  ASSERT_TRUE(connections.open_ahead(2, 1min));
+  ASSERT_TRUE(connections.open_ahead(9, 0s));  // no time for any
   std::vector<std::shared_ptr<Connection>> calls;
   for (int i = 0; i < 3; ++i) calls.push_back(connections.calling().value());
   EXPECT_EQ(connections.calling_connections(), 3U);
@@ -94,7 +97,7 @@ TEST_F(ConnectionTest, a_host_that_cannot_be_reached_is_named_with_its_uri) {
                 testing::StartsWith("host0 cannot be reached: "
                                     "qemu+unix:///system?socket=/nonexistent/libvirt-sock: "));
   }
-  const auto ahead = connections.open_ahead(2);
+  const auto ahead = connections.open_ahead(2, std::chrono::minutes(1));
   ASSERT_FALSE(ahead.has_value());
   EXPECT_THAT(ahead.error().reason, testing::StartsWith("host0 cannot be reached: "));
 }
