@@ -21,6 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Ranks are processes: however slow the machine is, moves wait for them.
 std::string scenario(const std::string& strategy, std::uint32_t ranks) {
   return fmt::format(R"(ferry: 1
 name: real-ranks
@@ -34,7 +35,8 @@ jobs:
   - {{name: job, on: {{vms: vm}}, ranks: {}, strategy: {},
      workload: {{type: iterate, compute: 2ms, collective: allreduce, message: 64KiB, iterations: 400}}}}
 migrations:
-  - {{name: there, vms: vm, to: host1, at: 300ms, transport: tcp}}
+  - {{name: there, vms: vm, to: host1, at: 300ms, transport: tcp,
+     timeouts: {{suspend: 400s}}}}
 schedule: {{order: parallel, batch: all}}
 )",
                      ranks, strategy);
@@ -147,9 +149,10 @@ TEST_P(FerryRankBehindAgents, ends_its_job_with_the_reason_if_its_device_does_no
   if (geteuid() != 0) GTEST_SKIP() << "a /dev/shm of one's own needs root";
   Machine machine;
   std::string text = scenario(GetParam(), 1);
-  // It takes a while.
-  text.insert(text.find(", transport: tcp}"),
-              ", memory: {bandwidth_limit: 5MB/s}, timeouts: {ivshmem: 2s}");
+  // The migration takes a while. Ranks look for their device five seconds, the clock of moves runs
+  // faster.
+  text.insert(text.find(", transport: tcp"), ", memory: {bandwidth_limit: 5MB/s}");
+  text.insert(text.find("suspend: 400s"), "ivshmem: 5s, ");
   AgentRun run(text);
   run.journal_file = folder_ / "journal";
   const fs::path device = use_device(run);

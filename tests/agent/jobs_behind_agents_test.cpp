@@ -18,7 +18,8 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// Three VMs with two ranks each, on three hosts; vm0 and vm1 move, one after the other.
+/// Three VMs with two ranks each, on three hosts; vm0 and vm1 move, one after the other. Ranks are
+/// processes: however slow the machine is, they are waited for.
 std::string scenario(const std::string& strategy, const std::string& workload) {
   return R"(ferry: 1
 name: agents
@@ -32,8 +33,8 @@ jobs:
   - {name: job, on: {vms: "vm"}, ranks: 2, strategy: )" +
          strategy + ", workload: " + workload + R"(}
 migrations:
-  - {name: there, vms: vm0, to: host3, at: 500ms, transport: tcp}
-  - {name: after, vms: vm1, to: host3, at: 1500ms, transport: tcp}
+  - {name: there, vms: vm0, to: host3, at: 500ms, transport: tcp, timeouts: {suspend: 400s}}
+  - {name: after, vms: vm1, to: host3, at: 1500ms, transport: tcp, timeouts: {suspend: 400s}}
 schedule: {order: parallel}
 )";
 }
