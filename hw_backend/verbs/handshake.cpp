@@ -182,9 +182,13 @@ void Pairing::hear(const HandshakeMessage& said, RealTime now) {
   switch (said.kind) {
     case Kind::wish: {
       if (!active_) return;
-      if (state_ == State::offering) host_.send(message(Kind::offer));
-      const bool had_it = said.attempt >= attempt_;  // else an offer is on its way
-      if (state_ == State::idle || (state_ == State::up && had_it)) offer(now);
+      // Else an offer is on its way. Had it come to anything there, there would be no wish.
+      const bool had_it = said.attempt >= attempt_;
+      if (state_ == State::idle || had_it) {
+        offer(now);
+      } else if (state_ == State::offering) {
+        host_.send(message(Kind::offer));
+      }
       return;
     }
     case Kind::offer: return hear_offer(said, now);
@@ -200,6 +204,8 @@ void Pairing::hear_offer(const HandshakeMessage& said, RealTime now) {
   if (active_ || said.attempt < attempt_) return;
   if (said.attempt == attempt_) {
     if (state_ == State::answered) host_.send(message(HandshakeMessage::Kind::answer));
+    // What was made for it is gone: only another offer leads further.
+    if (state_ == State::idle && !next_look_) begin(now);
     return;
   }
   host_.destroy_queue_pair();

@@ -33,6 +33,8 @@ class Side final : public Pairing::Host {
     return address;
   }
   [[nodiscard]] Result<> connect_queue_pair(const QueuePairAddress& there) override {
+    if (cannot_connect)
+      return failure(FailureKind::failed, "the other side's address is not known");
     connected_to = there.number;
     return {};
   }
@@ -79,6 +81,7 @@ class Side final : public Pairing::Host {
   std::uint64_t sent_again = 0;
   int words = 0;
   bool cannot_make = false;
+  bool cannot_connect = false;
 };
 
 class Pair {
@@ -140,6 +143,13 @@ class Pair {
     }
   }
 };
+
+void disconnect(Side& side) {
+  side.destroy_queue_pair();
+  side.incoming.close();
+  side.drop_packets();
+  side.pairing.disconnect();
+}
 
 TEST(Handshake, a_message_survives_its_encoding) {
   HandshakeMessage message;
@@ -256,21 +266,55 @@ TEST(Handshake, a_device_that_goes_and_comes_back_loses_nothing) {
 }
 
 TEST(Handshake, a_device_that_has_no_queue_pair_is_asked_again) {
+  for (const bool active : {true, false}) {
+    Pair pair;
+    Side& without = active ? pair.active : pair.passive;
+    without.cannot_make = true;
+    ASSERT_TRUE(pair.active.post(1, pair.now));
+    pair.settle();
+    EXPECT_THAT(without.problems, testing::Contains("no queue pair is left"));
+    without.cannot_make = false;
+    pair.settle();
+    EXPECT_THAT(pair.passive.arrived, testing::ElementsAre(1)) << active;
+  }
+}
+
+TEST(Handshake, a_queue_pair_that_could_not_be_connected_is_made_anew) {
+  for (const bool active : {true, false}) {
+    Pair pair;
+    Side& without = active ? pair.active : pair.passive;
+    without.cannot_connect = true;
+    ASSERT_TRUE(pair.passive.post(1, pair.now));
+    pair.settle();
+    EXPECT_THAT(without.problems, testing::Contains("the other side's address is not known"));
+    without.cannot_connect = false;
+    pair.settle();
+    EXPECT_THAT(pair.active.arrived, testing::ElementsAre(1)) << active;
+  }
+}
+
+TEST(Handshake, an_answer_that_never_came_is_not_waited_for_when_its_queue_pair_is_gone) {
   Pair pair;
-  pair.active.cannot_make = true;
   ASSERT_TRUE(pair.active.post(1, pair.now));
-  pair.settle();
-  EXPECT_THAT(pair.active.problems, testing::Contains("no queue pair is left"));
-  pair.active.cannot_make = false;
+  pair.deliver(pair.active, pair.passive);
+  pair.passive.said.clear();  // the answer
+  pair.passive.pairing.break_down(pair.now);
   pair.settle();
   EXPECT_THAT(pair.passive.arrived, testing::ElementsAre(1));
 }
 
-void disconnect(Side& side) {
-  side.destroy_queue_pair();
-  side.incoming.close();
-  side.drop_packets();
-  side.pairing.disconnect();
+TEST(Handshake, who_has_not_heard_of_a_disconnection_is_connected_after_it_all_the_same) {
+  Pair pair;
+  ASSERT_TRUE(pair.passive.post(1, pair.now));
+  pair.settle();
+  disconnect(pair.active);
+  pair.active.said.clear();  // the word of it is lost
+  ASSERT_TRUE(pair.active.post(2, pair.now));
+  pair.settle();
+  EXPECT_THAT(pair.passive.arrived, testing::ElementsAre(2));
+  ASSERT_TRUE(pair.passive.post(3, pair.now));
+  pair.settle();
+  EXPECT_THAT(pair.active.arrived, testing::ElementsAre(1, 3));
 }
 
 TEST(Handshake, a_disconnection_drops_what_was_posted_before_it_is_heard_and_nothing_later) {
