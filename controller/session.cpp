@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -85,6 +86,7 @@ class Session::Impl {
     std::unique_ptr<Task> task;
     std::uint64_t number = 0;             ///< in the journal, once it has opened
     std::unique_ptr<WaveHistory> before;  ///< of a wave that an earlier controller left open
+    bool awaits_moment = false;           ///< it has opened, and nothing of it has begun
   };
 
   struct MoveState {
@@ -124,6 +126,12 @@ class Session::Impl {
   void run_wave(std::size_t index, std::uint64_t number, TimePoint opened,
                 const std::vector<WaveMove>& moves);
   void recover_wave(std::size_t index);
+  /// Runs `body`, a wave's. What it throws ends the session: without its journal it may do nothing.
+  void in_wave(std::size_t index, const std::function<void()>& body);
+  /// False: an interruption came first.
+  bool await_moment(std::size_t index, const std::vector<WaveMove>& moves, TimePoint& opened);
+  /// A wave that has opened is as it was before.
+  void put_back(std::size_t index, const std::vector<WaveMove>& moves);
   void close(std::size_t index, const std::vector<WaveMove>& moves,
              const std::vector<WaveMoveEnd>& ends);
   bool retries(std::size_t move, const WaveMoveEnd& end);
@@ -141,7 +149,9 @@ class Session::Impl {
   /// Somebody whose move must have ended before this wave's begin, and has not.
   [[nodiscard]] std::optional<VmId> still_to_come(const PlannedWave& wave) const;
   void give_up_followers();
-  void give_up(std::size_t index, const std::string& reason);
+  void give_up(std::size_t index, const std::string& reason, TimePoint now);
+  /// In the journal too, for a later controller: others may open after it.
+  void note_given_up(const WaveState& wave, const std::string& reason);
   /// Those that `which` names; false: there was none.
   bool give_up_pending(
       const std::function<std::string(const WaveState&)>& reason,
@@ -180,15 +190,17 @@ class Session::Impl {
   bool homeless_ = false;             ///< pending moves may be bound for one of them
   std::size_t pending_ = 0;           ///< waves that have not opened
   std::size_t running_ = 0;
-  std::optional<std::size_t> offered_;  ///< of a sequential plan: the pending wave in `admission_`
-  std::size_t next_offer_ = 0;          ///< of a sequential plan: every wave before it was offered
-  std::size_t recovering_ = 0;          ///< running waves that an earlier controller opened
-  std::uint64_t controller_ = 1;        ///< in the journal
-  std::uint64_t last_number_ = 0;       ///< of a wave in the journal
+  /// Of a sequential plan: the pending wave in `admission_` that it has not refused.
+  std::optional<std::size_t> offered_;
+  std::size_t next_offer_ = 0;     ///< of a sequential plan: every wave before it was offered
+  std::size_t recovering_ = 0;     ///< running waves that an earlier controller opened
+  std::uint64_t controller_ = 1;   ///< in the journal
+  std::uint64_t last_number_ = 0;  ///< of a wave in the journal
   bool begun_ = false;
   std::vector<std::string> unsettled_;
   std::optional<TimePoint> last_opened_;
   Interruption level_ = Interruption::none;
+  std::exception_ptr broken_;  ///< what a wave threw
   SessionProgress progress_;
 };
 
@@ -203,6 +215,12 @@ tl::expected<void, std::string> Session::Impl::resume(const JournalHistory& hist
       case JournalHistory::Event::Kind::function_replaced: {
         const auto& [vm, host] = history.replaced[event.index];
         if (inventory_.holds(vm, host)) (void)inventory_.replace_virtual_function(vm, host);
+        break;
+      }
+      case JournalHistory::Event::Kind::given_up: {
+        const JournalHistory::GivenUp& ended = history.given_up[event.index];
+        const std::size_t wave = moves_[ended.move].wave;
+        if (waves_[wave].state == State::pending) give_up(wave, ended.reason, ended.at);
         break;
       }
     }
@@ -326,7 +344,7 @@ void Session::Impl::begin() {
     if (wave.state != State::running) continue;
     wave.task = world_.executor.spawn(
         "recovery of " + instance_.vms[spec(wave.planned.moves.front()).vm.index].name,
-        [this, i] { recover_wave(i); });
+        [this, i] { in_wave(i, [this, i] { recover_wave(i); }); });
   }
 }
 
@@ -337,6 +355,7 @@ void Session::Impl::run() {
     report();
     for (;;) {
       look_at_interruption();
+      if (broken_) break;
       if (interrupted()) {
         give_up_pending([](const WaveState&) { return "interrupted before it began"; });
       } else if (options_.settle_only) {
@@ -349,9 +368,13 @@ void Session::Impl::run() {
       const TimePoint next = next_time();
       if (running_ == 0 && next == TimePoint::never()) {
         // Who has nowhere to go stands in the way of nobody.
-        const bool some =
-            give_up_pending([this](const WaveState& wave) { return why_stuck(wave); },
-                            [this](const WaveState& wave) { return is_bound_for_down(wave); });
+        const bool some = give_up_pending(
+            [this](const WaveState& wave) {
+              std::string reason = why_stuck(wave);
+              note_given_up(wave, reason);
+              return reason;
+            },
+            [this](const WaveState& wave) { return is_bound_for_down(wave); });
         if (!some) give_up_pending([this](const WaveState& wave) { return why_stuck(wave); });
         continue;
       }
@@ -364,6 +387,7 @@ void Session::Impl::run() {
   for (std::size_t i = 0; i < waves_.size(); ++i) {
     if (waves_[i].task) waves_[i].task->join();
   }
+  if (broken_) std::rethrow_exception(broken_);
   if (unsettled_.empty()) {
     context_.intend(records::controller_ends(world_.clock.now(), interrupted()));
   }
@@ -376,12 +400,10 @@ void Session::Impl::look_at_interruption() {
   const Interruption level = options_.interruption();
   if (level <= level_) return;
   level_ = level;
-  if (level == Interruption::cancel) {
-    for (WaveState& wave : waves_) {
-      if (wave.state != State::running) continue;
-      if (wave.running != nullptr) wave.running->cancel();
-      wave.task->cancel();
-    }
+  for (WaveState& wave : waves_) {
+    if (wave.state != State::running) continue;
+    if (level == Interruption::cancel && wave.running != nullptr) wave.running->cancel();
+    if (level == Interruption::cancel || wave.awaits_moment) wave.task->cancel();
   }
 }
 
@@ -395,7 +417,7 @@ void Session::Impl::poll_interruption() {
 void Session::Impl::add_wave(PlannedWave wave) {
   if (begun_ && plan_.order != Order::sequential) admission_.add(waves_.size(), wave.not_before);
   for (const std::size_t move : wave.moves) moves_[move].wave = waves_.size();
-  waves_.push_back({std::move(wave), State::pending, nullptr, {}, 0, {}});
+  waves_.emplace_back().planned = std::move(wave);
   pending_ += 1;
 }
 
@@ -445,16 +467,24 @@ void Session::Impl::leave_links(VmId vm) {
   changed_->notify_all();
 }
 
-/// In order; a sequential plan never overtakes, a parallel one opens whatever can be opened.
+/// In order; a sequential plan overtakes only a wave for which nothing but later ones can make way,
+/// a parallel one opens whatever can be opened.
 void Session::Impl::open_what_can_open() {
+  const bool sequential = plan_.order == Order::sequential;
   for (;;) {
     if (interrupted() || options_.settle_only || recovering_ > 0 || !unsettled_.empty()) return;
+    if (broken_ || (sequential && running_ > 0)) return;
     offer_next();
     const TimePoint now = world_.clock.now();
     if (last_opened_ && now < *last_opened_ + plan_.stagger) return;
     const std::optional<std::size_t> wave = admission_.next(now);
-    if (!wave) return;
-    if (waves_[*wave].state == State::pending) open(*wave);
+    if (wave) {
+      if (waves_[*wave].state == State::pending) open(*wave);
+      continue;
+    }
+    const bool refused = offered_ && admission_.next_time() == TimePoint::never();
+    if (!refused || !sequential) return;
+    offered_.reset();  // it is looked at again when a later one has ended
   }
 }
 
@@ -481,17 +511,63 @@ void Session::Impl::open(std::size_t index) {
   std::string name = "wave of " + instance_.vms[spec(moves.front().move).vm.index].name;
   wave.task = world_.executor.spawn(
       std::move(name), [this, index, number = wave.number, now, moves = std::move(moves)] {
-        run_wave(index, number, now, moves);
+        in_wave(index, [&] { run_wave(index, number, now, moves); });
       });
+}
+
+void Session::Impl::in_wave(std::size_t index, const std::function<void()>& body) {
+  std::exception_ptr thrown;
+  try {
+    body();
+  } catch (const std::exception&) {
+    thrown = std::current_exception();
+  }
+  if (!thrown) return;
+  Lock lock(*mutex_);
+  waves_[index].running = nullptr;
+  running_ -= 1;
+  if (!broken_) broken_ = std::move(thrown);
+  changed_->notify_all();
+}
+
+bool Session::Impl::await_moment(std::size_t index, const std::vector<WaveMove>& moves,
+                                 TimePoint& opened) {
+  const auto says_so = std::find_if(moves.begin(), moves.end(), [this](const WaveMove& move) {
+    return spec(move.move).when != RankMoment::any;
+  });
+  if (says_so == moves.end()) return true;
+  {
+    Lock lock(*mutex_);
+    if (interrupted()) return false;
+    waves_[index].awaits_moment = true;
+  }
+  context_.jobs.await_moment(spec(says_so->move).vm, spec(says_so->move).when);
+  opened = world_.clock.now();
+  Lock lock(*mutex_);
+  waves_[index].awaits_moment = false;
+  return !interrupted();
+}
+
+void Session::Impl::put_back(std::size_t index, const std::vector<WaveMove>& moves) {
+  waves_[index].state = State::pending;
+  pending_ += 1;
+  running_ -= 1;
+  for (const WaveMove& move : moves) {
+    inventory_.release(spec(move.move).vm, move.to);
+    limiter_.give(spec(move.move), move.from, move.to);
+    MoveState& state = moves_[move.move];
+    state.attempts -= 1;
+    if (state.attempts == 0) progress_.started -= 1;
+  }
 }
 
 void Session::Impl::run_wave(std::size_t index, std::uint64_t number, TimePoint opened,
                              const std::vector<WaveMove>& moves) {
-  for (const WaveMove& move : moves) {  // the first that says so
-    if (spec(move.move).when == RankMoment::any) continue;
-    context_.jobs.await_moment(spec(move.move).vm, spec(move.move).when);
-    opened = world_.clock.now();
-    break;
+  if (!await_moment(index, moves, opened)) {
+    Lock lock(*mutex_);
+    put_back(index, moves);
+    changed_->notify_all();
+    return;
   }
   Wave wave(context_, number, opened, moves);
   {
@@ -680,8 +756,10 @@ std::optional<HostId> Session::Impl::another_host(const std::vector<std::size_t>
   return best;
 }
 
+/// Of what an earlier controller closed: as that one did, whatever this one is to do afterwards.
 bool Session::Impl::retries(std::size_t move, const WaveMoveEnd& end) {
-  return end.end.outcome == Outcome::rolled_back && !interrupted() && !options_.settle_only &&
+  const bool goes_on = !begun_ || (!interrupted() && !options_.settle_only);
+  return end.end.outcome == Outcome::rolled_back && goes_on &&
          moves_[move].attempts <= spec(move).retry.attempts;
 }
 
@@ -713,7 +791,7 @@ void Session::Impl::give_up_followers() {
       return queue_of(move).front() == move;
     });
     if (!its_turn) continue;
-    give_up(index, reason);
+    give_up(index, reason, world_.clock.now());
     if (offered_ == index) offered_.reset();
     i = static_cast<std::size_t>(-1);  // others may have had their turn after it
   }
@@ -721,11 +799,17 @@ void Session::Impl::give_up_followers() {
                 [&](const auto& entry) { return waves_[entry.first].state != State::pending; });
 }
 
-void Session::Impl::give_up(std::size_t index, const std::string& reason) {
+void Session::Impl::note_given_up(const WaveState& wave, const std::string& reason) {
+  for (const std::size_t move : wave.planned.moves) {
+    context_.journal.append(records::given_up(move, instance_.vms[spec(move).vm.index].name,
+                                              world_.clock.now(), reason));
+  }
+}
+
+void Session::Impl::give_up(std::size_t index, const std::string& reason, TimePoint now) {
   WaveState& wave = waves_[index];
   wave.state = State::done;
   pending_ -= 1;
-  const TimePoint now = world_.clock.now();
   for (const std::size_t move : wave.planned.moves) {
     const MoveState& state = moves_[move];
     const HostId host = host_of(move);
@@ -759,7 +843,7 @@ bool Session::Impl::give_up_pending(const std::function<std::string(const WaveSt
           std::all_of(wave.planned.moves.begin(), wave.planned.moves.end(),
                       [&](std::size_t move) { return queue_of(move).front() == move; });
       if (!its_turn || !which(wave)) continue;
-      give_up(i, reason(wave));
+      give_up(i, reason(wave), world_.clock.now());
       if (offered_ == i) offered_.reset();
       some = progress = true;
     }

@@ -115,12 +115,7 @@ Phase phase_of(const WaveHistory& wave, const MoveHistory& move) {
   return move.last_phase.value_or(Phase::set_pre_migration);
 }
 
-HostId last_host(const MoveHistory& move) {
-  if (move.rest) return move.rest->host;
-  HostId host = move.move.from;
-  if (move.transfer.bytes > Bytes(0)) host = move.back ? move.move.from : move.move.to;
-  return host;
-}
+HostId last_host(const MoveHistory& move) { return move.rest ? move.rest->host : move.host; }
 
 }  // namespace
 
@@ -192,6 +187,13 @@ std::vector<MoveStatus> move_statuses(const PastRun& run) {
           status.outcome == Outcome::rolled_back && status.attempts <= retry.attempts;
       status.stage = again ? MoveStatus::Stage::waiting : MoveStatus::Stage::ended;
     }
+  }
+  for (const JournalHistory::GivenUp& move : run.history.given_up) {
+    MoveStatus& status = statuses[move.move];
+    status.stage = MoveStatus::Stage::ended;
+    status.outcome = status.attempts > 0 ? Outcome::rolled_back : Outcome::not_started;
+    status.until = move.at;
+    status.reason = move.reason;
   }
   return statuses;
 }

@@ -346,6 +346,8 @@ tl::expected<std::unique_ptr<RunOutcome>, RunError> run_scenario_in_memory(
   } catch (const WorldError& error) {
     return tl::unexpected(
         RunError{ExitStatus::no_world, fmt::format("the world broke: {}", error.what())});
+  } catch (const JournalError& error) {
+    return tl::unexpected(RunError{ExitStatus::no_world, fmt::format("stopped: {}", error.what())});
   }
   outcome->records.set_unmigrated(std::move(*unmigrated));
   outcome->accounts = account_moves(outcome->records);

@@ -140,6 +140,8 @@ class Reader {
       const HostId host = host_named(words, words.word());
       words.end();
       if (!words.wrong()) history_.hosts_down.push_back(host);
+    } else if (first == "given_up") {
+      given_up(words);
     } else if (first == "back") {
       MoveHistory* const move = moving(words);
       const HostId host = host_named(words, words.word());
@@ -326,6 +328,29 @@ class Reader {
     history_.waves.push_back(std::move(wave));
   }
 
+  /// MOVE:VM TIME REASON
+  void given_up(Words& words) {
+    const std::string_view word = words.word();
+    std::array<std::string_view, 2> parts;
+    split(words, word, parts);
+    const auto index = words.number_of<std::uint64_t>(parts[0]);
+    const VmId vm = vm_named(words, parts[1]);
+    const TimePoint at = time(words);
+    std::string reason = words.text();
+    check_is_of(words, index, vm, word);
+    if (words.wrong()) return;
+    if (present_[vm.index].wave != nowhere)
+      words.fail(fmt::format("{} is in an open wave", name(vm)));
+    history_.events.push_back({Event::Kind::given_up, history_.given_up.size()});
+    history_.given_up.push_back({static_cast<std::size_t>(index), at, std::move(reason)});
+  }
+
+  void check_is_of(Words& words, std::uint64_t move, VmId vm, std::string_view word) const {
+    if (move >= instance_.moves.size() || (!words.wrong() && instance_.moves[move].vm != vm)) {
+      words.fail(fmt::format("'{}' is no move of this scenario", word));
+    }
+  }
+
   /// MOVE:VM:FROM:TO
   MoveHistory move(Words& words, std::string_view word) {
     MoveHistory move;
@@ -335,10 +360,8 @@ class Reader {
     move.vm = vm_named(words, parts[1]);
     move.move = {static_cast<std::size_t>(index), host_named(words, parts[2]),
                  host_named(words, parts[3])};
-    if (index >= instance_.moves.size() ||
-        (!words.wrong() && instance_.moves[index].vm != move.vm)) {
-      words.fail(fmt::format("'{}' is no move of this scenario", word));
-    }
+    move.host = move.move.from;
+    check_is_of(words, index, move.vm, word);
     return move;
   }
 
@@ -406,6 +429,7 @@ class Reader {
       return;
     }
     span(*move, *phase, open->host, open->start, at, done);
+    if (*phase == Phase::migration && done) move->host = open->to;
     open.reset();
     if (*phase == Phase::detach_vf && how != "failed") move->vf_gone = at;
     if (*phase == Phase::migration && done) {

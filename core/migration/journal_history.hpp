@@ -31,11 +31,12 @@ struct MoveHistory {
   /// migration.
   std::array<std::optional<OpenPhase>, phase_count> open;
   std::optional<Phase> last_phase;  ///< the latest that began
+  HostId host;                      ///< where its memory is, by migrations that ended
   TransferReport transfer;          ///< of migrations that ended, there and back
   Bytes sent_in_rounds;             ///< of the migration that is open
   std::optional<TimePoint> vf_gone;
-  Duration redirected;    ///< as in `MoveEnd`, if its strategy is not `detach`
-  Duration lost_traffic;  ///< likewise
+  Duration redirected;              ///< as in `MoveEnd`, if its strategy is not `detach`
+  Duration lost_traffic;            ///< likewise
   std::optional<std::string> back;  ///< why it went back to its source
 
   struct Rest {
@@ -75,18 +76,26 @@ struct ControllerHistory {
 struct JournalHistory {
   std::vector<ControllerHistory> controllers;
   std::vector<WaveHistory> waves;  ///< in the order in which they opened
-  /// What changed reservations, in order. `index`: into `waves` or `replaced`.
+  /// A move that is not begun (again), while later ones may be.
+  struct GivenUp {
+    std::size_t move = 0;  ///< index into Instance::moves
+    TimePoint at;
+    std::string reason;
+  };
+  /// What changed reservations or ended moves, in order. `index`: into `waves`, `replaced` or
+  /// `given_up`.
   struct Event {
-    enum class Kind { wave_opened, wave_closed, function_replaced } kind;
+    enum class Kind { wave_opened, wave_closed, function_replaced, given_up } kind;
     std::size_t index = 0;
   };
   std::vector<Event> events;
   std::vector<SpanRecord> spans;  ///< of phases that ended, as a recorder was told of them
   std::vector<std::pair<VmId, RoundReport>> rounds;
   std::vector<std::pair<VmId, HostId>> replaced;  ///< virtual functions
-  std::vector<HostId> hosts_down;                 ///< that did not answer, and are out of use
-  std::vector<std::uint64_t> epochs;              ///< by job: the last one given out
-  TimePoint last;                                 ///< the latest time in any record
+  std::vector<GivenUp> given_up;
+  std::vector<HostId> hosts_down;     ///< that did not answer, and are out of use
+  std::vector<std::uint64_t> epochs;  ///< by job: the last one given out
+  TimePoint last;                     ///< the latest time in any record
 
   std::uint64_t last_wave = 0;  ///< the highest number
 };

@@ -148,6 +148,15 @@ std::string function_replaced(std::string_view vm, std::string_view host) {
 
 std::string host_is_down(std::string_view host) { return (Words("down") << host).take(); }
 
+std::string given_up(std::uint64_t move, std::string_view vm, TimePoint now,
+                     std::string_view reason) {
+  Words words("given_up");
+  words << move;
+  words.part(vm);
+  words << now;
+  return words.text(reason).take();
+}
+
 std::string goes_back(std::string_view vm, std::string_view host, std::string_view reason) {
   return (Words("back") << vm << host).text(reason).take();
 }

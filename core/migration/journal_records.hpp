@@ -23,6 +23,7 @@
 //   stale VM REASON                           set_post_migration failed for this VM
 //   wave N closed TIME
 //   down HOST                                 it does not answer, and is out of use from now on
+//   given_up MOVE:VM TIME REASON              it will not be begun (again), and later ones may be
 // clang-format on
 #pragma once
 
@@ -58,6 +59,8 @@ std::string migration_done(std::string_view vm, TimePoint now, const TransferRep
 std::string traffic_lost(std::string_view vm, Duration redirected, Duration lost);
 std::string function_replaced(std::string_view vm, std::string_view host);
 std::string host_is_down(std::string_view host);
+std::string given_up(std::uint64_t move, std::string_view vm, TimePoint now,
+                     std::string_view reason);
 std::string goes_back(std::string_view vm, std::string_view host, std::string_view reason);
 std::string at_rest(std::string_view vm, TimePoint now, Outcome outcome, std::string_view host,
                     std::optional<TimePoint> vf_gone, std::string_view reason);

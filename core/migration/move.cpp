@@ -14,7 +14,11 @@ class Move::Observer : public TransferObserver {
   explicit Observer(MigrationContext& context) : context_(context) {}
   void round_done(VmId vm, const RoundReport& round) override {
     context_.recorder.round(vm, round);
-    context_.note(records::round_ends(context_.instance.vms[vm.index].name, round));
+    try {
+      context_.note(records::round_ends(context_.instance.vms[vm.index].name, round));
+    } catch (const JournalError&) {
+      // Memory is on its way: the move ends with the next record, which cannot be written either.
+    }
   }
 
  private:
@@ -60,7 +64,7 @@ MoveEnd Move::run() {
 }
 
 void Move::restore_or_go_back() {
-  const DeviceResults back = restore_devices();
+  const DeviceResults back = restore_devices(AfterFailure::ends);
   if (const Failure* const gone = loss_in(back)) {
     lose(gone->reason);
   } else if (!back.virtual_function || !back.ivshmem) {
@@ -200,7 +204,7 @@ void Move::settle(Outcome otherwise, const std::string& reason) {
   end_.outcome = otherwise;
   end_.reason = reason;
   if (!end_.transfer.note.empty()) end_.reason += "; it " + end_.transfer.note;
-  const DeviceResults back = restore_devices();
+  const DeviceResults back = restore_devices(AfterFailure::goes_on);
   if (const Failure* const gone = loss_in(back)) {
     lose(gone->reason);
     return;
@@ -247,7 +251,7 @@ void Move::go_back(const std::string& reason) {
   settle(Outcome::rolled_back, reason);
 }
 
-Move::DeviceResults Move::both(const std::function<Result<>(DeviceKind)>& step) {
+Move::DeviceResults Move::both(AfterFailure then, const std::function<Result<>(DeviceKind)>& step) {
   DeviceResults results;
   const bool has_function = vm_.virtual_function && spec_.transfer.device != DeviceStrategy::vfio;
   const bool has_ivshmem = vm_.ivshmem != Bytes{};
@@ -260,17 +264,19 @@ Move::DeviceResults Move::both(const std::function<Result<>(DeviceKind)>& step) 
     beside.run_beside(vm_.name, {ivshmem_step}, function_step);
   } else {
     if (has_function) function_step();
-    if (has_ivshmem && results.virtual_function) ivshmem_step();
+    const Result<>& first = results.virtual_function;
+    const bool goes_on = then == AfterFailure::goes_on && !loss_in(results);
+    if (has_ivshmem && (first || goes_on)) ivshmem_step();
   }
   return results;
 }
 
 Move::DeviceResults Move::release_devices() {
-  return both([this](DeviceKind kind) { return detach(kind); });
+  return both(AfterFailure::ends, [this](DeviceKind kind) { return detach(kind); });
 }
 
-Move::DeviceResults Move::restore_devices() {
-  return both([this](DeviceKind kind) { return attach(kind); });
+Move::DeviceResults Move::restore_devices(AfterFailure then) {
+  return both(then, [this](DeviceKind kind) { return attach(kind); });
 }
 
 Result<> Move::detach(DeviceKind kind) {

@@ -2,6 +2,7 @@
 // come back; and the way back when something fails.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -49,9 +50,11 @@ class Move {
     Result<> ivshmem;
   };
 
+  enum class AfterFailure : std::uint8_t { ends, goes_on };
+
   DeviceResults release_devices();
   /// Attaches what is missing, each with a second attempt; on the VM's present host.
-  DeviceResults restore_devices();
+  DeviceResults restore_devices(AfterFailure then);
   /// `restore_devices` on the destination, or the way back.
   void restore_or_go_back();
   Result<> detach(DeviceKind kind);
@@ -71,8 +74,9 @@ class Move {
   /// Writes how the phases ended that the journal knows the beginning of.
   void end_open_phases(const MoveHistory& before, const VmInspection& found);
   /// One step for each device that the VM has: side by side where the hypervisor allows it, else
-  /// one after the other, and the second not at all if the first fails.
-  [[nodiscard]] DeviceResults both(const std::function<Result<>(DeviceKind)>& step);
+  /// one after the other; `then`: whether the second is tried though the first has failed.
+  [[nodiscard]] DeviceResults both(AfterFailure then,
+                                   const std::function<Result<>(DeviceKind)>& step);
   void record(Phase phase, HostId host, TimePoint start, TimePoint end, records::PhaseEnd how);
   [[nodiscard]] const std::string& name(HostId host) const {
     return context_.instance.hosts[host.index].name;

@@ -44,7 +44,7 @@ struct TransferReport {
   std::string note = {};  ///< what was done about a pre-copy that stalled; empty: it did not
 };
 
-/// Told of rounds while a transfer runs; must not block.
+/// Told of rounds while a transfer runs; must not block, nor throw.
 class TransferObserver {
  public:
   virtual ~TransferObserver() = default;

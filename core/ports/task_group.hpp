@@ -1,17 +1,19 @@
 // Several pieces of work at once, waited for together.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/ports/executor.hpp"
 
 namespace ferry {
 
-/// Tasks that one coordinator spawns and joins; only `cancel` may be called by other tasks. Joins on
-/// destruction.
+/// Tasks that one coordinator spawns and joins; only `cancel` may be called by other tasks. Joins
+/// on destruction.
 class TaskGroup {
  public:
   explicit TaskGroup(Executor& executor) : executor_(executor), mutex_(executor.make_mutex()) {}
@@ -23,20 +25,17 @@ class TaskGroup {
     if (cancelled_) tasks_.back()->cancel();
   }
 
-  /// Runs `here` in the calling task and `bodies` beside it; returns when all have ended.
+  /// Runs `here` in the calling task and `bodies` beside it; returns when all have ended, and then
+  /// rethrows what the first of them threw.
   void run_beside(const std::string& name, std::vector<std::function<void()>> bodies,
                   const std::function<void()>& here) {
     for (std::function<void()>& body : bodies) spawn(name, std::move(body));
-    here();
-    join();
+    std::exception_ptr thrown = thrown_by(here);
+    end(std::move(thrown));
   }
 
-  /// Blocks until every task has ended; rethrows what the first of them threw.
-  void join() {
-    for (const auto& task : tasks_) task->join();  // not under the mutex: `cancel` must get in
-    Lock lock(*mutex_);
-    tasks_.clear();
-  }
+  /// Blocks until every task has ended; then rethrows what the first of them threw.
+  void join() { end(nullptr); }
 
   /// Cancels every task that has not ended, and those to come. Does not wait.
   void cancel() {
@@ -46,6 +45,30 @@ class TaskGroup {
   }
 
  private:
+  /// Errors only: what else unwinds a task (a simulation that ends it) must not be held up.
+  static std::exception_ptr thrown_by(const std::function<void()>& body) {
+    try {
+      body();
+    } catch (const std::exception&) {
+      return std::current_exception();
+    }
+    return nullptr;
+  }
+
+  /// Whatever one of them threw, the others use what the caller's frame holds until they have
+  /// ended.
+  void end(std::exception_ptr thrown) {
+    for (const auto& task : tasks_) {  // not under the mutex: `cancel` must get in
+      std::exception_ptr of_task = thrown_by([&task] { task->join(); });
+      if (!thrown) thrown = std::move(of_task);
+    }
+    {
+      Lock lock(*mutex_);
+      tasks_.clear();
+    }
+    if (thrown) std::rethrow_exception(std::move(thrown));
+  }
+
   Executor& executor_;
   std::unique_ptr<Mutex> mutex_;
   std::vector<std::unique_ptr<Task>> tasks_;

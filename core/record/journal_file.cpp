@@ -77,6 +77,11 @@ void append_line(std::string& text, std::uint64_t sequence, std::string_view rec
   throw std::runtime_error(fmt::format("{}: {}: {}", file.string(), what, std::strerror(error)));
 }
 
+[[noreturn]] void cannot(const std::filesystem::path& file, std::string_view what, int error) {
+  throw JournalError(
+      fmt::format("{}: the journal cannot be {}: {}", file.string(), what, std::strerror(error)));
+}
+
 struct flock whole_file(int type) {
   struct flock lock {};
   lock.l_type = static_cast<short>(type);
@@ -89,7 +94,7 @@ void write_all(const std::filesystem::path& file, int descriptor, std::string_vi
     const ssize_t written = ::write(descriptor, text.data(), text.size());
     if (written < 0) {
       if (errno == EINTR) continue;
-      fail(file, "the journal cannot be written", errno);
+      cannot(file, "written", errno);
     }
     text.remove_prefix(static_cast<std::size_t>(written));
   }
@@ -211,17 +216,37 @@ JournalFile::JournalFile(const std::filesystem::path& file) : file_(file) {
     ::close(descriptor_);
     fail(file_, "the journal's torn end cannot be cut off", error);
   }
+  end_ = end;
 }
 
 JournalFile::~JournalFile() { ::close(descriptor_); }
 
+void JournalFile::check_unbroken() const {
+  if (!broken_) return;
+  throw JournalError(file_.string() + ": the journal could not be written before");
+}
+
 void JournalFile::append(std::string_view record) {
   check(record.find('\n') == std::string_view::npos, "a journal record is one line");
-  write_all(file_, descriptor_, journal_line(next_++, record));
+  check_unbroken();
+  const std::string line = journal_line(next_, record);
+  try {
+    write_all(file_, descriptor_, line);
+  } catch (...) {
+    broken_ = true;
+    // Part of it may be there. A reader leaves a torn last record out as well.
+    (void)!::ftruncate(descriptor_, end_);
+    throw;
+  }
+  ++next_;
+  end_ += static_cast<std::int64_t>(line.size());
 }
 
 void JournalFile::sync() {
-  if (::fdatasync(descriptor_) != 0) fail(file_, "the journal cannot be synced", errno);
+  check_unbroken();
+  if (::fdatasync(descriptor_) == 0) return;
+  broken_ = true;
+  cannot(file_, "synced", errno);
 }
 
 MemoryJournal::MemoryJournal(std::string text) {

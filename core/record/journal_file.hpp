@@ -6,6 +6,7 @@
 // The number is under the checksum, so a record that was lost or doubled shows.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -45,7 +46,8 @@ bool await_journal_writer(const std::filesystem::path& file);
 /// A journal in a file, which no two processes have at once (an advisory lock of the file, which
 /// ends with its process; within a process, closing the file by any other way gives it up too).
 /// Records are handed to the kernel at once (they survive the controller's death); `sync` makes
-/// them survive the machine's.
+/// them survive the machine's. If one of the two fails (a full disk), so does every later call: a
+/// journal with a gap would be worth nothing. What was there before stays readable.
 class JournalFile : public Journal {
  public:
   /// Creates the file, or goes on behind its last good record (a torn one is cut off). Throws
@@ -63,8 +65,12 @@ class JournalFile : public Journal {
  private:
   std::filesystem::path file_;
   std::vector<std::string> found_;
+  void check_unbroken() const;
+
   int descriptor_ = -1;
   std::uint64_t next_ = 1;
+  std::int64_t end_ = 0;              ///< of its last record, in bytes
+  std::atomic<bool> broken_ = false;  ///< a call has failed
 };
 
 /// A journal in memory, for worlds that end with the process: the text is what the file would hold.

@@ -1,5 +1,5 @@
-// Controllers that go down at every boundary of their journal, and what the next one makes of it, in
-// every world.
+// Controllers that go down at every boundary of their journal, and what the next one makes of it,
+// in every world.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace ferry {
 namespace {
 
 constexpr VmId vm0{0}, vm1{1}, vm2{2}, vm3{3};
-constexpr HostId host0{0}, host3{3};
+constexpr HostId host0{0}, host1{1}, host3{3};
 using When = ControllerDeath::When;
 constexpr std::array all_whens = {When::before, When::torn, When::after};
 
@@ -86,8 +86,7 @@ TEST_P(RecoveryInWorlds, a_rolled_back_move_is_tried_again_if_it_may) {
   session.move(vm0, host3).retry = {.attempts = 1, .wait = ms(20)};
   run_case(session, [&](World& world) {
     // record 4 is the first device's intent
-    const SessionEnd end =
-        run_session_through_downs(world, session, {{{4, When::after}, ms(10)}});
+    const SessionEnd end = run_session_through_downs(world, session, {{{4, When::after}, ms(10)}});
     EXPECT_EQ(end.only_move().outcome, Outcome::completed) << text_of(end);
     EXPECT_EQ(end.only_move().from, host0);
     expect_invariant(world, session, end);
@@ -101,8 +100,7 @@ TEST_P(RecoveryInWorlds, the_rest_of_the_plan_goes_on) {
   session.move(vm1, host3);
   session.move(vm2, host3);
   run_case(session, [&](World& world) {
-    const SessionEnd end =
-        run_session_through_downs(world, session, {{{25, When::torn}, ms(100)}});
+    const SessionEnd end = run_session_through_downs(world, session, {{{25, When::torn}, ms(100)}});
     SCOPED_TRACE(text_of(end));
     ASSERT_EQ(end.moves.size(), 3U);
     EXPECT_EQ(end.moves[0].outcome, Outcome::completed);
@@ -118,13 +116,11 @@ TEST_P(RecoveryInWorlds, epochs_rise_over_controllers) {
   session.move(vm0, host3);
   session.move(vm2, host3);
   run_case(session, [&](World& world) {
-    const SessionEnd end =
-        run_session_through_downs(world, session, {{{2, When::after}, ms(10)}});
+    const SessionEnd end = run_session_through_downs(world, session, {{{2, When::after}, ms(10)}});
     const auto opens = [&](const std::string& wave) {
-      const auto found =
-          std::find_if(end.journal.begin(), end.journal.end(), [&](const std::string& record) {
-            return record.starts_with("wave " + wave + " opens");
-          });
+      const auto found = std::find_if(
+          end.journal.begin(), end.journal.end(),
+          [&](const std::string& record) { return record.starts_with("wave " + wave + " opens"); });
       return found == end.journal.end() ? std::string() : *found;
     };
     EXPECT_TRUE(opens("1").ends_with(" jobs pair:1")) << text_of(end);
@@ -139,9 +135,9 @@ TEST_P(RecoveryInWorlds, a_migration_that_outlives_its_time_is_cancelled_by_the_
   session.fault(vm0, Phase::migration, Fault::Fail::no, Duration::seconds(3600));
   run_case(session, [&](World& world) {
     const TimePoint start = world.clock.now();
-    // Record 8 is the migration's intent; the death comes too late to keep the call from being made.
-    const SessionEnd end =
-        run_session_through_downs(world, session, {{{9, When::torn}, ms(50)}});
+    // Record 8 is the migration's intent; the death comes too late to keep the call from being
+    // made.
+    const SessionEnd end = run_session_through_downs(world, session, {{{9, When::torn}, ms(50)}});
     EXPECT_EQ(end.only_move().outcome, Outcome::rolled_back) << text_of(end);
     EXPECT_LT(world.clock.now() - start, Duration::seconds(600));
     expect_invariant(world, session, end);
@@ -154,8 +150,7 @@ TEST_P(RecoveryInWorlds, an_unplug_that_outlives_its_controller_is_awaited) {
   session.fault(vm0, Phase::detach_vf, Fault::Fail::no, Duration::seconds(3));
   run_case(session, [&](World& world) {
     // Record 6 ends remove_ivshmem, beside which detach_vf stalls.
-    const SessionEnd end =
-        run_session_through_downs(world, session, {{{6, When::torn}, ms(50)}});
+    const SessionEnd end = run_session_through_downs(world, session, {{{6, When::torn}, ms(50)}});
     SCOPED_TRACE(text_of(end));
     EXPECT_EQ(end.only_move().outcome, Outcome::rolled_back);
     // Both are under way; which of them was noted first is left to the threads.
@@ -199,9 +194,9 @@ TEST_P(RecoveryInWorlds, settle_only_brings_to_rest_and_begins_nothing) {
     options.settle_only = true;
     RunRecords of_ranks(world.executor.make_mutex());
     Surroundings surroundings(world, session.scenario, session.cluster.instance, of_ranks);
-    const std::vector<std::string> journal = {
-        "controller 1 0 0", "wave 1 opens 0 moves 0:vm0:host0:host3 jobs pair:1",
-        "wave 1 suspended 0"};
+    const std::vector<std::string> journal = {"controller 1 0 0",
+                                              "wave 1 opens 0 moves 0:vm0:host0:host3 jobs pair:1",
+                                              "wave 1 suspended 0"};
     const auto history = read_history(journal, session.cluster.instance);
     ASSERT_TRUE(history.has_value()) << history.error();
     LineJournal written;
@@ -216,6 +211,67 @@ TEST_P(RecoveryInWorlds, settle_only_brings_to_rest_and_begins_nothing) {
     EXPECT_EQ(next.inventory().hosts_of(vm0), std::vector<HostId>{host0});
     EXPECT_EQ(next.inventory().hosts_of(vm1), std::vector<HostId>{host0});
   });
+}
+
+TEST_P(RecoveryInWorlds, settle_only_knows_moves_that_were_tried_again) {
+  SessionCase session;
+  session.move(vm0, host3).retry = {.attempts = 1, .wait = ms(20)};
+  session.scenario.platform = session.cluster.platform;
+  const auto plan = make_plan(session.scenario, session.cluster.instance);
+  run_case(session, [&](World& world) {
+    RunRecords records(world.executor.make_mutex());
+    SessionOptions options;
+    options.settle_only = true;
+    RunRecords of_ranks(world.executor.make_mutex());
+    Surroundings surroundings(world, session.scenario, session.cluster.instance, of_ranks);
+    const std::vector<std::string> journal = {
+        "controller 1 0 0",
+        "wave 1 opens 0 moves 0:vm0:host0:host3 jobs pair:1",
+        "wave 1 unsuspended 5 failed no",
+        "rest vm0 5 rolled_back host0 - no",
+        "wave 1 reactivates 5",
+        "wave 1 closed 6",
+        "wave 2 opens 20000006 moves 0:vm0:host0:host3 jobs pair:2",
+        "wave 2 suspended 20000006"};
+    const auto history = read_history(journal, session.cluster.instance);
+    ASSERT_TRUE(history.has_value()) << history.error();
+    LineJournal written;
+    Session next(surroundings.world(), surroundings.jobs(), session.cluster.instance, *plan,
+                 written, records, options);
+    const auto resumed = next.resume(*history);
+    ASSERT_TRUE(resumed.has_value()) << resumed.error();
+    next.run();
+    ASSERT_EQ(records.moves().size(), 1U);
+    EXPECT_EQ(records.moves()[0].outcome, Outcome::rolled_back);
+    EXPECT_EQ(next.inventory().hosts_of(vm0), std::vector<HostId>{host0});
+  });
+}
+
+TEST_P(RecoveryInWorlds, a_move_that_was_given_up_while_others_went_on_stays_so) {
+  if (!simulated()) GTEST_SKIP() << "at every record: real time is dear";
+  for (std::uint64_t record = 1; record < 60; ++record) {
+    SCOPED_TRACE("record " + std::to_string(record));
+    SessionCase session;
+    session.move(vm3, host1).retry = {.attempts = 1, .wait = Duration::seconds(1)};
+    session.move(vm3, host3, Duration::seconds(200)).retry = {.attempts = 1, .wait = ms(20)};
+    session.cluster.platform.hypervisor.keepalive = Duration::seconds(1);
+    session.cluster.instance.cluster_faults = {
+        {.kind = ClusterFaultSpec::Kind::host_down, .host = host1, .from = TimePoint()}};
+    // Nobody else is on it.
+    for (VmSpec& vm : session.cluster.instance.vms) {
+      if (vm.host == host1) vm.host = host0;
+    }
+    run_case(session, [&](World& world) {
+      const SessionEnd end = run_session_through_downs(
+          world, session, {{{record, When::after}, Duration::milliseconds(50)}});
+      SCOPED_TRACE(text_of(end));
+      ASSERT_EQ(end.moves.size(), 2U);
+      EXPECT_EQ(end.moves[0].outcome, Outcome::rolled_back);
+      EXPECT_EQ(end.moves[1].outcome, Outcome::completed) << end.moves[1].reason;
+      EXPECT_EQ(world.hypervisor.inspect(vm3).host, host3);
+    });
+    if (HasFailure()) break;
+  }
 }
 
 TEST_P(RecoveryInWorlds, a_journal_that_does_not_fit_plan_or_world_is_refused) {
@@ -233,11 +289,12 @@ TEST_P(RecoveryInWorlds, a_journal_that_does_not_fit_plan_or_world_is_refused) {
       const auto resumed = next.resume(*history);
       return resumed ? std::string() : resumed.error();
     };
-    EXPECT_EQ(resume({"controller 1 0 0", "wave 1 opens 0 moves 0:vm0:host0:host1 jobs pair:1"}),
-              "wave 1 of the journal is not one that this scenario's plan would have at this point");
+    EXPECT_EQ(
+        resume({"controller 1 0 0", "wave 1 opens 0 moves 0:vm0:host0:host1 jobs pair:1"}),
+        "wave 1 of the journal is not one that this scenario's plan would have at this point");
     EXPECT_EQ(resume({"controller 1 0 0", "wave 1 opens 0 moves 0:vm0:host0:host3 jobs pair:1",
-                      "wave 1 suspended 5", "rest vm0 9 completed host3 - ",
-                      "wave 1 reactivates 9", "wave 1 closed 10"}),
+                      "wave 1 suspended 5", "rest vm0 9 completed host3 - ", "wave 1 reactivates 9",
+                      "wave 1 closed 10"}),
               "vm0 runs on host0, but the journal left it on host3");
   });
 }
@@ -258,7 +315,8 @@ void draw(SessionCase& session, std::vector<ControllerDown>& downs, std::uint64_
     const HostId from = session.cluster.instance.vms[vm.index].host;
     HostId to{static_cast<std::uint32_t>(random.next_below(4))};
     if (to == from) to = HostId{(from.index + 1) % 4};
-    MoveSpec& move = session.move(vm, to, Duration::milliseconds(100) * static_cast<double>(random.next_below(3)));
+    MoveSpec& move = session.move(
+        vm, to, Duration::milliseconds(100) * static_cast<double>(random.next_below(3)));
     move.retry = {.attempts = static_cast<std::uint32_t>(random.next_below(2)), .wait = ms(10)};
     if (random.next_below(3) == 0) {
       const Phase phase = all_phases[random.next_below(phase_count)];

@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <atomic>
 
+#include "controller/surroundings.hpp"
 #include "tests/contract/rank_end.hpp"
 #include "tests/framework/session_run.hpp"
 
@@ -298,6 +300,43 @@ TEST_P(SessionInWorlds, who_follows_one_that_is_tried_again_waits_for_the_last_a
   });
 }
 
+TEST_P(SessionInWorlds, a_sequential_plan_comes_to_who_must_move_first_and_then_back) {
+  SessionCase session;
+  session.scenario.schedule.order = Order::sequential;
+  in_a_row(session);
+  session.fault(vm0, Phase::migration, Fault::Fail::once);
+  session.cluster.instance.moves[0].retry = {.attempts = 1, .wait = Duration::milliseconds(20)};
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 3U);
+    for (const MoveRecord& move : end.moves) {
+      EXPECT_EQ(move.outcome, Outcome::completed) << move.reason;
+    }
+    for (const auto& [first, then] : {std::pair(vm0, vm1), std::pair(vm1, vm2)}) {
+      EXPECT_GE(move_of(end, then).start, move_of(end, first).end);
+    }
+    expect_invariant(world, session, end);
+  });
+}
+
+TEST_P(SessionInWorlds, a_move_that_can_never_begin_keeps_no_later_one_of_a_sequential_plan) {
+  SessionCase session;
+  session.scenario.schedule.order = Order::sequential;
+  session.move(vm0, host3);
+  session.move(vm0, host0, Duration::milliseconds(1));  // it is there already
+  session.move(vm1, host3, Duration::milliseconds(2));
+  session.fault(vm0, Phase::migration, Fault::Fail::always);
+  run_case(session, [&](World& world) {
+    const SessionEnd end = run_session(world, session);
+    ASSERT_EQ(end.moves.size(), 3U);
+    EXPECT_EQ(move_of(end, vm1).outcome, Outcome::completed) << move_of(end, vm1).reason;
+    EXPECT_EQ(move_of(end, vm0).outcome, Outcome::rolled_back);
+    EXPECT_EQ(end.moves.back().outcome, Outcome::not_started);
+    EXPECT_THAT(end.moves.back().reason, testing::HasSubstr("no place for vm0"));
+    expect_invariant(world, session, end);
+  });
+}
+
 TEST_P(SessionInWorlds, who_should_follow_one_that_can_never_begin_is_given_up_with_it) {
   SessionCase session;
   session.move(vm0, host3);
@@ -339,6 +378,133 @@ TEST_P(SessionInWorlds, the_first_interruption_starts_nothing_new_and_lets_moves
     EXPECT_EQ(end.moves[1].outcome, Outcome::completed);
     expect_invariant(world, session, end);
   });
+}
+
+TEST_P(SessionInWorlds, a_virtual_function_that_does_not_come_back_keeps_no_ivshmem_away) {
+  for (const bool at_once : {true, false}) {
+    SessionCase session;
+    session.cluster.platform.hypervisor.devices_at_once = at_once;
+    session.move(vm0, host3);
+    session.fault(vm0, Phase::attach_vf, Fault::Fail::always);
+    run_case(session, [&](World& world) {
+      const SessionEnd end = run_session(world, session);
+      EXPECT_EQ(end.only_move().outcome, Outcome::degraded);
+      EXPECT_THAT(end.only_move().reason,
+                  testing::HasSubstr("the virtual function has not come back on host0"));
+      EXPECT_FALSE(world.hypervisor.inspect(vm0).virtual_function);
+      EXPECT_TRUE(world.hypervisor.inspect(vm0).ivshmem) << at_once;
+      expect_invariant(world, session, end);
+    });
+  }
+}
+
+/// Ranks whose moment never comes.
+class NeverTheMoment : public JobRuntime {
+ public:
+  NeverTheMoment(JobRuntime& inner, World& world) : inner_(inner), world_(world) {}
+  Result<> suspend(const SuspendRequest& request, TimePoint deadline) override {
+    return inner_.suspend(request, deadline);
+  }
+  Result<> reactivate(const SuspendRequest& request, TimePoint deadline) override {
+    return inner_.reactivate(request, deadline);
+  }
+  void await_moment(VmId /*vm*/, RankMoment /*moment*/) override {
+    waits = true;
+    world_.clock.sleep_until(TimePoint::never());
+  }
+  std::atomic<bool> waits = false;
+
+ private:
+  JobRuntime& inner_;
+  World& world_;
+};
+
+TEST_P(SessionInWorlds, the_first_interruption_ends_the_wait_for_a_moment_of_the_ranks) {
+  for (const Interruption level : {Interruption::start_nothing_new, Interruption::cancel}) {
+    SessionCase session;
+    session.move(vm0, host3).when = RankMoment::computing;
+    session.scenario.platform = session.cluster.platform;
+    const auto plan = make_plan(session.scenario, session.cluster.instance);
+    run_case(session, [&](World& world) {
+      LineJournal journal;
+      RunRecords records(world.executor.make_mutex());
+      Surroundings surroundings(world, session.scenario, session.cluster.instance, records);
+      NeverTheMoment jobs(surroundings.jobs(), world);
+      SessionOptions options;
+      options.interruption = [&session] { return session.interruption.load(); };
+      Session running(surroundings.world(), jobs, session.cluster.instance, *plan, journal, records,
+                      options);
+      const std::unique_ptr<Task> user = world.executor.spawn("user", [&] {
+        ASSERT_TRUE(comes_true(world, [&] { return jobs.waits.load(); }));
+        session.interruption = level;
+        running.poll_interruption();
+      });
+      running.run();
+      user->join();
+      ASSERT_EQ(records.moves().size(), 1U);
+      EXPECT_EQ(records.moves()[0].outcome, Outcome::not_started);
+      EXPECT_EQ(records.moves()[0].reason, "interrupted before it began");
+      EXPECT_EQ(running.inventory().hosts_of(vm0), std::vector<HostId>{host0});
+      EXPECT_EQ(journal.lines.size(), 2U) << "a controller began and ended";
+    });
+  }
+}
+
+/// A disk that is full after so many records.
+class FullJournal : public LineJournal {
+ public:
+  explicit FullJournal(std::size_t room) : room_(room) {}
+  void append(std::string_view record) override {
+    if (lines.size() >= room_) throw JournalError("the journal cannot be written");
+    LineJournal::append(record);
+  }
+
+ private:
+  std::size_t room_;
+};
+
+TEST_P(SessionInWorlds, a_journal_that_cannot_be_written_ends_the_session_and_another_one_goes_on) {
+  for (std::size_t room = 1; room < 40; room += GetParam()->name() == "simulated" ? 1 : 6) {
+    SCOPED_TRACE(room);
+    SessionCase session;
+    session.scenario.schedule.batch = room % 2 == 0 ? Batch::all : Batch::vm;
+    session.move(vm0, host3);
+    session.move(vm1, host3);
+    session.scenario.platform = session.cluster.platform;
+    const auto plan = make_plan(session.scenario, session.cluster.instance);
+    run_case(session, [&](World& world) {
+      FullJournal journal(room);
+      RunRecords records(world.executor.make_mutex());
+      Surroundings surroundings(world, session.scenario, session.cluster.instance, records);
+      {
+        Session full(surroundings.world(), surroundings.jobs(), session.cluster.instance, *plan,
+                     journal, records, {});
+        try {
+          full.run();
+          EXPECT_LE(journal.lines.size(), room);
+          return;  // there was room for all of it
+        } catch (const JournalError& error) {
+          EXPECT_STREQ(error.what(), "the journal cannot be written");
+        }
+      }
+      const auto history = read_history(journal.lines, session.cluster.instance);
+      ASSERT_TRUE(history.has_value()) << history.error();
+      RunRecords after(world.executor.make_mutex());
+      LineJournal rest;
+      Session next(surroundings.world(), surroundings.jobs(), session.cluster.instance, *plan, rest,
+                   after, {});
+      const auto resumed = next.resume(*history);
+      ASSERT_TRUE(resumed.has_value()) << resumed.error();
+      next.run();
+      EXPECT_THAT(next.unsettled(), testing::IsEmpty());
+      EXPECT_EQ(after.moves().size(), 2U);
+      for (const VmId vm : {vm0, vm1}) {
+        const VmInspection found = world.hypervisor.inspect(vm);
+        EXPECT_TRUE(found.running && found.virtual_function && found.ivshmem);
+        EXPECT_EQ(next.inventory().hosts_of(vm), std::vector<HostId>{found.host});
+      }
+    });
+  }
 }
 
 TEST_P(SessionInWorlds, the_second_interruption_rolls_running_moves_back) {

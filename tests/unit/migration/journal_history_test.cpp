@@ -106,6 +106,7 @@ TEST(JournalHistory, knows_everything_that_the_records_say) {
   EXPECT_EQ(wave.moves[1].transfer.bytes, Bytes(200)) << "there and back";
   EXPECT_EQ(wave.moves[1].transfer.downtime, Duration::nanoseconds(6));
   EXPECT_EQ(wave.moves[1].back, "no function is left") << "a text stays one line";
+  EXPECT_EQ(wave.moves[0].host, host3);
   EXPECT_EQ(wave.moves[1].rest->outcome, Outcome::rolled_back);
   EXPECT_EQ(wave.moves[1].stale, "its status could not be set");
 
@@ -120,7 +121,40 @@ TEST(JournalHistory, knows_everything_that_the_records_say) {
   EXPECT_EQ(last.outcome, Outcome::failed) << "it is stale";
 }
 
-TEST(JournalHistory, knows_who_was_lost_while_it_waited_for_its_wave_and_which_hosts_are_out_of_use) {
+TEST(JournalHistory, knows_where_a_vm_is_that_is_on_its_way_back) {
+  std::vector<std::string> all = example();
+  const auto returned = std::find_if(all.begin(), all.end(), [](const std::string& record) {
+    return record.starts_with("done migration vm2 70");
+  });
+  ASSERT_NE(returned, all.end());
+  all.erase(returned, all.end());
+  const auto history = read_history(all, instance());
+  ASSERT_TRUE(history.has_value()) << history.error();
+  EXPECT_EQ(history->waves[0].moves[1].host, host3) << "its memory has not arrived";
+}
+
+TEST(JournalHistory, knows_which_moves_were_given_up_and_refuses_others) {
+  std::vector<std::string> all = example();
+  all.insert(all.end() - 1, records::given_up(0, "vm0", at(91), "no place\nfor it"));
+  const auto history = read_history(all, instance());
+  ASSERT_TRUE(history.has_value()) << history.error();
+  ASSERT_EQ(history->given_up.size(), 1U);
+  EXPECT_EQ(history->given_up[0].move, 0U);
+  EXPECT_EQ(history->given_up[0].at, at(91));
+  EXPECT_EQ(history->given_up[0].reason, "no place for it");
+  EXPECT_EQ(history->events.back().kind, JournalHistory::Event::Kind::given_up);
+  for (const char* bad : {"given_up 0:vm2 91 x", "given_up 77:vm0 91 x", "given_up vm0 91 x",
+                          "given_up 0:nobody 91 x", "given_up 0:vm0"}) {
+    all.end()[-2] = bad;
+    EXPECT_FALSE(read_history(all, instance()).has_value()) << bad;
+  }
+  all = example();
+  all.insert(all.begin() + 3, records::given_up(0, "vm0", at(11), "it is in an open wave"));
+  EXPECT_FALSE(read_history(all, instance()).has_value());
+}
+
+TEST(JournalHistory,
+     knows_who_was_lost_while_it_waited_for_its_wave_and_which_hosts_are_out_of_use) {
   std::vector<std::string> all = example();
   const auto reactivates = std::find(all.begin(), all.end(), records::wave_reactivates(1, at(81)));
   all.insert(reactivates + 1, {records::status_is_stale("vm0", "host3 does not answer"),
@@ -136,7 +170,8 @@ TEST(JournalHistory, knows_who_was_lost_while_it_waited_for_its_wave_and_which_h
   EXPECT_THAT(history->hosts_down, ElementsAre(host3));
 
   all = example();
-  all.insert(all.begin() + 17, records::at_rest("vm0", at(61), Outcome::degraded, "host3", {}, "again"));
+  all.insert(all.begin() + 17,
+             records::at_rest("vm0", at(61), Outcome::degraded, "host3", {}, "again"));
   const auto twice = read_history(all, instance());
   ASSERT_FALSE(twice.has_value());
   EXPECT_EQ(twice.error(), "record 18: it has been at rest before");
@@ -202,8 +237,7 @@ TEST(JournalHistory, whatever_does_not_fit_is_an_error_with_the_record_s_number)
       {{begins, opens, "done detach_vf vm0 5"}, "record 3: vm0 did not begin it"},
       {{begins, opens, "detach_vf vm0 host0 5", "detach_vf vm0 host0 6"},
        "record 4: vm0 cannot begin it now"},
-      {{begins, opens, "set_pre_migration vm0 host0 5"},
-       "record 3: this phase is a whole wave's"},
+      {{begins, opens, "set_pre_migration vm0 host0 5"}, "record 3: this phase is a whole wave's"},
       {{begins, opens, "detach_vf vm0 host0 5 and more"}, "record 3: 'and more' is too much"},
       {{begins, opens, "round vm0 1 2 3 4"}, "record 3: vm0 is not migrating"},
       {{begins, opens, "migration vm0 host0 host3 5", "round vm0 1 2000000000000000 3 4"},
@@ -221,11 +255,12 @@ TEST(JournalHistory, whatever_does_not_fit_is_an_error_with_the_record_s_number)
   }
 }
 
-/// Words exchanged, lost, doubled and changed: the reader says no, or understands something whose parts
-/// are those of the instance. (Sanitizers see the rest.)
+/// Words exchanged, lost, doubled and changed: the reader says no, or understands something whose
+/// parts are those of the instance. (Sanitizers see the rest.)
 TEST(JournalHistory, any_garbage_is_an_error_or_makes_sense) {
   const std::vector<std::string> good = example();
-  std::vector<std::string> words = {"", " ", "-", ":", "vm0", "host3", "pair:9", "99999999999999999999"};
+  std::vector<std::string> words = {"",    " ",     "-",      ":",
+                                    "vm0", "host3", "pair:9", "99999999999999999999"};
   for (const std::string& record : good) {
     for (std::size_t begin = 0; begin < record.size();) {
       const std::size_t end = std::min(record.find(' ', begin), record.size());

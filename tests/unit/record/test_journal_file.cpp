@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,6 +68,42 @@ TEST_F(JournalFileTest, a_record_is_in_the_file_before_it_is_synced) {
   JournalFile journal(file_);
   journal.append("intent");
   EXPECT_EQ(read_journal(text())->records.size(), 1U);
+}
+
+/// No file of this process grows beyond `bytes` while it lives.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit full{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &full);
+  }
+  ~FullDisk() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_);
+  }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*signal_)(int);
+};
+
+TEST_F(JournalFileTest, what_a_full_disk_cuts_off_leaves_no_gap_whatever_has_room_later) {
+  JournalFile journal(file_);
+  journal.append("one");
+  journal.sync();
+  {
+    const FullDisk full(text().size() + 10);
+    EXPECT_THROW(journal.append("two, of which there is room for a part"), JournalError);
+  }
+  EXPECT_THROW(journal.append("three"), JournalError);
+  EXPECT_THROW(journal.sync(), JournalError);
+  const auto contents = read_journal(text());
+  ASSERT_TRUE(contents.has_value()) << contents.error();
+  EXPECT_EQ(contents->records, std::vector<std::string>{"one"});
+  EXPECT_FALSE(contents->torn);
 }
 
 TEST_F(JournalFileTest, goes_on_behind_the_last_good_record_after_a_crash) {
