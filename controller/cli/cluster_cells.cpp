@@ -67,6 +67,17 @@ std::optional<std::vector<HostId>> places_of(const ClusterDiagnosis& diagnosis,
   return places;
 }
 
+/// Of a run that was cut short: which of its moves were too late to be taken back.
+std::string what_is_left(const RunRecords& records) {
+  const std::vector<MoveRecord>& moves = records.moves();
+  const auto arrived = std::count_if(moves.begin(), moves.end(), [](const MoveRecord& move) {
+    return move.outcome == Outcome::completed;
+  });
+  if (arrived == 0) return ", and was rolled back";
+  return fmt::format(": {} of {} migrations had completed, the others were rolled back", arrived,
+                     moves.size());
+}
+
 /// The first number that no folder in `folder` has.
 std::filesystem::path next_numbered(const std::filesystem::path& folder) {
   std::error_code error;
@@ -154,11 +165,14 @@ ClusterCells::Done ClusterCells::execute(
   file.reset();
   if (!outcome) return stuck(broken(outcome.error().message, *made));
   places = places_after((*outcome)->instance, (*outcome)->records);
-  // What was rolled back is run anew by the next sweep.
+  // What came to its end all the same is a cell like others; what was rolled back is run anew by
+  // the next sweep.
+  const bool late = timed_out && !(*outcome)->verdict.all_well();
+  if (timed_out && !late) (*outcome)->interrupted = false;
   std::error_code ignored;
-  if (timed_out) {
+  if (late) {
     std::filesystem::remove_all(made->partial(), ignored);
-    return failed("took longer than a cell may, and was rolled back");
+    return failed("took longer than a cell may" + what_is_left((*outcome)->records));
   }
   if ((*outcome)->interrupted) {
     std::filesystem::remove_all(made->partial(), ignored);

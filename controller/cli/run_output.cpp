@@ -209,6 +209,7 @@ tl::expected<void, std::string> write_run(NewFolder folder, const LoadedScenario
   information.name = loaded.scenario.name;
   information.seed = loaded.scenario.seed;
   information.interrupted = outcome.interrupted;
+  information.verdict = outcome.verdict;
   const RunContents contents{outcome.records, outcome.instance,
                              loaded.resolved, loaded.scenario.outputs.trace,
                              outcome.journal, outcome.links ? &*outcome.links : nullptr};

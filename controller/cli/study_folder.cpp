@@ -117,15 +117,20 @@ tl::expected<CellResult, std::string> read_cell(const std::filesystem::path& fol
   for (const auto& row : summary->rows) {
     result.metrics[row[summary->column("metric")]] = row[summary->column("value")];
   }
-  const auto moves = read_table(folder / "migrations.csv", {"outcome", "reason"});
-  if (!moves) return tl::unexpected(moves.error());
-  result.outcome = to_name(Outcome::completed);
-  for (const auto& row : moves->rows) {
-    if (row[moves->column("outcome")] == result.outcome) continue;
-    result.outcome = row[moves->column("outcome")];
-    result.reason = row[moves->column("reason")];
-    break;
+  const auto text = read_text(folder / "run.json");
+  if (!text) return tl::unexpected(text.error());
+  const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
+  const auto word = [&json](const char* key) -> std::optional<std::string> {
+    if (!json.is_object() || !json.contains(key) || !json[key].is_string()) return std::nullopt;
+    return json[key].get<std::string>();
+  };
+  const std::optional<std::string> outcome = word("outcome");
+  if (!outcome) {
+    return tl::unexpected(
+        fmt::format("{}: does not say how the run ended", (folder / "run.json").string()));
   }
+  result.outcome = *outcome;
+  result.reason = word("reason").value_or("");
   return result;
 }
 

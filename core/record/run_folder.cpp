@@ -207,6 +207,10 @@ std::string run_json(const RunInformation& information, const RunTimes& times) {
   json["simulate_seconds"] = times.simulate.to_seconds();
   json["peak_memory_bytes"] = peak_memory().count();
   json["interrupted"] = information.interrupted;
+  if (information.verdict) {
+    json["outcome"] = to_name(information.verdict->outcome);
+    json["reason"] = information.verdict->reason;
+  }
   if (information.cell) {
     nlohmann::ordered_json& cell = json["cell"];
     cell["study"] = information.cell->study;

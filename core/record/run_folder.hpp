@@ -75,6 +75,7 @@ struct RunInformation {
   std::vector<std::pair<std::string, std::string>> versions;  ///< of ferry, SimGrid, the compiler
   std::string cluster;  ///< the cluster file of a real run; empty: none
   bool interrupted = false;
+  std::optional<RunVerdict> verdict;  ///< of a run that is at its end
   /// Of a run that another process finished: its command, and when it took over.
   std::optional<std::pair<std::vector<std::string>, std::string>> resumed;
   /// Of a cell of a study: which one.

@@ -46,10 +46,9 @@ TEST_F(StudyFolderTest, clean_removes_what_a_killed_worker_left) {
   EXPECT_TRUE(std::filesystem::exists(base_ / "study/cells/cell-0002/spans.csv"));
 }
 
-TEST_F(StudyFolderTest, a_cell_is_read_with_its_first_failure) {
+TEST_F(StudyFolderTest, a_cell_is_read_with_how_its_run_ended) {
   write("c/summary.csv", "metric,value,unit,reason\ntotal_seconds,1.5,s,\nbytes,,B,none\n");
-  write("c/migrations.csv",
-        "vm,outcome,reason\nvm0,completed,\nvm1,rolled_back,\"a, b\"\nvm2,lost,gone\n");
+  write("c/run.json", R"({"outcome": "rolled_back", "reason": "a, b"})");
   const auto result = read_cell(base_ / "c", StudyCell());
   ASSERT_TRUE(result.has_value()) << result.error();
   EXPECT_EQ(result->outcome, "rolled_back");
@@ -64,6 +63,12 @@ TEST_F(StudyFolderTest, an_incomplete_cell_is_an_error_with_its_file) {
             (base_ / "c/summary.csv").string() + ": has no column value");
   EXPECT_EQ(read_cell(base_ / "d", StudyCell()).error(),
             (base_ / "d/summary.csv").string() + ": cannot be read");
+  write("e/summary.csv", "metric,value\n");
+  for (const char* json : {"{}", "[1]", "no", R"({"outcome": 3})"}) {
+    write("e/run.json", json);
+    EXPECT_EQ(read_cell(base_ / "e", StudyCell()).error(),
+              (base_ / "e/run.json").string() + ": does not say how the run ended");
+  }
 }
 
 TEST_F(StudyFolderTest, a_cell_of_another_study_is_told_apart) {
