@@ -9,6 +9,7 @@ the same scenarios comes closest to them. What no run determines keeps its value
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class Calibration:
     untouched: list[tuple[str, str]]  # path and why no run determines it
     platform: dict[str, Any]
     residuals: pd.DataFrame = field(default_factory=pd.DataFrame)
+    untold: dict[str, int] = field(default_factory=dict)  # moves alone whose rounds do not count, by why
 
 
 def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibration:
@@ -53,6 +55,7 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         raise InputError(f"{paths[0]}: no move completed; calibrate needs moves that did")
     calibration = Calibration([], [], platform)
     alone = [move for move in moves if move.alone]
+    calibration.untold = Counter(move.untold for move in alone if move.untold)
     # What is simulated to be compared are medians.
     variation = platform["hypervisor"].pop("variation", None)
     _fit_operations(calibration, alone, _fit_streams(calibration, alone))
@@ -94,7 +97,7 @@ def calibrate(paths: Sequence[str], platform_path: Path, ferry: str) -> Calibrat
         platform["hypervisor"]["variation"] = variation
     spread = spread_fit("hypervisor.variation", operation_times(alone),
                         how="standard deviation of the logarithm of times that operations took alone, "
-                            "within their scenarios, long ones counting most")
+                            "within their scenarios and guest sizes, long ones counting most")
     if spread is not None:
         calibration.fits.append(spread)
         _set(platform, spread, where)
@@ -117,6 +120,9 @@ def report(calibration: Calibration) -> str:
         lines.append(f"resting on fewer than {ENOUGH} observations: {', '.join(few)}")
     for path, why in calibration.untouched:
         lines.append(f"{path}: kept, {why}")
+    if calibration.untold:
+        moves = ", ".join(f"{count} {why}" for why, count in calibration.untold.items())
+        lines.append(f"moves alone that streams, hypervisor.finish and hypervisor.prepare do not rest on: {moves}")
     lines += ["", "what the new constants give for the runs themselves (medians over moves; unplug "
               "and plug: both devices)",
               f"{'scenario':<32} {'quantity':<10} {'moves':>6} {'measured':>12} {'simulated':>12} "
@@ -188,17 +194,23 @@ def _fit_operations(
              phase("set_pre_migration", plain) + phase("set_post_migration", plain))
     constant("hypervisor.detach_vf", phase("detach_vf"))
     constant("hypervisor.finish",
-             [max(0.0, move.downtime - move.last_sent / speeds[move.transport])
+             [_not_negative(move.downtime - move.last_sent / speeds[move.transport])
               for move in alone if move.transport in speeds])
     # What a migration takes beside its rounds and its pause: no phase tells how much of it comes
     # before memory flows and how much after the switch-over.
     rests = [rest_of_migration(move) for move in alone if move.transport != "rdma"]
-    constant("hypervisor.prepare", [max(0.0, rest) for rest in rests])
-    if any(not math.isnan(rest) for rest in rests):
+    constant("hypervisor.prepare", [_not_negative(rest) for rest in rests])
+    known = sum(not math.isnan(rest) for rest in rests)
+    if known:
         calibration.fits.append(Fit(
-            "hypervisor.clean_up", 0.0, "s", len(rests), 0.0, 0.0, (0.0, 0.0),
+            "hypervisor.clean_up", 0.0, "s", known, 0.0, 0.0, (0.0, 0.0),
             how="contained in prepare"))
     _fit_attach(calibration, alone)
+
+
+def _not_negative(time: float) -> float:
+    """NaN stays NaN, which `max` alone would make zero."""
+    return time if math.isnan(time) else max(0.0, time)
 
 
 def _fit_attach(calibration: Calibration, alone: Sequence[Move]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .fits import Fit, constant_text, median_fit
-from .load import Run
+from .load import Run, succeeded
 from .moves import Move, read_moves
 from .progress import Progress
 from .quantities import parse_quantity
@@ -36,6 +36,7 @@ _SAME = 0.01  # of the range: a turn that moves them all by less is the last
 _FEWEST_CORES, _MOST_CORES = 1e-3, 4.0  # that a control operation keeps busy
 _LEAST_WORK = 1e-3  # of what a stream could do: with none at all nothing competes for cores
 _PASSES = 2  # of what a move takes from itself
+_NO_VALUE = "no value was found with which the measured moves complete in simulation"
 
 
 @dataclass(frozen=True)
@@ -48,32 +49,43 @@ class Crowded:
     untouched: list[tuple[str, str]]
 
 
+class _NoValue(Exception):
+    """None that was tried can be simulated: the error is infinite everywhere."""
+
+
 def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, Any],
                 ferry: str, progress: Progress) -> Crowded:
     """From runs with moves that overlap and moves that ran alone; `platform` is left as it is."""
-    measured = [(same, {**quantities(same).median(),
-                        "sending": _sending([move for run in same for move in read_moves(run)]),
-                        "makespan": float(np.median([makespan(run) for run in same]))})
+    measured = [(same, min(len(succeeded(run.migrations)) for run in same),
+                 {**quantities(same).median(),
+                  "sending": _sending([move for run in same for move in read_moves(run)]),
+                  "makespan": float(np.median([makespan(run) for run in same]))})
                 for same in by_scenario(runs)]
 
     def distance(trial: dict[str, Any], names: Sequence[str]) -> float:
         off = 0.0
-        for same, theirs in measured:
+        for same, fewest, theirs in measured:
             got = simulate(same[0], trial, ferry)
+            if len(got.rows) < fewest:
+                return math.inf
             ours = {**got.rows.median(), "sending": _sending(got.moves), "makespan": got.makespan}
-            off += len(same) * sum(math.log(ours[name] / theirs[name])**2 for name in names
-                                   if ours[name] > 0 and theirs[name] > 0)
+            off += len(same) * sum(_error(ours[name], theirs[name]) for name in names if theirs[name] > 0)
         return off
+
+    def unfitted(path: str, why: str) -> Crowded:
+        return Crowded(ivshmem_fits(alone, ratio_of(platform["hypervisor"]["serial"])), {}, [(path, why)])
 
     how = "least error of the simulated {} of runs whose moves overlap"
     stream = stream_that_shares(alone, platform)
     if not stream and "processors" in platform:
-        return Crowded(ivshmem_fits(alone, ratio_of(platform["hypervisor"]["serial"])), {}, [
-            ("hypervisor.cpu, hypervisor.serial",
-             "what moves share of processors needs moves alone by one transport")])
+        return unfitted("hypervisor.cpu, hypervisor.serial",
+                        "what moves share of processors needs moves alone by one transport")
     if not stream:
-        serial = _least(lambda value: distance(_with_serial(platform, alone, value), ["makespan"]),
-                        1.0, lambda tried: progress.tell(f"fitting hypervisor.serial: {tried}"))
+        try:
+            serial = _least(lambda value: distance(_with_serial(platform, alone, value), ["makespan"]),
+                            1.0, lambda tried: progress.tell(f"fitting hypervisor.serial: {tried}"))
+        except _NoValue:
+            return unfitted("hypervisor.serial", _NO_VALUE)
         return Crowded([_fitted("hypervisor.serial", serial, "ratio", len(runs), ("makespan",),
                                 how.format("makespans")), *ivshmem_fits(alone, serial)], {}, [])
 
@@ -97,14 +109,17 @@ def fit_crowded(runs: Sequence[Run], alone: Sequence[Move], platform: dict[str, 
                 f"fitting {path}: turn {turn} of at most {_TURNS}, {tried}")
 
         before = cpu, migration, work
-        cpu = _least(lambda value: distance(trial(value, migration, work)[0], phases), _MOST_CORES,
-                     tell("hypervisor.cpu"), _FEWEST_CORES, cpu if known else None)
-        migration = _least(lambda value: distance(trial(cpu, value, work)[0], ["migration"]),
-                           _MOST_CORES, tell("hypervisor.migration_cpu"), _FEWEST_CORES,
-                           migration if known else None)
-        work = _least(lambda value: distance(trial(cpu, migration, value)[0], ["sending"]), most,
-                      tell(f"streams.{stream}.cpu"), _LEAST_WORK * most,
-                      work if known else None)
+        try:
+            cpu = _least(lambda value: distance(trial(value, migration, work)[0], phases), _MOST_CORES,
+                         tell("hypervisor.cpu"), _FEWEST_CORES, cpu if known else None)
+            migration = _least(lambda value: distance(trial(cpu, value, work)[0], ["migration"]),
+                               _MOST_CORES, tell("hypervisor.migration_cpu"), _FEWEST_CORES,
+                               migration if known else None)
+            work = _least(lambda value: distance(trial(cpu, migration, value)[0], ["sending"]), most,
+                          tell(f"streams.{stream}.cpu"), _LEAST_WORK * most,
+                          work if known else None)
+        except _NoValue:
+            return unfitted(f"hypervisor.cpu, hypervisor.migration_cpu, streams.{stream}.cpu", _NO_VALUE)
         if all(abs(now - then) < _SAME * high for now, then, high in zip(
                 (cpu, migration, work), before, (_MOST_CORES, _MOST_CORES, most))):
             break
@@ -202,17 +217,24 @@ def _sending(moves: Sequence[Move]) -> float:
     return float(np.median(times)) if times else 0.0
 
 
+def _error(ours: float, theirs: float) -> float:
+    """Of a simulated time against a measured one; of one that is not there or nothing, infinite."""
+    return math.log(ours / theirs)**2 if ours > 0 else math.inf
+
+
 def _phase(name: str) -> Callable[[Sequence[Move]], list[float]]:
     return lambda moves: [move.phases[name] for move in moves if name in move.phases]
 
 
 def operation_times(alone: Sequence[Move]) -> list[list[float]]:
-    """Times of one operation in one scenario together, of moves that ran alone."""
+    """Times of one operation on guests of one size in one scenario together, of moves that ran alone: larger
+    guests take longer, which is no chance. Guests whose size is not known are left out."""
     runs = list({id(move.run): move.run for move in alone}.values())
     groups = []
     for same in by_scenario(runs):
         moves = [move for move in alone if any(move.run is run for run in same)]
-        groups += [shown(moves) for shown in _SHOWN.values()]
+        for size in {move.memory for move in moves}:
+            groups += [shown([move for move in moves if move.memory == size]) for shown in _SHOWN.values()]
     return groups
 
 
@@ -271,7 +293,7 @@ def _least(function: Callable[[float], float], high: float, tell: Callable[[str]
            low: float = 0.0, near: float | None = None) -> float:
     """Where it is least from `low` to `high`: on a grid, as it may be level where nothing is short, and
     then by golden sections around the best; or `near` what is known, unless it is least where that
-    ends. `tell` hears how many values were tried."""
+    ends. `tell` hears how many values were tried. Raises _NoValue if it is infinite wherever it was tried."""
     values: dict[float, float] = {}
     most = _GRID + _STEPS + 3 + (0 if near is None else _NEAR_STEPS + 2)
 
@@ -294,11 +316,14 @@ def _least(function: Callable[[float], float], high: float, tell: Callable[[str]
     if near is not None:
         reach = _NEAR * (high - low)
         found = sections(max(low, near - reach), min(high, near + reach), _NEAR_STEPS)
-        if abs(found - near) < 0.95 * reach:
+        if abs(found - near) < 0.95 * reach and math.isfinite(at(found)):
             return found
     step = (high - low) / _GRID
     best = min((low + i * step for i in range(_GRID + 1)), key=at)
-    return sections(max(low, best - step), min(high, best + step), _STEPS)
+    found = sections(max(low, best - step), min(high, best + step), _STEPS)
+    if not math.isfinite(at(found)):
+        raise _NoValue
+    return found
 
 
 def _fitted(path: str, value: float, unit: str, count: int, to: tuple[str, ...],

@@ -38,10 +38,13 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     """95 % interval of the median from the order of the values, whatever their distribution; NaN
     for fewer than six, which have none."""
     count, ordered = len(values), sorted(values)
-    below, chance = 0, 0.5**count
-    while below < count // 2 and chance <= 0.025:
+    # Of the 2**count ways in which so many values fall below or above the median: those with exactly, and at
+    # most, `below` of them below it. Whole numbers, as floats end at some 1,030 values.
+    below, exactly, at_most = 0, 1, 1
+    while below < count // 2 and 40 * at_most <= 2**count:  # 2.5 %
         below += 1
-        chance += math.comb(count, below) * 0.5**count
+        exactly = exactly * (count - below + 1) // below
+        at_most += exactly
     return (ordered[below - 1], ordered[count - below]) if below else (math.nan, math.nan)
 
 

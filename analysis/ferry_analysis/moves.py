@@ -34,7 +34,11 @@ class RankTimes:
 
 @dataclass(frozen=True)
 class Move:
-    """A completed move and what it tells. Times in seconds, sizes in bytes; NaN: not known."""
+    """A completed move and what it tells. Times in seconds, sizes in bytes; NaN: not known.
+
+    What its rounds tell is known of one stream that sends memory as it is, before the pause and during it:
+    of any other move `untold` says why it is not.
+    """
 
     run: Run
     migration: str
@@ -44,6 +48,7 @@ class Move:
     memory: float
     cooperates: bool  # ranks answered: phases hold their time too
     limited: bool  # its bandwidth was limited
+    untold: str  # "by post-copy" and the like; empty: sent, sending and last_sent are known
     phases: dict[str, float]  # the lengths of its spans
     downtime: float
     sent: float  # in the rounds before the pause
@@ -59,7 +64,7 @@ def read_moves(run: Run) -> list[Move]:
     rounds = _chunks(run.rounds, run.rounds["round"] == 1, None)
     windows = {vm: [(part["start_seconds"].min(), part["end_seconds"].max()) for part in parts]
                for vm, parts in spans.items()}
-    guests, limits = _guests(run), _limits(run)
+    guests, asked = _guests(run), {m["name"]: m for m in run.resolved.get("migrations", [])}
     moves = []
     for vm, rows in run.migrations.groupby("vm", sort=False):
         mine = spans.get(vm, [])
@@ -70,7 +75,8 @@ def read_moves(run: Run) -> list[Move]:
             if row["outcome"] not in SUCCESSES:
                 continue
             of_rounds = sent[index] if len(sent) == len(rows) else run.rounds.iloc[:0]
-            moves.append(_move(run, row, mine[index], of_rounds, guests.get(vm, math.nan), limits,
+            moves.append(_move(run, row, mine[index], of_rounds, guests.get(vm, math.nan),
+                               asked.get(row["migration"], {}),
                                not _overlapped(vm, windows[vm][index], windows)))
     return moves
 
@@ -101,20 +107,40 @@ def _overlapped(vm: str, window: tuple[float, float],
 
 
 def _move(run: Run, row: dict[str, Any], spans: pd.DataFrame, rounds: pd.DataFrame, memory: float,
-          limits: dict[str, str], alone: bool) -> Move:
+          asked: dict[str, Any], alone: bool) -> Move:
+    untold = _untold(row, asked, rounds)
     live = rounds.iloc[:-1]
     lengths = spans["end_seconds"] - spans["start_seconds"]
     ranks = tuple(_ranks_of(run, row["vm"], spans))
     return Move(
         run=run, migration=row["migration"], vm=row["vm"], alone=alone,
         transport=row["transport"], memory=memory, cooperates=bool(ranks),
-        limited=limits.get(row["migration"], "none") != "none",
+        limited=asked.get("memory", {}).get("bandwidth_limit", "none") != "none", untold=untold,
         phases={phase: float(time) for phase, time in zip(spans["phase"], lengths)},
-        downtime=row["downtime_seconds"], sent=float(live["bytes"].sum()),
-        sending=float(live["seconds"].sum()),
-        last_sent=float(rounds["bytes"].iloc[-1]) if len(rounds) else math.nan,
+        downtime=row["downtime_seconds"],
+        sent=math.nan if untold else float(live["bytes"].sum()),
+        sending=math.nan if untold else float(live["seconds"].sum()),
+        last_sent=math.nan if untold else float(rounds["bytes"].iloc[-1]),
         devices_at_once=_at_once(spans), ranks=ranks,
     )
+
+
+def _untold(row: dict[str, Any], asked: dict[str, Any], rounds: pd.DataFrame) -> str:
+    """Why its rounds do not tell what one stream sends; `asked` is its migration in the scenario."""
+    memory = asked.get("memory", {})
+    # A pre-copy that stalled may have ended so, too: its reason says it.
+    if memory.get("mode", "precopy") in ("postcopy", "hybrid") or "post-copy" in row.get("reason", ""):
+        return "by post-copy"
+    if memory.get("compression", "none") != "none":
+        return "with compression"
+    streams = memory.get("streams", 1)
+    if int(streams["value"] if isinstance(streams, dict) else streams) > 1:
+        return "with several streams"
+    if asked.get("device") == "vfio":
+        return "with device: vfio"
+    if row["transport"] == "rdma" and not memory.get("pin_all", True):
+        return "by rdma without pin_all"
+    return "" if len(rounds) else "without rounds of their own"
 
 
 def _ranks_of(run: Run, vm: str, spans: pd.DataFrame) -> Iterator[RankTimes]:
@@ -153,11 +179,6 @@ def _at_once(spans: pd.DataFrame) -> bool | None:
     first, second = by_phase.loc["detach_vf"], by_phase.loc["remove_ivshmem"]
     return bool(max(first["start_seconds"], second["start_seconds"])
                 < min(first["end_seconds"], second["end_seconds"]))
-
-
-def _limits(run: Run) -> dict[str, str]:
-    return {m["name"]: m.get("memory", {}).get("bandwidth_limit", "none")
-            for m in run.resolved.get("migrations", [])}
 
 
 def _guests(run: Run) -> dict[str, float]:

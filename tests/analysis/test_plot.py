@@ -166,6 +166,24 @@ def test_failed_moves_are_left_out_and_counted(tmp_path):
     assert "1 failed move" in " ".join(text.get_text() for text in drawn.figure.texts)
 
 
+def test_failed_moves_are_counted_if_nothing_of_their_migration_has_a_bar(tmp_path):
+    moves = [synthetic.move("vm0", "tcp", "a"), synthetic.move("vm1", "ipoib", "b"),
+             *(synthetic.move(vm, "rdma", "c") | {"outcome": "rolled_back"} for vm in ("vm2", "vm3"))]  # fmt: skip
+    drawn = picture("breakdown", synthetic.write_run(tmp_path / "run", moves))
+    assert drawn.data["transport"].tolist() == ["tcp", "ipoib"]
+    assert "left out: 2 failed moves" in " ".join(text.get_text() for text in drawn.figure.texts)
+
+
+def test_cells_without_values_are_counted_if_their_assignment_has_no_bar(tmp_path):
+    study = synthetic.write_study(tmp_path / "study", {TRANSPORT: ["tcp", "ipoib", "rdma"]}, repeat=3)
+    cells = pd.read_csv(study / "cells.csv")
+    cells.loc[cells[TRANSPORT] == "rdma", [name for name in cells if name.endswith("_seconds")]] = np.nan
+    cells.to_csv(study / "cells.csv", index=False)
+    drawn = picture("breakdown", study)
+    assert drawn.data[TRANSPORT].tolist() == ["tcp", "ipoib"]
+    assert "without values: 3 cells" in " ".join(text.get_text() for text in drawn.figure.texts)
+
+
 def test_a_run_without_moves_has_no_breakdown(tmp_path, command):
     run = synthetic.write_run(tmp_path / "run", [])
     command("plot", run, "--kind", "breakdown")

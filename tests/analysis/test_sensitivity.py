@@ -84,6 +84,23 @@ def test_a_claim_that_gives_no_value_under_a_change_is_still_turned_by_it(tmp_pa
     assert math.isnan(row["doubled"]) and row["turns_doubled"]
 
 
+def test_a_claim_without_a_value_has_no_panel_and_is_named(tmp_path):
+    folder = synthetic.write_study(tmp_path / "s", {TRANSPORT: ["tcp", "rdma"]})
+    synthetic.add_sensitivity(folder, [
+        ("C1", "total_seconds", "", 1, 2.0, 2.5, "", 3, "yes", ""),
+        ("C1", "total_seconds", "a", 0.5, 2.4, 3.5, "", 3, "no", "too long"),
+        ("C2", "total_seconds", "", 1, "", "", "", 3, "no", "cell-0000 has no total_seconds"),
+        ("C2", "total_seconds", "a", 2, 2, 2, "", 3, "yes", ""),
+        ("C3", "total_seconds", "", 1, "", "", "", 3, "no", "cell-0000 has no total_seconds"),
+        ("C3", "total_seconds", "a", 2, "", "", "", 3, "no", "cell-0000 has no total_seconds"),
+    ])
+    picture = drawn(folder)
+    assert len(picture.figure.axes) == 1
+    subtitle = " ".join(text.get_text() for text in picture.figure.texts).replace("\n", " ")
+    assert "2 of 3 claims would turn; without a value: C2, C3" in subtitle
+    assert "no constant moves" not in subtitle and "more are in" not in subtitle
+
+
 def test_many_claims_and_long_texts_do_not_overlap(tmp_path):
     folder = synthetic.write_study(tmp_path / "s", {TRANSPORT: ["tcp", "rdma"]})
     names = [f"C{index}" for index in range(15)]

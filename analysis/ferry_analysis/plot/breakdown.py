@@ -36,6 +36,8 @@ class Bars:
     data: pd.DataFrame
     axes: list[Axis]
     method: str
+    failed_moves: int  # of the whole folder: also of what has no bar, as nothing of it succeeded
+    missing_cells: int
 
 
 def picture(folder: Folder) -> Picture:
@@ -64,7 +66,8 @@ def _run_bars(run: Run) -> Bars:
         rows.append(_bar(key, group, np.mean, failed_moves=lost, missing_cells=0))
     moved = _counts_text([row["count"] for row in rows], "move", "moves")
     method = moved if all(row["count"] == 1 for row in rows) else f"mean over {moved}"
-    return Bars(_in_order(rows, axes), axes or [_single_axis(keys[0], done)], method)
+    return Bars(_in_order(rows, axes), axes or [_single_axis(keys[0], done)], method,
+                failed_moves=len(moves) - len(done), missing_cells=0)
 
 
 def _study_bars(study: Study) -> Bars:
@@ -95,7 +98,8 @@ def _study_bars(study: Study) -> Bars:
         if max(counts) == 1
         else f"median over {_counts_text(counts, 'repetition', 'repetitions')}"
     )
-    return Bars(_in_order(rows, axes), axes, method)
+    return Bars(_in_order(rows, axes), axes, method,
+                failed_moves=sum(row["failed_moves"] for row in rows), missing_cells=len(cells) - len(done))
 
 
 def _groups(
@@ -222,7 +226,7 @@ def _margins(bars: Bars, has_table: bool) -> Margins:
 
 def _subtitle(folder: Folder, bars: Bars) -> str:
     spread = "error bars: shortest to longest total" if (bars.data["count"] > 1).any() else ""
-    lost, missing = int(bars.data["failed_moves"].sum()), int(bars.data["missing_cells"].sum())
+    lost, missing = bars.failed_moves, bars.missing_cells
     return pictures.joined(
         pictures.origin(folder), bars.method, spread,
         f"left out: {_counts_text([lost], 'failed move', 'failed moves')}" if lost else "",

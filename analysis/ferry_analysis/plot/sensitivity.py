@@ -33,7 +33,7 @@ class Claim:
     name: str
     text: str
     quantity: str
-    nominal: float
+    nominal: float  # NaN: the claim has no value as things are, and no panel
     least: float  # what the claim allows; NaN: no such bound
     greatest: float
     holds: str
@@ -49,7 +49,7 @@ def picture(folder: Folder) -> Picture:
     table = _table(folder)
     texts = folder.claims.set_index("id")["text"].to_dict()
     claims = [_claim(name, texts.get(name, ""), rows) for name, rows in table.groupby("claim", sort=False)]
-    moved = [claim for claim in claims if len(claim.rows)]
+    moved = [claim for claim in claims if len(claim.rows) and not math.isnan(claim.nominal)]
     moved.sort(key=lambda claim: not _turned(claim))  # stable: else in the study's order
     with pictures.style():
         return _draw(folder, moved[:_PANELS], claims, _data(claims))
@@ -242,12 +242,14 @@ def _draw_legend(
 
 
 def _subtitle(study: Study, drawn: list[Claim], claims: list[Claim]) -> str:
-    still = [claim.name for claim in claims if claim.rows.empty]
+    unknown = [claim.name for claim in claims if math.isnan(claim.nominal)]
+    still = [claim.name for claim in claims if claim.rows.empty and claim.name not in unknown]
     turned = sum(_turned(claim) for claim in claims)
-    left_out = len(claims) - len(still) - len(drawn)
+    left_out = len(claims) - len(unknown) - len(still) - len(drawn)
     return pictures.joined(
         pictures.origin(study),
         f"{turned} of {len(claims)} claims would turn",
+        f"without a value: {', '.join(unknown)}" if unknown else "",
         f"no constant moves {', '.join(still)}" if still else "",
         f"{left_out} more are in sensitivity.csv" if left_out else "",
     )
