@@ -7,6 +7,9 @@ in which at least half a core was, with the cores in those steps; of all of them
 moving. Last the same of changes of a status (set_pre and set_post) and of operations on devices (unplugging and plugging).
 Nothing else should run meanwhile.
 
+With --ranks one of a pair of guests of 192 MiB with an MPI rank each goes to the other's host and back in every run; its
+set_pre and set_post are mostly what the ranks and the guest do then.
+
 Keeps the run folders in --out, each with samples.csv: nanoseconds since the epoch, nanoseconds of processor time.
 """
 
@@ -87,15 +90,22 @@ def began(run: Path) -> float:
     return (int(epoch) - int(clock)) / 1e9
 
 
-def intervals(run: Path) -> dict[str, tuple[float, float]]:
-    """Begin and end of each phase of the run's one move, in seconds of its clock."""
+def intervals(run: Path) -> dict[str, list[tuple[float, float]]]:
+    """Begin and end of each phase, in seconds of the run's clock, for each move; one moves at a time."""
     with open(run / "spans.csv", encoding="utf-8", newline="") as table:
-        rows = list(csv.DictReader(table))
-    found = {}
+        rows = sorted(csv.DictReader(table), key=lambda row: float(row["start_seconds"]))
+    moves: list[list[dict[str, str]]] = []
+    for row in rows:
+        if not moves or row["phase"] == "set_pre_migration":
+            moves.append([])
+        moves[-1].append(row)
+    found: dict[str, list[tuple[float, float]]] = {}
     for name, spans in PHASES.items():
-        own = [row for row in rows if row["phase"] in spans]
-        if own:
-            found[name] = (min(float(row["start_seconds"]) for row in own), max(float(row["end_seconds"]) for row in own))
+        for move in moves:
+            own = [row for row in move if row["phase"] in spans]
+            if own:
+                ends = max(float(row["end_seconds"]) for row in own)
+                found.setdefault(name, []).append((float(own[0]["start_seconds"]), ends))
     return found
 
 
@@ -115,26 +125,29 @@ def busy(cores: list[float]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
-    parser.add_argument("--moves", type=int, default=8, help="besides one that is not counted (default: 8)")
+    parser.add_argument("--ranks", action="store_true", help="with MPI ranks in the guests: two moves in each run")
+    parser.add_argument("--runs", type=int, default=8, help="besides one that is not counted (default: 8)")
     parser.add_argument("--hold", type=read_bytes, default=0, metavar="BYTES", help="as predict.py's")
     arguments = parser.parse_args()
     if reason := labs.missing():
         print(f"phase_load: no lab here: {reason}", file=sys.stderr)
         return 3
-    load = predict.DEVICES.calibration[0]
+    plan = predict.RANKS if arguments.ranks else predict.DEVICES
+    load = plan.calibration[0]
     arguments.out.mkdir(parents=True)
     out = arguments.out.resolve()
     program = Path(os.environ.get("FERRY_BIN", predict.ROOT / "build/both/controller/cli/ferry")).resolve()
-    runner = predict.Lab(program, predict.DEVICES, out, 1, 1.0)
+    runner = predict.Lab(program, plan, out, 1, 1.0)
     held = hold_memory(arguments.hold) if arguments.hold else None
     times: dict[str, list[float]] = {}
     works: dict[str, list[float]] = {}
     cores: dict[str, list[float]] = {}
     idle: list[float] = []
     try:
-        with labs.up(out / "lab", *read_scenario(predict.SCENARIOS / load.scenario, load.changes)) as lab:
+        hosts, vms = read_scenario(predict.SCENARIOS / load.scenario, load.changes)
+        with labs.up(out / "lab", hosts, vms, **runner.guests()) as lab:
             runner.run_once(lab, load, out / "warm-up")
-            for number in range(1, arguments.moves + 1):
+            for number in range(1, arguments.runs + 1):
                 time.sleep(1)
                 run = out / f"run-{number}"
                 with ProcessorTime() as used:
@@ -144,8 +157,9 @@ def main() -> int:
                     runner.run_once(lab, load, run)
                 with open(run / "samples.csv", "w", encoding="utf-8") as table:
                     table.writelines(f"{when * 1e9:.0f},{work * 1e9:.0f}\n" for when, work in zip(used.times, used.used))
-                for name, (begin, end) in intervals(run).items():
-                    begin, end = began(run) + begin, began(run) + end
+                zero = began(run)
+                for name, begin, end in ((name, zero + begin, zero + end)
+                                         for name, each in intervals(run).items() for begin, end in each):  # fmt: skip
                     times.setdefault(name, []).append(end - begin)
                     works.setdefault(name, []).append(used.at(end) - used.at(begin) - idle[-1] * (end - begin))
                     cores.setdefault(name, []).extend(steps(used, begin, end, idle[-1]))
@@ -155,7 +169,7 @@ def main() -> int:
     finally:
         if held:
             held.close()
-    print(f"{load.title}, {arguments.moves} moves; {statistics.median(idle):.2f} cores are busy with nobody moving\n")
+    print(f"{load.title}, {len(times['migration'])} moves; {statistics.median(idle):.2f} cores are busy with nobody moving\n")
     print("| phase | time | processor time | cores | busy | cores while busy |\n|---|---|---|---|---|---|")
     for name, took in times.items():
         print(f"| {name} | {statistics.median(took) * 1e3:.1f} ms | {statistics.median(works[name]) * 1e3:.1f} ms "

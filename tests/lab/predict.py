@@ -131,12 +131,15 @@ class Lab:
             raise Broken(f"ferry {' '.join(map(str, arguments))}: exit status {done.returncode}: {done.stderr}{done.stdout}")
         return done.stdout
 
+    def guests(self) -> dict[str, object]:
+        """What a lab's guests have besides its scenario."""
+        programs = [self.program.parents[2] / "hw_backend" / name for name in ("ferry-agent", "ferry-rank")]
+        return {"programs": programs, "rdma": True} if self.plan.ranks else {}
+
     def measure(self, load: Load, folder: str, number: int) -> list[Path]:
         """The load on real hosts, in this round; its run folders."""
         hosts, vms = read_scenario(SCENARIOS / load.scenario, load.changes)
-        programs = [self.program.parents[2] / "hw_backend" / name for name in ("ferry-agent", "ferry-rank")]
-        guests = {"programs": programs, "rdma": True} if self.plan.ranks else {}
-        with labs.up(self.out / "lab", hosts, vms, **guests) as lab:
+        with labs.up(self.out / "lab", hosts, vms, **self.guests()) as lab:
             # A libvirtd's first migration takes longer: it is not counted.
             self.run_once(lab, load, self.out / folder / load.name / f"warm-up-{number}")
             runs = []

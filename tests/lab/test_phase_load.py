@@ -44,6 +44,10 @@ def test_phases_of_a_run_on_the_clock_of_the_machine(tmp_path):
         "vm0,detach_vf,host0,0.5,0.6,completed\n"
         "vm0,remove_ivshmem,host0,0.51,0.58,completed\n"
         "vm0,migration,host0,0.6,1.25,completed\n"
+        "vm0,set_pre_migration,host1,3,3.125,completed\n"
+        "vm0,migration,host1,3.5,4,completed\n"
     )
     assert phase_load.began(tmp_path) == pytest.approx(1795441875.936328808, abs=1e-6)
-    assert phase_load.intervals(tmp_path) == {"unplug": (0.5, 0.6), "migration": (0.6, 1.25)}
+    assert phase_load.intervals(tmp_path) == {
+        "set_pre": [(3.0, 3.125)], "unplug": [(0.5, 0.6)], "migration": [(0.6, 1.25), (3.5, 4.0)],
+    }  # fmt: skip
