@@ -46,6 +46,7 @@ void CorePool::share() {
   const std::vector<double> parts = share_cores(cores_, uses);
   std::vector<User*> changed;
   for (std::size_t i = 0; i < users_.size(); ++i) {
+    users_[i]->useful_ = std::max(uses[i].demand, uses[i].useful);
     if (users_[i]->cores_ == parts[i]) continue;
     users_[i]->cores_ = parts[i];
     changed.push_back(users_[i]);

@@ -13,6 +13,7 @@ namespace ferry {
 struct CoreUse {
   double threads = 0;  ///< that may run at once
   double demand = 0;   ///< cores that they keep busy if nobody else wants any; at most `threads`
+  double useful = 0;   ///< if above `demand`: cores that more threads could keep busy
 };
 
 /// Cores that each of `uses` gets of `cores`: what it demands, if that is enough for all; else
@@ -37,6 +38,8 @@ class CorePool {
     User(const User&) = delete;
     User& operator=(const User&) = delete;
     [[nodiscard]] double cores() const { return cores_; }
+    /// Whether more would have been of use to it when cores were last shared.
+    [[nodiscard]] bool is_short() const { return cores_ < useful_; }
 
    private:
     friend class CorePool;
@@ -44,6 +47,7 @@ class CorePool {
     std::function<CoreUse()> use_;
     std::function<void()> part_changed_;
     double cores_ = 0;
+    double useful_ = 0;
   };
 
   /// To be called when what some user would answer has changed.

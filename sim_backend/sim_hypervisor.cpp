@@ -651,13 +651,17 @@ double SimHypervisor::cores_wanted(const Transfer& transfer, double work) const 
 
 CoreUse SimHypervisor::use_of(const Transfer& transfer, double work) const {
   const auto threads = static_cast<double>(transfer.options.streams);
-  return {threads, std::min(threads, cores_wanted(transfer, work))};
+  const double wanted = cores_wanted(transfer, work);
+  return {.threads = threads, .demand = std::min(threads, wanted), .useful = wanted};
 }
 
 void SimHypervisor::use_cores(Transfer& transfer) {
   if (!models_cores()) return;
   if (transfer.sending) {  // compression may demand another part in this round
-    pool_of(transfer.path.from).share();
+    CorePool& pool = pool_of(transfer.path.from);
+    CorePool& other = pool_of(transfer.path.to);
+    pool.share();
+    if (&other != &pool) other.share();
     return;
   }
   const auto changed = [this, &transfer] { cores_changed(transfer); };
@@ -673,7 +677,8 @@ void SimHypervisor::use_cores(Transfer& transfer) {
 Bandwidth SimHypervisor::least_limit(const Transfer& transfer) const {
   Bandwidth limit = std::min(transfer.limit, transfer.compressor.most());
   const auto by_cores = [&](const std::optional<CorePool::User>& user, double work) {
-    if (!user || work <= 0 || user->cores() >= cores_wanted(transfer, work)) return;
+    // What it could use by now, it has not asked for.
+    if (!user || work <= 0 || !user->is_short()) return;
     limit = std::min(limit, Bandwidth::bytes_per_second(user->cores() / work));
   };
   by_cores(transfer.sending, sending_work(transfer));

@@ -69,7 +69,8 @@ constexpr double dirtying = 1e8;  // bytes a second
 /// Hosts of `cores`; a core is just enough to send, and to receive, at the speed of a link. VMs of
 /// one vCPU on host0, each with a busy rank of its own.
 struct BusyHosts : PlainWorld {
-  BusyHosts(std::uint32_t cores, std::uint32_t guests) : PlainWorld(2) {
+  BusyHosts(std::uint32_t cores, std::uint32_t guests, std::uint32_t hosts = 2)
+      : PlainWorld(hosts) {
     for (HostSpec& host : instance.hosts) host.cores = cores;
     const Duration core = Bytes::gibi(1) / Bandwidth::bytes_per_second(link);
     for (StreamCosts& stream : platform.streams) stream.cpu = {core, core};
@@ -166,6 +167,22 @@ TEST(CoreContentionTest, two_streams_of_one_core_share_it_and_the_first_to_end_l
   in_world(plain, [](World& world) {
     Moved other;
     const auto task = world.executor.spawn("other", [&] { other = move(world, vm(1), host(1)); });
+    const Moved moved = move(world, vm(0), host(1));
+    task->join();
+    EXPECT_NEAR(moved.seconds, 2 * gib / link, 1e-5);
+    EXPECT_NEAR(other.seconds, 3 * gib / link, 1e-5);
+  });
+}
+
+TEST(CoreContentionTest, a_stream_that_is_left_alone_on_its_link_has_its_receiver_for_all_of_it) {
+  BusyHosts plain(4, 2, 3);
+  for (VmSpec& spec : plain.instance.vms) spec.jobs.clear();  // idle guests
+  plain.instance.jobs.clear();
+  plain.instance.vms[1].memory = Bytes::gibi(2);
+  for (VmSpec& spec : plain.instance.vms) spec.dirty_rate = Bandwidth();
+  in_world(plain, [](World& world) {
+    Moved other;
+    const auto task = world.executor.spawn("other", [&] { other = move(world, vm(1), host(2)); });
     const Moved moved = move(world, vm(0), host(1));
     task->join();
     EXPECT_NEAR(moved.seconds, 2 * gib / link, 1e-5);
