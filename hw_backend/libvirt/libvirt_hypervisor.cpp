@@ -364,11 +364,11 @@ Result<> LibvirtHypervisor::plug_in(VmId vm, DeviceKind kind, const VmPlace& pla
     Device& target = device(vm, kind);
     if (!plugged) {
       target.left_plug = working;
-      if (!target.plugged_function.empty()) target.failed_functions.insert(target.plugged_function);
+      if (target.plugged_function) target.failed_functions.insert(*target.plugged_function);
     } else {
       target.failed_functions.clear();
     }
-    target.plugged_function.clear();
+    target.plugged_function.reset();
   }
   if (!plugged) return plugged;
   return await_usable(vm, kind, place.host, deadline);
@@ -395,8 +395,8 @@ Result<std::string> LibvirtHypervisor::xml_to_plug(VmId vm, DeviceKind kind, Hos
   return virtual_function_xml(*chosen, link_.alias(vm, kind), *before);
 }
 
-/// A function of the host's pools that no domain holds; one that has failed this VM before comes
-/// last.
+/// A function of the host's pools that no domain holds and no other attach tries there; one that
+/// has failed this VM before comes last.
 Result<ChosenFunction> LibvirtHypervisor::choose_function(VmId vm, HostId host,
                                                           TimePoint deadline) {
   const Result<FunctionsInUse> used = link_.ask<FunctionsInUse>(
@@ -409,8 +409,9 @@ Result<ChosenFunction> LibvirtHypervisor::choose_function(VmId vm, HostId host,
   Device& target = device(vm, DeviceKind::virtual_function);
   std::set<std::string> taken = used->pci;
   for (const Vm& each : vms_) {
-    taken.insert(
-        each.devices[static_cast<std::size_t>(DeviceKind::virtual_function)].plugged_function);
+    const std::optional<HostFunction>& plugged =
+        each.devices[static_cast<std::size_t>(DeviceKind::virtual_function)].plugged_function;
+    if (plugged && plugged->host == host) taken.insert(plugged->pci);
   }
   std::optional<ChosenFunction> second_choice;
   std::size_t pool_size = 0;
@@ -425,16 +426,16 @@ Result<ChosenFunction> LibvirtHypervisor::choose_function(VmId vm, HostId host,
     }
     for (const std::string& address : pool.pci.addresses) {
       if (taken.contains(address)) continue;
-      if (target.failed_functions.contains(address)) {
+      if (target.failed_functions.contains({host, address})) {
         second_choice = ChosenFunction{&pool, address};
         continue;
       }
-      target.plugged_function = address;
+      target.plugged_function = HostFunction{host, address};
       return ChosenFunction{&pool, address};
     }
   }
   if (second_choice) {
-    target.plugged_function = second_choice->pci;
+    target.plugged_function = HostFunction{host, second_choice->pci};
     return *second_choice;
   }
   return failure(FailureKind::refused, "all " + std::to_string(pool_size) +

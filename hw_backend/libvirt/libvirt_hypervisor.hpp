@@ -37,6 +37,12 @@ class LibvirtHypervisor final : public Hypervisor {
   Result<> cancel_migration(VmId vm) override;
 
  private:
+  /// Hosts that are made alike have functions at the same PCI addresses.
+  struct HostFunction {
+    HostId host;
+    std::string pci;
+    friend auto operator<=>(const HostFunction&, const HostFunction&) = default;
+  };
   struct Device {
     bool unplugging = false;  ///< the guest was asked to release it and has not answered
     /// `unplugging` is only inferred from what an earlier controller left: it may have been
@@ -46,9 +52,9 @@ class LibvirtHypervisor final : public Hypervisor {
     std::optional<TimePoint> gone;  ///< when this controller saw its latest unplug end
     /// Of an attach that its caller has left: libvirt still works on it.
     std::shared_ptr<std::atomic<bool>> left_plug;
-    std::string unplugged;         ///< the device as it was; empty: not known
-    std::string plugged_function;  ///< PCI address that an attach of this process holds or tries
-    std::set<std::string> failed_functions;  ///< that could not be attached
+    std::string unplugged;                         ///< the device as it was; empty: not known
+    std::optional<HostFunction> plugged_function;  ///< that an attach of this process tries
+    std::set<HostFunction> failed_functions;       ///< that could not be attached
   };
   struct Vm {
     std::array<Device, 2> devices;  ///< by DeviceKind

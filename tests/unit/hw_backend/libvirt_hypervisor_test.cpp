@@ -1,14 +1,21 @@
 // What a controller makes of a VM that an earlier one left: hosts are libvirt's own `test` driver,
 // which needs no daemon and keeps a domain's devices and metadata, but plugs and moves nothing.
+// What it lacks is scripted. Each of its connections has domains of its own, so that a test changes
+// one only from within a call, or while no other call is under way.
 #include "hw_backend/libvirt/libvirt_hypervisor.hpp"
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
+#include <mutex>
+#include <set>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "core/ports/world.hpp"
 #include "hw_backend/threads/sleeping_processor.hpp"
@@ -16,6 +23,7 @@
 #include "hw_backend/threads/thread_fabric.hpp"
 #include "tests/scratch_folder.hpp"
 #include "tests/unit/hw_backend/guest_xml.hpp"
+#include "tests/unit/hw_backend/scripted_libvirt.hpp"
 
 namespace ferry {
 namespace {
@@ -31,14 +39,7 @@ class LeftVm : public testing::Test {
  protected:
   /// The VM runs on host `on` with that mark and its NIC, or without one; both hosts are there.
   void left(std::uint32_t on, const DomainMark& mark, const std::string& nic = driver_nic_xml) {
-    std::string element = to_xml(mark);
-    const std::string name = "<move";
-    element.replace(element.find(name), name.size(),
-                    std::string(name) + " xmlns='" + metadata_namespace + "'");
-    std::ofstream(folder_ / "domain.xml")
-        << "<domain type='test' id='1'><name>hpc-07</name><memory unit='MiB'>160</memory><metadata>"
-        << element << "</metadata><os><type>hvm</type></os><devices>" << nic
-        << "</devices></domain>";
+    std::ofstream(folder_ / "domain.xml") << domain_xml("hpc-07", mark, nic);
     for (std::uint32_t i = 0; i < 2; ++i) {
       const std::string host = "host" + std::to_string(i);
       std::ofstream(folder_ / (host + ".xml"))
@@ -55,6 +56,22 @@ class LeftVm : public testing::Test {
     vm.name = "vm0";
     instance_.vms = {vm};
     cluster_.vms = {{"vm0", "hpc-07", "ua-vf0", "ua-shm0", ""}};
+  }
+  static std::string domain_xml(const std::string& name, const DomainMark& mark,
+                                const std::string& nic) {
+    std::string element = to_xml(mark);
+    const std::string start = "<move";
+    element.replace(element.find(start), start.size(),
+                    std::string(start) + " xmlns='" + metadata_namespace + "'");
+    return "<domain type='test' id='1'><name>" + name +
+           "</name><memory unit='MiB'>160</memory><metadata>" + element +
+           "</metadata><os><type>hvm</type></os><devices>" + nic + "</devices></domain>";
+  }
+  /// Every host has these virtual functions.
+  void with_functions(std::vector<std::string> addresses) {
+    FunctionPool pool;
+    pool.pci.addresses = std::move(addresses);
+    for (ClusterHost& host : cluster_.hosts) host.virtual_functions = {pool};
   }
   static DomainMark mark_of(Phase phase, const std::string& taken_on) {
     DomainMark mark{"leave-003", phase, "host0", "", {}};
@@ -73,6 +90,17 @@ class LeftVm : public testing::Test {
     World world{sleeper, executor, hypervisor, processor, fabric};
     executor.adopt([&] { body(world, link); });
     executor.wait_for_tasks();
+  }
+  /// It runs on host1 from now on, whoever brought it there.
+  static void starts_on_host1(World& world, ClusterLink& link) {
+    const std::string xml = domain_xml("hpc-07", mark_of(Phase::migration, "host0"), "");
+    const auto made = link.ask<bool>(
+        vm0, HostId{1}, "start", later(world), [xml](HostConnections& host) -> Result<bool> {
+          const auto connection = host.calling();
+          const virDomainPtr domain = virDomainCreateXML((*connection)->get(), xml.c_str(), 0);
+          return domain != nullptr && virDomainFree(domain) == 0;
+        });
+    EXPECT_TRUE(made && *made);
   }
   static TimePoint later(const World& world) { return world.clock.now() + Duration::seconds(60); }
 
@@ -183,6 +211,65 @@ TEST_F(LeftVm, is_at_rest_when_a_device_that_may_go_has_not_gone_for_a_while) {
         EXPECT_TRUE(world.hypervisor.attach(vm0, vf, later(world)));
       },
       4);
+}
+
+// Hosts that are made alike have functions at the same addresses.
+TEST_F(LeftVm, gets_the_last_free_function_of_its_host_while_another_host_attaches_one_like_it) {
+  left(0, mark_of(Phase::migration, "host0"), "");
+  std::ofstream(folder_ / "other.xml")
+      << domain_xml("hpc-08", mark_of(Phase::migration, "host1"), "");
+  std::ofstream(folder_ / "host1.xml") << "<node><domain file='other.xml'/></node>";
+  VmSpec other;
+  other.name = "vm1";
+  other.host = HostId{1};
+  instance_.vms.push_back(other);
+  cluster_.vms.push_back({"vm1", "hpc-08", "ua-vf0", "ua-shm0", ""});
+  with_functions({"0000:03:00.1"});
+
+  std::promise<void> first_begins, second_has_ended;
+  std::set<std::string> asked;
+  std::mutex mutex;
+  ScriptedLibvirt libvirt;
+  libvirt.attach = [&](virDomainPtr domain, const std::string& /*xml*/) {
+    const std::string name = virDomainGetName(domain);
+    {
+      const std::lock_guard guard(mutex);
+      asked.insert(name);
+    }
+    if (name == "hpc-07") {
+      first_begins.set_value();
+      second_has_ended.get_future().wait();
+    }
+    return -1;
+  };
+  run([&](World& world, ClusterLink& /*link*/) {
+    const auto first = world.executor.spawn(
+        "attaches", [&] { EXPECT_FALSE(world.hypervisor.attach(vm0, vf, later(world))); });
+    ASSERT_EQ(first_begins.get_future().wait_for(std::chrono::seconds(60)),
+              std::future_status::ready);
+    EXPECT_FALSE(world.hypervisor.attach(VmId{1}, vf, later(world)));
+    second_has_ended.set_value();
+  });
+  EXPECT_EQ(asked, (std::set<std::string>{"hpc-07", "hpc-08"}));
+}
+
+TEST_F(LeftVm, tries_a_function_whose_like_has_failed_on_another_host) {
+  left(0, mark_of(Phase::migration, "host0"), "");
+  with_functions({"0000:03:00.1", "0000:03:00.2"});
+  std::vector<std::string> asked;
+  ScriptedLibvirt libvirt;
+  libvirt.attach = [&](virDomainPtr domain, const std::string& xml) {
+    asked.push_back(xml);
+    EXPECT_EQ(virDomainDestroy(domain), 0);
+    return -1;
+  };
+  run([&](World& world, ClusterLink& link) {
+    EXPECT_FALSE(world.hypervisor.attach(vm0, vf, later(world)));
+    starts_on_host1(world, link);
+    EXPECT_FALSE(world.hypervisor.attach(vm0, vf, later(world)));
+  });
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_EQ(asked[0], asked[1]);
 }
 
 }  // namespace
