@@ -44,23 +44,25 @@ std::string LibvirtHypervisor::label(VmId vm, DeviceKind kind) const {
 }
 
 Result<VmPlace> LibvirtHypervisor::find(VmId vm, TimePoint deadline) const {
-  Result<VmPlace> place = whereabouts_->find(vm, deadline);
-  if (!place) return place;
+  Result<VmPlace> place = whereabouts_->search(vm, deadline);
+  if (place) learn(vm, *place);
+  return place;
+}
+
+void LibvirtHypervisor::learn(VmId vm, const VmPlace& place) const {
   const Lock lock(*mutex_);
   Vm& known = at(vm);
-  if (!known.mark && place->state.mark) {  // of an earlier controller
-    known.mark = place->state.mark;
-    for (const TakenDevice& taken : known.mark->taken) {
-      Device& target = device(vm, taken.kind);
-      if (target.unplugged.empty()) target.unplugged = taken.xml;
-      if (known.mark->may_still_unplug(taken.kind, link_.name(place->host)) &&
-          find_device(place->state.xml, link_.alias(vm, taken.kind))) {
-        target.unplugging = true;
-        target.inferred = true;
-      }
+  if (known.mark || !place.state.mark) return;  // else it is of an earlier controller
+  known.mark = place.state.mark;
+  for (const TakenDevice& taken : known.mark->taken) {
+    Device& target = device(vm, taken.kind);
+    if (target.unplugged.empty()) target.unplugged = taken.xml;
+    if (known.mark->may_still_unplug(taken.kind, link_.name(place.host)) &&
+        find_device(place.state.xml, link_.alias(vm, taken.kind))) {
+      target.unplugging = true;
+      target.inferred = true;
     }
   }
-  return place;
 }
 
 Result<> LibvirtHypervisor::mark(VmId vm, HostId host, TimePoint deadline,
@@ -534,7 +536,9 @@ Result<TransferReport> LibvirtHypervisor::migrate(VmId vm, HostId destination,
 VmInspection LibvirtHypervisor::inspect(VmId vm) const {
   const Port scope(link_.times(), vm, port);
   const Uncancellable to_the_answer(link_.executor());
-  const Result<VmPlace> place = find(vm, link_.clock().now() + answer_patience);
+  // Not `find`: an inspection waits for no daemon to come back.
+  const Result<VmPlace> place = whereabouts_->find(vm, link_.clock().now() + answer_patience);
+  if (place) learn(vm, *place);
   const Lock lock(*mutex_);
   VmInspection seen;
   seen.host = whereabouts_->last_known(vm);

@@ -70,8 +70,11 @@ class LibvirtHypervisor final : public Hypervisor {
   }
   [[nodiscard]] std::string label(VmId vm, DeviceKind kind) const;
 
-  /// Where the VM is, with what its domain's metadata say of taken devices.
+  /// Where the VM is, with what its domain's metadata say of taken devices. `lost` is certain: see
+  /// `Whereabouts::search`.
   [[nodiscard]] Result<VmPlace> find(VmId vm, TimePoint deadline) const;
+  /// Notes what the metadata of a VM that was found say.
+  void learn(VmId vm, const VmPlace& place) const;
   Result<> await_plug(VmId vm, DeviceKind kind, TimePoint deadline);
   Result<> await_gone(VmId vm, DeviceKind kind, DomainInbox& inbox, TimePoint deadline);
   /// Changes the mark and writes it to the domain; one writer of a VM at a time.

@@ -14,10 +14,7 @@ namespace {
 /// that a daemon is dead.
 constexpr Duration abort_patience = Duration::milliseconds(60'000);
 constexpr Duration abort_again = Duration::milliseconds(300);
-/// For libvirtd to come back, to tell where a VM is after a failure.
-constexpr Duration search_patience = Duration::milliseconds(40'000);
 constexpr Duration resume_patience = Duration::milliseconds(3'000);
-constexpr Duration search_again = Duration::milliseconds(500);
 /// For the event with the statistics, which may come after the end of the call.
 constexpr Duration statistics_patience = Duration::milliseconds(3'000);
 

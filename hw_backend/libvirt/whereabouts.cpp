@@ -1,5 +1,6 @@
 #include "hw_backend/libvirt/whereabouts.hpp"
 
+#include <algorithm>
 #include <optional>
 
 namespace ferry {
@@ -19,6 +20,26 @@ void Whereabouts::set(VmId vm, HostId host) {
 }
 
 Result<VmPlace> Whereabouts::find(VmId vm, TimePoint deadline) {
+  bool everybody_answers = false;
+  return look(vm, deadline, everybody_answers);
+}
+
+Result<VmPlace> Whereabouts::search(VmId vm, TimePoint deadline) {
+  const TimePoint limit = std::min(deadline, link_.clock().now() + search_patience);
+  for (;;) {
+    bool everybody_answers = false;
+    Result<VmPlace> found = look(vm, deadline, everybody_answers);
+    if (found || found.error().kind != FailureKind::lost || everybody_answers) return found;
+    const TimePoint again = link_.clock().now() + search_again;
+    if (again >= limit) return found;
+    const Wake wake = link_.pause(vm, again);
+    if (wake == Wake::cancelled) {
+      return tl::unexpected(ended_early(wake, "looking for " + link_.name(vm)));
+    }
+  }
+}
+
+Result<VmPlace> Whereabouts::look(VmId vm, TimePoint deadline, bool& everybody_answers) {
   const HostId expected = last_known(vm);
   Result<DomainState> there = link_.ask<DomainState>(
       vm, expected, "looking for " + link_.name(vm), deadline,
@@ -27,7 +48,10 @@ Result<VmPlace> Whereabouts::find(VmId vm, TimePoint deadline) {
   if (!there && there.error().kind == FailureKind::cancelled) {
     return tl::unexpected(there.error());
   }
-  Result<VmPlace> found = choose(vm, link_.look_everywhere(vm, deadline));
+  const std::vector<Result<DomainState>> answers = link_.look_everywhere(vm, deadline);
+  everybody_answers = std::ranges::all_of(
+      answers, [](const Result<DomainState>& answer) { return answer.has_value(); });
+  Result<VmPlace> found = choose(vm, answers);
   if (found) set(vm, found->host);
   return found;
 }

@@ -213,6 +213,50 @@ TEST_F(LeftVm, is_at_rest_when_a_device_that_may_go_has_not_gone_for_a_while) {
       4);
 }
 
+// As when its libvirtd restarts: connections are refused until it is there again.
+TEST_F(LeftVm, is_not_lost_while_its_host_cannot_be_asked_for_a_moment) {
+  left(0, mark_of(Phase::migration, "host0"));
+  const std::filesystem::path host = folder_ / "host0.xml";
+  const std::filesystem::path away = folder_ / "away.xml";
+  std::filesystem::rename(host, away);
+  run([&](World& world, ClusterLink& /*link*/) {
+    const auto daemon = world.executor.spawn("starts again", [&] {
+      (void)world.clock.sleep_until(world.clock.now() + Duration::milliseconds(700));
+      std::filesystem::rename(away, host);
+    });
+    EXPECT_FALSE(world.hypervisor.inspect(vm0).running);  // at once
+    const Result<> attached = world.hypervisor.attach(vm0, vf, later(world));
+    EXPECT_TRUE(attached) << attached.error().reason;
+    EXPECT_TRUE(world.hypervisor.inspect(vm0).running);
+  });
+}
+
+TEST_F(LeftVm, is_lost_when_its_host_does_not_come_back) {
+  left(0, mark_of(Phase::migration, "host0"));
+  cluster_.hosts[0].libvirt = "qemu+unix:///system?socket=" + (folder_ / "nothing").string();
+  run(
+      [&](World& world, ClusterLink& /*link*/) {
+        const TimePoint start = world.clock.now();
+        const Result<> attached = world.hypervisor.attach(vm0, vf, start + Duration::seconds(600));
+        ASSERT_FALSE(attached);
+        EXPECT_EQ(attached.error().kind, FailureKind::lost);
+        EXPECT_GE(world.clock.now() - start, Duration::seconds(39));
+        EXPECT_LT(world.clock.now() - start, Duration::seconds(300));
+      },
+      40);
+}
+
+TEST_F(LeftVm, is_lost_at_once_when_every_host_answers_that_it_does_not_have_it) {
+  left(2, mark_of(Phase::migration, "host0"));
+  run([&](World& world, ClusterLink& /*link*/) {
+    const TimePoint start = world.clock.now();
+    const Result<> attached = world.hypervisor.attach(vm0, vf, later(world));
+    ASSERT_FALSE(attached);
+    EXPECT_EQ(attached.error().kind, FailureKind::lost);
+    EXPECT_LT(world.clock.now() - start, Duration::seconds(30));
+  });
+}
+
 // Hosts that are made alike have functions at the same addresses.
 TEST_F(LeftVm, gets_the_last_free_function_of_its_host_while_another_host_attaches_one_like_it) {
   left(0, mark_of(Phase::migration, "host0"), "");
