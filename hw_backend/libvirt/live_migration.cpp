@@ -316,19 +316,30 @@ Result<TransferReport> LiveMigration::arrived() {
                         .note = policy_.note()};
 }
 
-/// libvirt says that the migration failed. Where the VM is now decides what that means.
+/// The call has failed. Where the VM is now decides what that means: a migration goes on between
+/// the daemons when only the connection that asked for it has broken.
 Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
-  const Failure why = ending_ ? Failure{ending_->kind, ending_->reason} : failed;
-  const TimePoint limit = link_.clock().now() + search_patience;
-  const TimePoint resume_limit = link_.clock().now() + resume_patience;
+  end(failed.kind, failed.reason);
+  const Failure why{ending_->kind, ending_->reason};
+  const TimePoint start = link_.clock().now();
+  TimePoint found_at = start;
+  TimePoint under_way_at = start;  // or nothing was known
+  bool aborted = switched_;
+  bool goes_on = false;
   Result<VmPlace> place = tl::unexpected(why);
   for (;;) {
     place = whereabouts_.find(vm_, link_.clock().now() + answer_patience);
-    if (place && (place->state.running || (!was_running_ && !place->state.sends))) break;
-    // libvirt lets the guest run again at once, if it does.
+    goes_on = place && place->host != to_ && place->state.sends;
+    if (place && !goes_on && (place->state.running || !was_running_)) break;
+    if (goes_on && !aborted) aborted = abort();
     const TimePoint now = link_.clock().now();
-    if (now >= (place && !place->state.sends ? resume_limit : limit)) break;
-    link_.pause(vm_, link_.clock().now() + search_again);
+    if (place) found_at = now;
+    if (!place || goes_on) under_way_at = now;
+    if (goes_on && now >= start + abort_patience) break;
+    if (!place && now >= found_at + search_patience) break;
+    // libvirt lets the guest run again at once, if it does.
+    if (now >= under_way_at + resume_patience) break;
+    link_.pause(vm_, now + search_again);
   }
   if (!place) {
     return failure(FailureKind::lost, why.reason + "; " + place.error().reason);
@@ -342,7 +353,11 @@ Result<TransferReport> LiveMigration::not_arrived(const Failure& failed) {
                        ". Do not destroy either domain: when the hosts reach each other again, "
                        "virsh migrate --postcopy --postcopy-resume may save it");
   }
-  if (!as_before && !place->state.sends) {
+  if (goes_on) {
+    return failure(why.kind, why.reason + "; it is still under way on " + link_.name(place->host) +
+                                 ", although it was to be aborted");
+  }
+  if (!as_before) {
     if (Result<> resumed = resume_at(place->host); !resumed) {
       return failure(FailureKind::lost, why.reason + "; it is paused on " +
                                             link_.name(place->host) +

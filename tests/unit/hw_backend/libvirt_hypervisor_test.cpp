@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -255,6 +256,77 @@ TEST_F(LeftVm, is_lost_at_once_when_every_host_answers_that_it_does_not_have_it)
     EXPECT_EQ(attached.error().kind, FailureKind::lost);
     EXPECT_LT(world.clock.now() - start, Duration::seconds(30));
   });
+}
+
+/// A move whose call fails although the migration goes on, as when its connection breaks.
+class MoveWithoutItsCall : public LeftVm {
+ protected:
+  void SetUp() override {
+    left(0, mark_of(Phase::migration, "host0"), "");
+    for (ClusterHost& host : cluster_.hosts) host.migrate.tcp = "tcp://" + host.name;
+    libvirt_.migrate = [&] {
+      under_way_ = true;
+      return -1;
+    };
+    libvirt_.job_under_way = [&](virDomainPtr /*domain*/) { return under_way_.load(); };
+  }
+  static Result<TransferReport> move(World& world) {
+    class : public TransferObserver {
+      void round_done(VmId /*vm*/, const RoundReport& /*round*/) override {}
+    } nobody;
+    return world.hypervisor.migrate(vm0, HostId{1}, {}, nobody, later(world));
+  }
+
+  ScriptedLibvirt libvirt_;
+  std::atomic<bool> under_way_ = false;
+  std::atomic<int> aborts_ = 0;
+};
+
+TEST_F(MoveWithoutItsCall, has_failed_only_when_its_migration_was_aborted) {
+  libvirt_.abort_job = [&](virDomainPtr /*domain*/) {
+    if (++aborts_ == 1) return -1;  // while the destination prepares there is nothing to abort
+    under_way_ = false;
+    return 0;
+  };
+  run([&](World& world, ClusterLink& /*link*/) {
+    const auto moved = move(world);
+    ASSERT_FALSE(moved);
+    EXPECT_EQ(moved.error().kind, FailureKind::failed) << moved.error().reason;
+    EXPECT_EQ(aborts_, 2);
+    EXPECT_FALSE(under_way_);
+  });
+}
+
+TEST_F(MoveWithoutItsCall, has_arrived_if_the_vm_runs_on_the_destination_in_the_end) {
+  run([&](World& world, ClusterLink& link) {
+    libvirt_.abort_job = [&](virDomainPtr domain) {  // too late
+      EXPECT_EQ(virDomainDestroy(domain), 0);
+      starts_on_host1(world, link);
+      under_way_ = false;
+      return -1;
+    };
+    const auto moved = move(world);
+    ASSERT_TRUE(moved) << moved.error().reason;
+    EXPECT_NE(moved->note.find("libvirt reported"), std::string::npos) << moved->note;
+    EXPECT_EQ(world.hypervisor.inspect(vm0).host, HostId{1});
+  });
+}
+
+TEST_F(MoveWithoutItsCall, says_that_its_migration_goes_on_if_it_cannot_be_aborted) {
+  libvirt_.abort_job = [&](virDomainPtr /*domain*/) {
+    ++aborts_;
+    return -1;
+  };
+  run(
+      [&](World& world, ClusterLink& /*link*/) {
+        const auto moved = move(world);
+        ASSERT_FALSE(moved);
+        EXPECT_EQ(moved.error().kind, FailureKind::failed);
+        EXPECT_NE(moved.error().reason.find("still under way on host0"), std::string::npos)
+            << moved.error().reason;
+        EXPECT_GT(aborts_, 1);
+      },
+      40);
 }
 
 // Hosts that are made alike have functions at the same addresses.
