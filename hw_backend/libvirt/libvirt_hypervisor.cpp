@@ -232,7 +232,8 @@ Result<> LibvirtHypervisor::await_gone(VmId vm, DeviceKind kind, DomainInbox& in
       }
     }
     // Nothing was heard, or something may have been missed.
-    const Result<VmPlace> place = find(vm, link_.clock().now() + answer_patience);
+    const Result<VmPlace> place =
+        find(vm, std::max(deadline, link_.clock().now() + answer_patience));
     if (place && !find_device(place->state.xml, alias)) {
       over();
       return {};
@@ -240,11 +241,13 @@ Result<> LibvirtHypervisor::await_gone(VmId vm, DeviceKind kind, DomainInbox& in
     if (!place && place.error().kind == FailureKind::cancelled) {
       return tl::unexpected(place.error());
     }
+    // Before `lost`: the deadline may have cut the search short.
     if (link_.clock().now() >= deadline) {
       return tl::unexpected(ended_early(
           Wake::timed_out,
           "detach of " + label(vm, kind) + (place ? "" : " (" + place.error().reason + ")")));
     }
+    if (!place && place.error().kind == FailureKind::lost) return tl::unexpected(place.error());
   }
 }
 

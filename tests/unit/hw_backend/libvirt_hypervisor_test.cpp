@@ -329,6 +329,24 @@ TEST_F(MoveWithoutItsCall, says_that_its_migration_goes_on_if_it_cannot_be_abort
       40);
 }
 
+TEST_F(LeftVm, that_ends_before_its_device_has_gone_is_lost) {
+  left(0, mark_of(Phase::detach_vf, "host0"));
+  ScriptedLibvirt libvirt;
+  std::atomic<int> looks = 0;
+  libvirt.job_under_way = [&](virDomainPtr domain) {  // asked whenever it is looked at
+    const bool ends = ++looks == 2;
+    EXPECT_TRUE(!ends || virDomainDestroy(domain) == 0);
+    return false;
+  };
+  run(
+      [&](World& world, ClusterLink& /*link*/) {
+        const Result<> gone = world.hypervisor.await_detached(vm0, vf, later(world));
+        ASSERT_FALSE(gone);
+        EXPECT_EQ(gone.error().kind, FailureKind::lost) << gone.error().reason;
+      },
+      4);
+}
+
 // Hosts that are made alike have functions at the same addresses.
 TEST_F(LeftVm, gets_the_last_free_function_of_its_host_while_another_host_attaches_one_like_it) {
   left(0, mark_of(Phase::migration, "host0"), "");
