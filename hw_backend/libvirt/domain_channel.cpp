@@ -15,9 +15,14 @@ namespace ferry {
 namespace {
 
 constexpr Duration between_tries = Duration::milliseconds(200);
+/// So often a VM is looked for where it should be before every host is asked.
+constexpr unsigned tries_where_expected = 5;
 constexpr std::size_t most_waiting = std::size_t{8} << 20U;
 constexpr Duration torn_after = Duration::milliseconds(2'000);
 constexpr int would_block = -2;  ///< of virStreamSend and virStreamRecv
+
+/// And not the shell that a migration fills.
+bool is_the_vm(const DomainState& state) { return state.active && !state.receives; }
 
 }  // namespace
 
@@ -183,10 +188,12 @@ class ChannelStream : public std::enable_shared_from_this<ChannelStream> {
   TimePoint seen_at_;
 };
 
-DomainChannel::DomainChannel(ClusterLink& link, VmId vm, HostId first, std::string channel)
+DomainChannel::DomainChannel(ClusterLink& link, const Whereabouts& whereabouts, VmId vm,
+                             std::string channel)
     : link_(link),
+      whereabouts_(whereabouts),
       vm_(vm),
-      host_(first),
+      host_(whereabouts.last_known(vm)),
       channel_(std::move(channel)),
       inbox_(std::make_shared<agent::ControlInbox>(link.executor())),
       mutex_(link.executor().make_mutex()) {
@@ -224,17 +231,30 @@ bool DomainChannel::send(std::span<const std::byte> message) {
   return open != nullptr && open->send(message);
 }
 
-/// The host where the VM's domain runs; none that is known.
+/// The host where the VM's domain runs; none that is known. Where it should be is asked first, and
+/// again before all are: what all say is known only when each of them has answered, and one may be
+/// dead; and a VM that has just moved will be said to be where it is.
 std::optional<HostId> DomainChannel::look_for_vm() {
+  const HostId expected = whereabouts_.last_known(vm_);
+  if (is_on(expected)) return expected;
+  if (host_ != expected && is_on(host_)) return host_;
+  if (++misses_ % tries_where_expected != 0) return std::nullopt;
   const auto answers = link_.ask_all<DomainState>(
       "looking for " + link_.name(vm_), link_.clock().now() + answer_patience,
       [domain = link_.domain(vm_)](HostConnections& host, HostId) {
         return look_at(host, domain);
       });
   for (std::uint32_t i = 0; i < answers.size(); ++i) {
-    if (answers[i] && answers[i]->active && !answers[i]->receives) return HostId{i};
+    if (answers[i] && is_the_vm(*answers[i])) return HostId{i};
   }
   return std::nullopt;
+}
+
+bool DomainChannel::is_on(HostId host) {
+  const Result<DomainState> answer = link_.ask_uncounted<DomainState>(
+      host, "looking for " + link_.name(vm_), link_.clock().now() + answer_patience,
+      [domain = link_.domain(vm_)](HostConnections& there) { return look_at(there, domain); });
+  return answer && is_the_vm(*answer);
 }
 
 void DomainChannel::keep_open() {

@@ -9,6 +9,7 @@
 #include "core/ports/control.hpp"
 #include "hw_backend/agent/control_inbox.hpp"
 #include "hw_backend/libvirt/cluster_link.hpp"
+#include "hw_backend/libvirt/whereabouts.hpp"
 
 namespace ferry {
 
@@ -18,8 +19,8 @@ class ChannelStream;
 /// it open: only one can.
 class DomainChannel final : public Control {
  public:
-  /// `channel`: its target's name. `link` outlives it.
-  DomainChannel(ClusterLink& link, VmId vm, HostId first, std::string channel);
+  /// `channel`: its target's name. `link` and `whereabouts` outlive it.
+  DomainChannel(ClusterLink& link, const Whereabouts& whereabouts, VmId vm, std::string channel);
   /// Joins.
   ~DomainChannel() override;
   bool send(std::span<const std::byte> message) override;
@@ -31,12 +32,15 @@ class DomainChannel final : public Control {
  private:
   void keep_open();
   [[nodiscard]] std::optional<HostId> look_for_vm();
+  [[nodiscard]] bool is_on(HostId host);
   [[nodiscard]] std::shared_ptr<ChannelStream> stream() const;
   void set_stream(std::shared_ptr<ChannelStream> stream);
 
   ClusterLink& link_;
+  const Whereabouts& whereabouts_;
   VmId vm_;
-  HostId host_;  ///< where it was last
+  HostId host_;          ///< where it was last
+  unsigned misses_ = 0;  ///< when it was not where it was expected
   std::string channel_;
   std::shared_ptr<agent::ControlInbox> inbox_;  ///< callbacks of libvirt may outlive this
   std::unique_ptr<Mutex> mutex_;

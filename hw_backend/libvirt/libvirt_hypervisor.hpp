@@ -36,6 +36,8 @@ class LibvirtHypervisor final : public Hypervisor {
   Result<> await_settled(VmId vm, TimePoint deadline) override;
   Result<> cancel_migration(VmId vm) override;
 
+  [[nodiscard]] const Whereabouts& whereabouts() const { return *whereabouts_; }
+
  private:
   /// Hosts that are made alike have functions at the same PCI addresses.
   struct HostFunction {

@@ -32,7 +32,8 @@ void run_on_cluster(const Instance& instance, const ClusterFile& cluster,
   const ChannelOpener open = [&](VmId vm) -> std::unique_ptr<Control> {
     const std::string& channel = link.description(vm).agent;
     if (channel.empty()) return nullptr;
-    return std::make_unique<DomainChannel>(link, vm, hypervisor.inspect(vm).host, channel);
+    (void)hypervisor.inspect(vm);  // so that it is known where the VM is
+    return std::make_unique<DomainChannel>(link, hypervisor.whereabouts(), vm, channel);
   };
 
   std::exception_ptr error;
