@@ -188,6 +188,26 @@ class ChannelStream : public std::enable_shared_from_this<ChannelStream> {
   TimePoint seen_at_;
 };
 
+/// Of one opening, whose task may leave it before its call ends: who of the two comes last then
+/// closes the stream, which would keep its connection for ever.
+class ChannelOpening {
+ public:
+  /// By the call's thread, with what it has made.
+  void made(const std::shared_ptr<ChannelStream>& stream) {
+    stream_ = stream;
+    if (state_.exchange(State::made) == State::abandoned) stream->close();
+  }
+  /// By the task, instead of taking the stream. What it has to close, if anything.
+  std::shared_ptr<ChannelStream> abandon() {
+    return state_.exchange(State::abandoned) == State::made ? stream_ : nullptr;
+  }
+
+ private:
+  enum class State { pending, made, abandoned };
+  std::atomic<State> state_ = State::pending;
+  std::shared_ptr<ChannelStream> stream_;  ///< written before `made`
+};
+
 DomainChannel::DomainChannel(ClusterLink& link, const Whereabouts& whereabouts, VmId vm,
                              std::string channel)
     : link_(link),
@@ -203,10 +223,12 @@ DomainChannel::DomainChannel(ClusterLink& link, const Whereabouts& whereabouts, 
 DomainChannel::~DomainChannel() {
   task_->cancel();
   task_.reset();
-  if (const std::shared_ptr<ChannelStream> open = stream()) {
-    link_.start(vm_, host_, "close the channel of " + link_.name(vm_),
-                [open](HostConnections&) { open->close(); });
-  }
+  if (const std::shared_ptr<ChannelStream> open = stream()) close(open);
+}
+
+void DomainChannel::close(const std::shared_ptr<ChannelStream>& stream) {
+  link_.start(vm_, host_, "close the channel of " + link_.name(vm_),
+              [stream](HostConnections&) { stream->close(); });
 }
 
 std::shared_ptr<ChannelStream> DomainChannel::stream() const {
@@ -266,22 +288,25 @@ void DomainChannel::keep_open() {
     } else {
       if (open != nullptr) {
         set_stream(nullptr);
-        link_.start(vm_, host_, "close the channel of " + link_.name(vm_),
-                    [open](HostConnections&) { open->close(); });
+        close(open);
       }
       if (const std::optional<HostId> host = look_for_vm()) {
         host_ = *host;
+        const auto opening = std::make_shared<ChannelOpening>();
         Result<std::shared_ptr<ChannelStream>> made =
             link_.ask_uncounted<std::shared_ptr<ChannelStream>>(
                 host_, "opening the channel of " + link_.name(vm_), clock.now() + answer_patience,
-                [domain = link_.domain(vm_), channel = channel_,
-                 inbox = inbox_](HostConnections& connections) {
-                  return ChannelStream::open(connections, domain, channel, inbox);
+                [domain = link_.domain(vm_), channel = channel_, inbox = inbox_,
+                 opening](HostConnections& connections) {
+                  auto stream = ChannelStream::open(connections, domain, channel, inbox);
+                  if (stream) opening->made(*stream);
+                  return stream;
                 });
         if (made) {
           set_stream(std::move(*made));
           inbox_->opened();
         } else {
+          if (const auto left = opening->abandon()) close(left);
           const Lock lock(*mutex_);
           trouble_ = made.error().reason;
         }

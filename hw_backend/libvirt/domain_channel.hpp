@@ -35,6 +35,8 @@ class DomainChannel final : public Control {
   [[nodiscard]] bool is_on(HostId host);
   [[nodiscard]] std::shared_ptr<ChannelStream> stream() const;
   void set_stream(std::shared_ptr<ChannelStream> stream);
+  /// In a thread of its own.
+  void close(const std::shared_ptr<ChannelStream>& stream);
 
   ClusterLink& link_;
   const Whereabouts& whereabouts_;

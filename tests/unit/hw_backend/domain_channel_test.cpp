@@ -7,14 +7,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <string>
 
 #include "hw_backend/threads/thread_executor.hpp"
 #include "tests/scratch_folder.hpp"
+#include "tests/unit/hw_backend/scripted_libvirt.hpp"
 
 namespace ferry {
 namespace {
@@ -116,6 +120,40 @@ TEST_F(DomainChannelTest, is_opened_where_nobody_expected_the_vm) {
     const DomainChannel channel(link, whereabouts, vm0, "org.ferry.agent.0");
     EXPECT_TRUE(becomes([&] { return !channel.trouble().empty(); }));
   });
+}
+
+TEST_F(DomainChannelTest, is_closed_once_when_it_was_left_open) {
+  std::atomic<int> aborted = 0;
+  ScriptedLibvirt libvirt;
+  libvirt.open_channel = [] { return 0; };
+  libvirt.stream_aborted = [&] { ++aborted; };
+  run([&](ClusterLink& link, Whereabouts& whereabouts) {
+    const DomainChannel channel(link, whereabouts, vm0, "org.ferry.agent.0");
+    EXPECT_TRUE(becomes([&] { return channel.openings() == 1; }));
+    EXPECT_EQ(aborted, 0);
+  });
+  EXPECT_EQ(aborted, 1);
+}
+
+// Else its connection keeps libvirt's event loop running to the end of the process, and beyond.
+TEST_F(DomainChannelTest, that_is_left_while_it_is_being_opened_is_closed_when_it_is_open) {
+  std::promise<void> opens, go_on;
+  std::atomic<int> aborted = 0;
+  ScriptedLibvirt libvirt;
+  libvirt.open_channel = [&] {
+    opens.set_value();
+    go_on.get_future().wait();
+    return 0;
+  };
+  libvirt.stream_aborted = [&] { ++aborted; };
+  run([&](ClusterLink& link, Whereabouts& whereabouts) {
+    {
+      const DomainChannel channel(link, whereabouts, vm0, "org.ferry.agent.0");
+      EXPECT_EQ(opens.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready);
+    }
+    go_on.set_value();
+  });
+  EXPECT_EQ(aborted, 1);
 }
 
 }  // namespace
