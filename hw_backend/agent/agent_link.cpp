@@ -18,14 +18,14 @@ constexpr Duration between_looks = Duration::milliseconds(5'000);
 
 AgentLink::AgentLink(Executor& executor, Clock& clock, VmId vm, std::string name,
                      std::unique_ptr<Control> control, std::uint64_t controller,
-                     std::function<bool()> is_lost)
+                     std::function<VmInspection()> inspect)
     : executor_(executor),
       clock_(clock),
       vm_(vm),
       name_(std::move(name)),
       control_(std::move(control)),
       controller_(controller),
-      is_lost_(std::move(is_lost)),
+      inspect_(std::move(inspect)),
       mutex_(executor.make_mutex()),
       changed_(executor.make_condition()),
       said_hello_(clock.now() - hello_again),
@@ -148,8 +148,10 @@ void AgentLink::look_for_silence() {
   const TimePoint now = clock_.now();
   if (now - heard_ < long_silence || now - looked_ < between_looks) return;
   looked_ = now;
-  // Twice in a row: a VM that arrives elsewhere may be nowhere for a moment.
-  if (!is_lost_()) {
+  const VmInspection seen = inspect_();
+  // A guest may be paused as long as it moves. Twice in a row: a VM that arrives elsewhere may be
+  // nowhere for a moment.
+  if (seen.running || seen.moving) {
     seen_lost_ = false;
     return;
   }
@@ -196,6 +198,7 @@ void AgentLink::receive(std::span<const std::byte> bytes) {
     return handle(Refused{controller_, read.error().reason});
   }
   heard_ = clock_.now();
+  seen_lost_ = false;
   std::visit([this](const auto& message) { handle(message); }, read->message);
 }
 

@@ -11,6 +11,7 @@
 #include "core/ports/clock.hpp"
 #include "core/ports/control.hpp"
 #include "core/ports/executor.hpp"
+#include "core/ports/hypervisor.hpp"
 #include "core/ports/result.hpp"
 #include "core/ports/types.hpp"
 #include "hw_backend/agent/clock_map.hpp"
@@ -21,12 +22,11 @@ namespace ferry::agent {
 
 class AgentLink {
  public:
-  /// `controller`: the number that it speaks under. `is_lost`: whether the VM runs nowhere any
-  /// more; asked when the agent has been silent for long, and may block as long as a call to a
-  /// hypervisor.
+  /// `controller`: the number that it speaks under. `inspect`: what has become of the VM; asked
+  /// when the agent has been silent for long, and may block as long as a call to a hypervisor.
   AgentLink(Executor& executor, Clock& clock, VmId vm, std::string name,
             std::unique_ptr<Control> control, std::uint64_t controller,
-            std::function<bool()> is_lost);
+            std::function<VmInspection()> inspect);
   /// Joins.
   ~AgentLink();
   AgentLink(const AgentLink&) = delete;
@@ -76,7 +76,7 @@ class AgentLink {
   std::string name_;
   std::unique_ptr<Control> control_;
   std::uint64_t controller_;
-  std::function<bool()> is_lost_;
+  std::function<VmInspection()> inspect_;
   std::unique_ptr<Mutex> mutex_;  ///< of what follows; jobs are called without it
   std::unique_ptr<Condition> changed_;
   std::vector<RemoteJob*> jobs_;
