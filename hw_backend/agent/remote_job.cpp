@@ -473,8 +473,17 @@ void RemoteJob::enlist() {
   for (std::uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     if (ranks_[rank].stand_in != nullptr) board_->enlist(RankId{rank}, *ranks_[rank].stand_in);
   }
-  const Lock lock(*mutex_);
-  enlisted_ = true;
+  // Those that were given up before they were on the board are off it again at once: a suspension
+  // would wait for them without end.
+  std::vector<RemoteRank*> gone;
+  {
+    const Lock lock(*mutex_);
+    enlisted_ = true;
+    for (const RankEntry& rank : ranks_) {
+      if (rank.stand_in != nullptr && parts_.at(rank.vm).lost) gone.push_back(rank.stand_in.get());
+    }
+  }
+  for (RemoteRank* const rank : gone) rank->give_up();
 }
 
 void RemoteJob::start() {

@@ -72,8 +72,7 @@ void RemoteRank::take_replies(const std::vector<ReplyState>& replies) {
 }
 
 void RemoteRank::give_up() {
-  if (given_up_) return;
-  given_up_ = true;
+  if (given_up_.exchange(true)) return;
   {
     const Lock lock(*mutex_);
     asked_.clear();

@@ -1,6 +1,7 @@
 // Who stands for a rank in a guest at its job's board.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -24,7 +25,7 @@ class RemoteRank final : public mpi::BoardMember {
 
   /// The latest state. Called by one task.
   void take(const RankState& state);
-  /// The rank is gone, whatever it said last.
+  /// The rank is gone, whatever it said last. From any task.
   void give_up();
   /// The agent's answers. `answer` null: it knows nothing of the rank.
   void take(const Confirmed& confirmed, const Confirmed::Rank& answer);
@@ -55,7 +56,7 @@ class RemoteRank final : public mpi::BoardMember {
   RankState known_;
   std::map<std::uint64_t, EpochState> epochs_;  ///< as the board knows them
   std::set<std::tuple<std::uint64_t, std::uint32_t, std::uint32_t>> replied_;
-  bool given_up_ = false;
+  std::atomic<bool> given_up_ = false;
   std::unique_ptr<Mutex> mutex_;                    ///< of what follows; nothing is called under it
   std::map<std::uint64_t, std::uint32_t> changes_;  ///< by epoch
   std::map<std::uint64_t, Asked> asked_;
