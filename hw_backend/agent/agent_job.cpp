@@ -63,7 +63,9 @@ AgentJob::AgentJob(fs::path folder, StartJob start, std::unique_ptr<JobBoard> bo
   cards_.resize(board_->job_ranks());
   std::error_code error;
   has_cards_ = fs::exists(folder_ / "cards", error);
-  if (has_cards_) known_cards_ = board_->job_ranks();
+  if (!has_cards_) return;
+  known_cards_ = board_->job_ranks();
+  board_->announce_cards();  // the agent before this one may have died before it did
 }
 
 AgentJob::~AgentJob() {
