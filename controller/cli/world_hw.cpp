@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <cstdint>
 
 #include "controller/cli/wall_clock.hpp"
@@ -43,7 +41,7 @@ std::vector<HypervisorTime> run_on_hardware(
     if (vm != nullptr && !vm->agent.empty()) with_agents.push_back(VmId{i});
   }
   agent::AgentJobsOptions jobs;
-  jobs.run = fmt::format("{}-{:x}", run.name, run.origin);
+  jobs.run = agent::name_of_run(run.name, run.origin);
   jobs.controller = static_cast<std::uint64_t>(wall_nanoseconds());
   jobs.taken_over = run.taken_over;
   // Ranks begin in a folder beside that file.

@@ -1,6 +1,9 @@
 #include "hw_backend/agent/agent_jobs.hpp"
 
+#include <array>
 #include <cctype>
+#include <charconv>
+#include <cstdint>
 #include <map>
 #include <span>
 
@@ -12,13 +15,16 @@ namespace {
 
 constexpr Duration answer_of_agent = Duration::milliseconds(3'000);
 
+constexpr std::size_t longest_name = 40;
+constexpr std::size_t digits_of_origin = 16;
+
 /// What may stand in a folder's name.
-std::string plain(const std::string& text) {
+std::string plain(const std::string& text, std::size_t longest = longest_name) {
   std::string name;
   for (const char c : text) {
     name += std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' ? c : '_';
   }
-  return name.substr(0, 40);
+  return name.substr(0, longest);
 }
 
 std::string with_job(std::string text, const std::string& job) {
@@ -45,6 +51,14 @@ std::map<VmId, std::string> traces_of(const JobSpec& spec) {
 }
 
 }  // namespace
+
+std::string name_of_run(const std::string& folder, std::int64_t origin) {
+  std::array<char, digits_of_origin> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(),
+                                 static_cast<std::uint64_t>(origin), 16);
+  return plain(folder, longest_name - 1 - digits_of_origin) + "-" +
+         std::string(digits.data(), end.ptr);
+}
 
 /// Belongs to links while it lives.
 class AgentJobs::Opened final : public mpi::HostedJob {

@@ -17,8 +17,13 @@
 
 namespace ferry::agent {
 
+/// Of the run that has this folder, and began at this moment: ns since the epoch. A long name is
+/// shortened; the moment, which no other run has, stays whole.
+[[nodiscard]] std::string name_of_run(const std::string& folder, std::int64_t origin);
+
 struct AgentJobsOptions {
-  /// Names this run among all: jobs' keys begin with it. The same for a controller that takes over.
+  /// Names this run among all: jobs' keys begin with it. The same for a controller that takes over:
+  /// `name_of_run`.
   std::string run;
   std::uint64_t controller = 0;  ///< larger than that of every earlier controller
   bool taken_over = false;

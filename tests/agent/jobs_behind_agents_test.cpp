@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "hw_backend/agent/agent_jobs.hpp"
 #include "tests/agent/machine.hpp"
 
 namespace ferry::agent {
@@ -138,6 +139,22 @@ TEST_P(JobsBehindAgents, end_with_the_name_of_a_rank_that_was_killed) {
   for (std::uint32_t vm = 0; vm < 3; ++vm) {
     EXPECT_THAT(machine.rank_processes(VmId{vm}), IsEmpty());
     EXPECT_THAT(machine.jobs(VmId{vm}), IsEmpty());
+  }
+}
+
+/// Agents remember the keys of jobs that are over.
+TEST(JobsBehindAgents, run_again_in_the_same_guests_whatever_the_name_of_their_run) {
+  Machine machine;
+  const std::string folder = machine.name() + std::string(64, 'x');
+  for (const std::int64_t origin : {0x18a'0000'0000'0001, 0x18a'0000'0000'0002}) {
+    AgentRun run(scenario("progress_engine",
+                          "{type: iterate, compute: 2ms, collective: allreduce, message: 8B, "
+                          "iterations: 5}"));
+    run.run_name = name_of_run(folder, origin);
+    run.controller = static_cast<std::uint64_t>(origin);
+    if (!machine.has_agent(VmId{0})) start_agents(machine, run);
+    run.run(machine);
+    expect_the_job_went_well(run);
   }
 }
 

@@ -131,7 +131,7 @@ void AgentRun::run(Machine& machine) {
       std::vector<VmId> vms;
       for (std::uint32_t i = 0; i < instance.vms.size(); ++i) vms.push_back(VmId{i});
       AgentJobsOptions jobs;
-      jobs.run = machine.name();
+      jobs.run = run_name.empty() ? machine.name() : run_name;
       jobs.controller = controller;
       jobs.taken_over = !journal.empty();
       jobs.arguments = {program, "{job}", fault};

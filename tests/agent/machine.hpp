@@ -58,6 +58,7 @@ struct AgentRun {
   std::string program = FERRY_AGENT_RANK;
   std::string fault;                             ///< of `agent_rank`
   std::vector<std::string> rank_arguments = {};  ///< of another program in its place
+  std::string run_name = {};                     ///< empty: the machine's
   std::uint64_t controller = 1;
   double speed = 4;
   std::string journal;  ///< of earlier controllers, and then of this one too
