@@ -87,10 +87,10 @@ AgentJobs::AgentJobs(World& world, const Instance& instance,
                      AgentJobsOptions options)
     : world_(world), instance_(instance), options_(std::move(options)) {
   for (const VmId vm : vms_with_agents) {
-    links_.emplace(
-        vm, std::make_unique<AgentLink>(world.executor, world.clock, vm,
-                                        instance.vms[vm.index].name, open(vm), options_.controller,
-                                        [this, vm] { return world_.hypervisor.inspect(vm); }));
+    links_.emplace(vm, std::make_unique<AgentLink>(
+                           world.executor, world.clock, vm, instance.vms[vm.index].name, open(vm),
+                           options_.controller, options_.patience,
+                           [this, vm] { return world_.hypervisor.inspect(vm); }));
   }
 }
 

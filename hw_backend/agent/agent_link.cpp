@@ -7,6 +7,7 @@ namespace ferry::agent {
 namespace {
 
 constexpr Duration turn = Duration::milliseconds(200);
+constexpr Duration longest_turn = Duration::milliseconds(1'000);
 constexpr Duration hello_again = Duration::milliseconds(300);
 constexpr Duration between_pings = Duration::milliseconds(1'000);
 constexpr Duration question_again = Duration::milliseconds(500);
@@ -17,7 +18,7 @@ constexpr Duration between_looks = Duration::milliseconds(5'000);
 }  // namespace
 
 AgentLink::AgentLink(Executor& executor, Clock& clock, VmId vm, std::string name,
-                     std::unique_ptr<Control> control, std::uint64_t controller,
+                     std::unique_ptr<Control> control, std::uint64_t controller, Duration patience,
                      std::function<VmInspection()> inspect)
     : executor_(executor),
       clock_(clock),
@@ -25,11 +26,12 @@ AgentLink::AgentLink(Executor& executor, Clock& clock, VmId vm, std::string name
       name_(std::move(name)),
       control_(std::move(control)),
       controller_(controller),
+      patience_(patience),
       inspect_(std::move(inspect)),
       mutex_(executor.make_mutex()),
       changed_(executor.make_condition()),
       said_hello_(clock.now() - hello_again),
-      heard_(clock.now()),
+      turned_(clock.now()),
       looked_(clock.now()),
       pinged_(clock.now() - between_pings),
       asked_at_(clock.now() - question_again) {
@@ -146,18 +148,38 @@ void AgentLink::say() {
 
 void AgentLink::look_for_silence() {
   const TimePoint now = clock_.now();
-  if (now - heard_ < long_silence || now - looked_ < between_looks) return;
+  // Where this controller stood still itself, a longer turn says nothing of the agent.
+  silence_ += std::min(now - turned_, longest_turn);
+  turned_ = now;
+  if (silence_ < long_silence || now - looked_ < between_looks) return;
   looked_ = now;
   const VmInspection seen = inspect_();
-  // A guest may be paused as long as it moves. Twice in a row: a VM that arrives elsewhere may be
-  // nowhere for a moment.
-  if (seen.running || seen.moving) {
+  if (seen.moving) {
+    // Its guest may be paused all the time, and finds its channel only after that.
+    silence_ = Duration::zero();
     seen_lost_ = false;
     return;
   }
+  if (seen.running) {
+    seen_lost_ = false;
+    if (silence_ >= patience_) give_up_silent();
+    return;
+  }
+  // Twice in a row: a VM that arrives elsewhere may be nowhere for a moment.
   if (!std::exchange(seen_lost_, true)) return;
   for_every_job([this](RemoteJob& job) {
     if (job.runs_in(vm_)) job.give_up(vm_, name_ + " runs nowhere any more");
+  });
+}
+
+/// A guest may hang, or have no agent any more, while its VM runs.
+void AgentLink::give_up_silent() {
+  const std::string trouble = control_->trouble();
+  const std::int64_t seconds = silence_.count_nanoseconds() / 1'000'000'000;
+  const std::string why = name_ + "'s agent has not answered for " + std::to_string(seconds) +
+                          " s" + (trouble.empty() ? "" : " (" + trouble + ")");
+  for_every_job([&](RemoteJob& job) {
+    if (job.runs_in(vm_)) job.give_up_started(vm_, why);
   });
 }
 
@@ -197,7 +219,7 @@ void AgentLink::receive(std::span<const std::byte> bytes) {
     // Of another release, as the frame was whole.
     return handle(Refused{controller_, read.error().reason});
   }
-  heard_ = clock_.now();
+  silence_ = Duration::zero();
   seen_lost_ = false;
   std::visit([this](const auto& message) { handle(message); }, read->message);
 }

@@ -22,10 +22,12 @@ namespace ferry::agent {
 
 class AgentLink {
  public:
-  /// `controller`: the number that it speaks under. `inspect`: what has become of the VM; asked
-  /// when the agent has been silent for long, and may block as long as a call to a hypervisor.
+  /// `controller`: the number that it speaks under. `patience`: how long the agent may say nothing
+  /// while its VM stays where it is; then jobs that were started end. `inspect`: what has become of
+  /// the VM; asked when the agent has been silent for long, and may block as long as a call to a
+  /// hypervisor.
   AgentLink(Executor& executor, Clock& clock, VmId vm, std::string name,
-            std::unique_ptr<Control> control, std::uint64_t controller,
+            std::unique_ptr<Control> control, std::uint64_t controller, Duration patience,
             std::function<VmInspection()> inspect);
   /// Joins.
   ~AgentLink();
@@ -51,6 +53,7 @@ class AgentLink {
   void receive(std::span<const std::byte> bytes);
   void send(Message message);
   void look_for_silence();
+  void give_up_silent();
   /// Calls them without the mutex; none is removed meanwhile.
   void for_every_job(const std::function<void(RemoteJob&)>& call);
   void for_job(const std::string& key, const std::function<void(RemoteJob&)>& call);
@@ -76,6 +79,7 @@ class AgentLink {
   std::string name_;
   std::unique_ptr<Control> control_;
   std::uint64_t controller_;
+  Duration patience_;
   std::function<VmInspection()> inspect_;
   std::unique_ptr<Mutex> mutex_;  ///< of what follows; jobs are called without it
   std::unique_ptr<Condition> changed_;
@@ -85,8 +89,9 @@ class AgentLink {
   bool welcomed_ = false;
   std::uint64_t openings_ = 0;
   TimePoint said_hello_;
-  TimePoint heard_;
-  TimePoint looked_;
+  TimePoint turned_;  ///< when silence was looked for last
+  TimePoint looked_;  ///< when the VM was
+  Duration silence_;  ///< of the agent, as far as this listened and saw that the VM did not move
   TimePoint pinged_;
   std::uint64_t ping_ = 0;
   bool seen_lost_ = false;

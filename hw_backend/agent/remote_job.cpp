@@ -463,6 +463,14 @@ void RemoteJob::give_up(VmId vm, const std::string& why) {
   fail(why);
 }
 
+void RemoteJob::give_up_started(VmId vm, const std::string& why) {
+  {
+    const Lock lock(*mutex_);
+    if (!started_) return;
+  }
+  give_up(vm, why);
+}
+
 void RemoteJob::give_up_all(const std::string& why) {
   for (const auto& [vm, part] : parts_) give_up(vm, why);
 }
@@ -519,6 +527,7 @@ void RemoteJob::start() {
   poke_all();
   await([&] { return stage_ == Stage::running; });
   await_traces();
+  started_ = true;
 }
 
 void RemoteJob::await_traces() {

@@ -30,7 +30,7 @@ struct RemoteJobOptions {
   std::map<VmId, std::string> traces;
   /// Of a run that is taken over: its ranks may run already.
   bool taken_over = false;
-  /// How long ranks may take to start, or agents to answer for them.
+  /// How long ranks may take to start, and agents to answer for them.
   Duration patience = Duration::seconds(120);
   /// How long ranks may take to end by themselves when their job is over; then they are killed.
   Duration grace = Duration::seconds(10);
@@ -65,6 +65,8 @@ class RemoteJob final : public mpi::HostedJob {
   void take(VmId vm, const TraceReport& report);
   /// Nothing more will come from there.
   void give_up(VmId vm, const std::string& why);
+  /// The same of a job that has been started; as long as `start` waits it has its own patience.
+  void give_up_started(VmId vm, const std::string& why);
   /// Another controller has the job now, or the agents cannot be spoken with: nothing more is said.
   void give_up_all(const std::string& why);
 
@@ -150,6 +152,7 @@ class RemoteJob final : public mpi::HostedJob {
   Stage stage_ = Stage::asking;
   bool begun_ = false;  ///< `start` was called
   bool enlisted_ = false;
+  bool started_ = false;  ///< `start` has returned
   bool ended_by_us_ = false;
   std::map<VmId, Part> parts_;
   std::vector<RankEntry> ranks_;

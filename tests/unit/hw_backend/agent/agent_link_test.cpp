@@ -1,5 +1,5 @@
-// When a link takes the VM of its agent for lost. Time passes as a script has it, so that hours of
-// silence take no time.
+// When a link takes its agent, or the VM, for lost. Time passes as a script has it, so that hours
+// of silence take no time.
 #include "hw_backend/agent/agent_link.hpp"
 
 #include <gtest/gtest.h>
@@ -40,6 +40,8 @@ struct Script {
   TimePoint end;
   std::function<bool(TimePoint)> speaks = [](TimePoint) { return false; };  ///< the agent
   std::function<VmInspection(TimePoint)> vm;
+  /// How long the controller stands still.
+  std::function<Duration(TimePoint)> stall = [](TimePoint) { return Duration::zero(); };
 };
 
 /// An agent that does as the script says: each wait for it ends at once, at its deadline.
@@ -55,7 +57,7 @@ class ScriptedControl final : public Control {
       over_.set_value();
       return {Wake::cancelled, {}};
     }
-    clock_.set(deadline);
+    clock_.set(deadline + script_.stall(deadline));
     if (!script_.speaks(deadline)) return {Wake::timed_out, {}};
     return {Wake::ready, encode({1, Pong{}})};
   }
@@ -104,7 +106,7 @@ class SilentAgent : public testing::Test {
       {
         AgentLink link(executor_, clock_, vm, "vm0",
                        std::make_unique<ScriptedControl>(clock_, script, begin.get_future(), over),
-                       1, [&] { return script.vm(clock_.now()); });
+                       1, Duration::seconds(120), [&] { return script.vm(clock_.now()); });
         link.add(job);
         begin.set_value();
         over.get_future().wait();
@@ -151,6 +153,45 @@ TEST_F(SilentAgent, that_speaks_between_two_looks_is_looked_for_anew) {
   clock_.set({});
   script.end = at(51);
   EXPECT_EQ(run(script), "vm0 runs nowhere any more");
+}
+
+TEST_F(SilentAgent, of_a_vm_that_runs_ends_the_job_when_patience_is_over) {
+  Script script{.end = at(119), .vm = [](TimePoint) { return running(); }};
+  EXPECT_EQ(run(script), "");
+  clock_.set({});
+  script.end = at(126);
+  EXPECT_EQ(run(script), "vm0's agent has not answered for 120 s");
+}
+
+TEST_F(SilentAgent, has_its_time_from_its_last_word_on) {
+  Script script{.end = at(219),
+                .speaks = [](TimePoint now) { return now > at(99) && now < at(100); },
+                .vm = [](TimePoint) { return running(); }};
+  EXPECT_EQ(run(script), "");
+  clock_.set({});
+  script.end = at(226);
+  EXPECT_EQ(run(script), "vm0's agent has not answered for 120 s");
+}
+
+/// Its time begins when the VM was last seen to move.
+TEST_F(SilentAgent, has_its_time_again_when_its_vm_has_moved) {
+  Script script{.end = at(600 + 99), .vm = [](TimePoint now) {
+                  return now > at(60) && now < at(600) ? paused_while_it_moves() : running();
+                }};
+  EXPECT_EQ(run(script), "");
+  clock_.set({});
+  script.end = at(600 + 126);
+  EXPECT_EQ(run(script), "vm0's agent has not answered for 120 s");
+}
+
+TEST_F(SilentAgent, is_not_held_to_what_a_controller_did_not_hear_that_stood_still) {
+  Script script{.end = at(3'600 + 100),
+                .vm = [](TimePoint) { return running(); },
+                .stall =
+                    [](TimePoint now) {
+                      return now == at(10) ? Duration::seconds(3'600) : Duration::zero();
+                    }};
+  EXPECT_EQ(run(script), "");
 }
 
 }  // namespace

@@ -95,5 +95,33 @@ TEST_F(JobTakenOver, is_reactivated_also_when_a_guest_was_started_anew_meanwhile
   });
 }
 
+/// `start` says itself whom it waited for in vain.
+TEST(StartedJob, alone_is_ended_when_an_agent_is_silent) {
+  const ThreadClock clock(1.0);
+  ThreadExecutor executor(clock);
+  ThreadSleeper sleeper(clock);
+  executor.adopt([&] {
+    JobSpec spec;
+    spec.name = "job";
+    spec.vms = {here};
+    RemoteJobOptions options;
+    options.key = "job";
+    RemoteJob job(executor, sleeper, {JobId{0}, spec, nullptr, {}}, options, {{here, "vm0"}},
+                  [](VmId) {});
+    JobReport report;
+    report.key = "job";
+    report.ranks = {0};
+    job.take(here, report);
+    job.give_up_started(here, "it was silent before the job began");
+    job.start();
+    job.give_up_started(here, "it is silent");
+    mpi::WorkloadLog log(1);
+    std::vector<std::string> complaints;
+    const Result<> joined = job.join(log, complaints);
+    ASSERT_FALSE(joined);
+    EXPECT_EQ(joined.error().reason, "it is silent");
+  });
+}
+
 }  // namespace
 }  // namespace ferry::agent
