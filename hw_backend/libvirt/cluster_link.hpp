@@ -16,6 +16,7 @@
 #include "hw_backend/libvirt/calls.hpp"
 #include "hw_backend/libvirt/connection.hpp"
 #include "hw_backend/libvirt/domain_calls.hpp"
+#include "hw_backend/libvirt/open_channels.hpp"
 #include "hw_backend/libvirt/waiting_time.hpp"
 
 namespace ferry {
@@ -106,6 +107,7 @@ class ClusterLink {
   /// need; throws WorldError with all that cannot be reached.
   void connect_all(TimePoint deadline, const Schedule& schedule);
 
+  OpenChannels& channels() { return channels_; }
   WaitingTime& times() { return times_; }
   Clock& clock() { return clock_; }
   Executor& executor() { return executor_; }
@@ -123,6 +125,7 @@ class ClusterLink {
   EventLoopUser loop_;
   std::shared_ptr<EventBoard> board_;
   std::vector<std::shared_ptr<HostConnections>> connections_;  ///< by HostId
+  OpenChannels channels_;
   WaitingTime times_;
   Calls calls_;  ///< last: it waits for the calls that use all the rest
 };

@@ -17,6 +17,8 @@ namespace {
 constexpr Duration between_tries = Duration::milliseconds(200);
 /// So often a VM is looked for where it should be before every host is asked.
 constexpr unsigned tries_where_expected = 5;
+/// A daemon that does not close a stream by then is dead, and its migrations fail by themselves.
+constexpr Duration close_patience = Duration::milliseconds(3'000);
 constexpr std::size_t most_waiting = std::size_t{8} << 20U;
 constexpr Duration torn_after = Duration::milliseconds(2'000);
 constexpr int would_block = -2;  ///< of virStreamSend and virStreamRecv
@@ -216,11 +218,14 @@ DomainChannel::DomainChannel(ClusterLink& link, const Whereabouts& whereabouts, 
       host_(whereabouts.last_known(vm)),
       channel_(std::move(channel)),
       inbox_(std::make_shared<agent::ControlInbox>(link.executor())),
-      mutex_(link.executor().make_mutex()) {
+      mutex_(link.executor().make_mutex()),
+      released_(link.executor().make_condition()) {
+  link_.channels().add(vm_, *this);
   task_ = link_.executor().spawn("channel of " + link_.name(vm_), [this] { keep_open(); });
 }
 
 DomainChannel::~DomainChannel() {
+  link_.channels().remove(vm_);
   task_->cancel();
   task_.reset();
   if (const std::shared_ptr<ChannelStream> open = stream()) close(open);
@@ -239,12 +244,6 @@ std::shared_ptr<ChannelStream> DomainChannel::stream() const {
 std::string DomainChannel::trouble() const {
   const Lock lock(*mutex_);
   return stream_ == nullptr ? trouble_ : std::string();
-}
-
-void DomainChannel::set_stream(std::shared_ptr<ChannelStream> stream) {
-  const Lock lock(*mutex_);
-  if (stream != nullptr) trouble_.clear();
-  stream_ = std::move(stream);
 }
 
 bool DomainChannel::send(std::span<const std::byte> message) {
@@ -279,6 +278,78 @@ bool DomainChannel::is_on(HostId host) {
   return answer && is_the_vm(*answer);
 }
 
+void DomainChannel::hold() {
+  std::shared_ptr<ChannelStream> open;
+  HostId host;
+  {
+    const Lock lock(*mutex_);
+    holds_ += 1;
+    open = std::exchange(stream_, nullptr);
+    host = stream_host_;
+  }
+  if (open == nullptr) return;
+  (void)link_.ask_uncounted<void>(host, "closing the channel of " + link_.name(vm_),
+                                  link_.clock().now() + close_patience,
+                                  [open](HostConnections&) -> Result<> {
+                                    open->close();
+                                    return {};
+                                  });
+}
+
+void DomainChannel::release() {
+  const Lock lock(*mutex_);
+  holds_ -= 1;
+  released_->notify_all();
+}
+
+bool DomainChannel::is_held() const {
+  const Lock lock(*mutex_);
+  return holds_ > 0;
+}
+
+void DomainChannel::open_where_the_vm_is() {
+  const std::optional<HostId> host = look_for_vm();
+  if (!host) return;
+  host_ = *host;
+  const auto opening = std::make_shared<ChannelOpening>();
+  const Result<std::shared_ptr<ChannelStream>> made =
+      link_.ask_uncounted<std::shared_ptr<ChannelStream>>(
+          host_, "opening the channel of " + link_.name(vm_), link_.clock().now() + answer_patience,
+          [domain = link_.domain(vm_), channel = channel_, inbox = inbox_,
+           opening](HostConnections& connections) {
+            auto stream = ChannelStream::open(connections, domain, channel, inbox);
+            if (stream) opening->made(*stream);
+            return stream;
+          });
+  if (!made) {
+    if (const auto left = opening->abandon()) close(left);
+    const Lock lock(*mutex_);
+    trouble_ = made.error().reason;
+  } else if (take(*made)) {
+    inbox_->opened();
+  } else {
+    close(*made);
+  }
+}
+
+/// False: the channel is held since.
+bool DomainChannel::take(const std::shared_ptr<ChannelStream>& stream) {
+  const Lock lock(*mutex_);
+  if (holds_ > 0) return false;
+  trouble_.clear();
+  stream_ = stream;
+  stream_host_ = host_;
+  return true;
+}
+
+void DomainChannel::drop(const std::shared_ptr<ChannelStream>& broken) {
+  {
+    const Lock lock(*mutex_);
+    if (stream_ == broken) stream_ = nullptr;
+  }
+  close(broken);
+}
+
 void DomainChannel::keep_open() {
   Clock& clock = link_.clock();
   for (;;) {
@@ -286,33 +357,11 @@ void DomainChannel::keep_open() {
     if (open != nullptr && !open->is_broken()) {
       open->look_behind_torn(clock.now());
     } else {
-      if (open != nullptr) {
-        set_stream(nullptr);
-        close(open);
-      }
-      if (const std::optional<HostId> host = look_for_vm()) {
-        host_ = *host;
-        const auto opening = std::make_shared<ChannelOpening>();
-        Result<std::shared_ptr<ChannelStream>> made =
-            link_.ask_uncounted<std::shared_ptr<ChannelStream>>(
-                host_, "opening the channel of " + link_.name(vm_), clock.now() + answer_patience,
-                [domain = link_.domain(vm_), channel = channel_, inbox = inbox_,
-                 opening](HostConnections& connections) {
-                  auto stream = ChannelStream::open(connections, domain, channel, inbox);
-                  if (stream) opening->made(*stream);
-                  return stream;
-                });
-        if (made) {
-          set_stream(std::move(*made));
-          inbox_->opened();
-        } else {
-          if (const auto left = opening->abandon()) close(left);
-          const Lock lock(*mutex_);
-          trouble_ = made.error().reason;
-        }
-      }
+      if (open != nullptr) drop(open);
+      if (!is_held()) open_where_the_vm_is();
     }
-    if (clock.sleep_until(clock.now() + between_tries) == Wake::cancelled) return;
+    const Lock lock(*mutex_);
+    if (released_->wait_until(*mutex_, clock.now() + between_tries) == Wake::cancelled) return;
   }
 }
 

@@ -16,8 +16,8 @@ namespace ferry {
 class ChannelStream;
 
 /// Looks for the VM and opens its channel in a task of its own. The channel is taken from who has
-/// it open: only one can.
-class DomainChannel final : public Control {
+/// it open: only one can. While the VM moves it has none: `open_channels.hpp` says why.
+class DomainChannel final : public Control, private ClosableChannel {
  public:
   /// `channel`: its target's name. `link` and `whereabouts` outlive it.
   DomainChannel(ClusterLink& link, const Whereabouts& whereabouts, VmId vm, std::string channel);
@@ -30,11 +30,16 @@ class DomainChannel final : public Control {
   [[nodiscard]] std::uint64_t openings() const override { return inbox_->openings(); }
 
  private:
+  void hold() override;
+  void release() override;
   void keep_open();
+  void open_where_the_vm_is();
   [[nodiscard]] std::optional<HostId> look_for_vm();
   [[nodiscard]] bool is_on(HostId host);
   [[nodiscard]] std::shared_ptr<ChannelStream> stream() const;
-  void set_stream(std::shared_ptr<ChannelStream> stream);
+  [[nodiscard]] bool is_held() const;
+  [[nodiscard]] bool take(const std::shared_ptr<ChannelStream>& stream);
+  void drop(const std::shared_ptr<ChannelStream>& broken);
   /// In a thread of its own.
   void close(const std::shared_ptr<ChannelStream>& stream);
 
@@ -47,7 +52,10 @@ class DomainChannel final : public Control {
   std::shared_ptr<agent::ControlInbox> inbox_;  ///< callbacks of libvirt may outlive this
   std::unique_ptr<Mutex> mutex_;
   std::shared_ptr<ChannelStream> stream_;  ///< null: there is none
-  std::string trouble_;                    ///< why it could not be opened last
+  HostId stream_host_;
+  std::string trouble_;  ///< why it could not be opened last
+  unsigned holds_ = 0;   ///< while above 0 none is opened
+  std::unique_ptr<Condition> released_;
   std::unique_ptr<Task> task_;
 };
 

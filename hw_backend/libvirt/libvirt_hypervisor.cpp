@@ -572,6 +572,7 @@ Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
   // under way, or it came back there and the controller ended before it could note that. Guests let
   // go within this time or not at all.
   const TimePoint inferred_until = link_.clock().now() + answer_patience;
+  std::unique_ptr<NoChannel> while_it_leaves;
   for (;;) {
     const auto answers =
         link_.look_everywhere(vm, std::min(deadline, link_.clock().now() + answer_patience));
@@ -584,6 +585,7 @@ Result<> LibvirtHypervisor::await_settled(VmId vm, TimePoint deadline) {
         }
       } else if (answers[i]->sends || answers[i]->receives) {
         busy = "a migration of " + link_.name(vm) + " is under way";
+        if (!while_it_leaves) while_it_leaves = std::make_unique<NoChannel>(link_.channels(), vm);
       }
     }
     if (busy.empty()) {

@@ -64,11 +64,15 @@ Result<T> LiveMigration::ask(HostId host, const std::string& what,
 
 Result<TransferReport> LiveMigration::run() {
   inbox_ = link_.subscribe(vm_);
-  Result<> done = attempt();
-  while (!done && again_) {
-    again_ = false;
-    rounds_.begin_again(link_.clock().now());
+  Result<> done;
+  {
+    const NoChannel while_it_leaves(link_.channels(), vm_);
     done = attempt();
+    while (!done && again_) {
+      again_ = false;
+      rounds_.begin_again(link_.clock().now());
+      done = attempt();
+    }
   }
   const Uncancellable until_known(link_.executor());
   if (done) return arrived();
