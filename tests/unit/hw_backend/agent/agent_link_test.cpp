@@ -59,7 +59,7 @@ class ScriptedControl final : public Control {
     }
     clock_.set(deadline + script_.stall(deadline));
     if (!script_.speaks(deadline)) return {Wake::timed_out, {}};
-    return {Wake::ready, encode({1, Pong{}})};
+    return {Wake::ready, encode({1, Pong{1}})};  // to a ping that it was not sent
   }
   void notify() override {}
   [[nodiscard]] std::uint64_t openings() const override { return 1; }
