@@ -123,6 +123,12 @@ tl::expected<std::unique_ptr<PastRun>, std::string> load_past_run(std::filesyste
                                                                   const JournalFile* own) {
   auto run = std::make_unique<PastRun>();
   run->folder = folder.has_filename() ? std::move(folder) : folder.parent_path();
+  if (const auto name = run->folder.filename(); name == "." || name == "..") {
+    // Ranks in guests know their run by its folder's name.
+    std::error_code error;
+    const std::filesystem::path whole = std::filesystem::canonical(run->folder, error);
+    if (!error) run->folder = whole;
+  }
   if (!std::filesystem::is_directory(run->folder)) {
     return tl::unexpected(
         fmt::format("{}: no such folder; a run folder, as ferry run makes it, would be right",
