@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "controller/communicating_jobs.hpp"
+#include "controller/ranks_of_vms.hpp"
 #include "core/faults/faulty_hypervisor.hpp"
 #include "core/migration/timed_ranks.hpp"
 #include "core/ports/world.hpp"
@@ -56,8 +57,13 @@ class Surroundings {
     JobRuntime& communicating_;
   };
 
+  [[nodiscard]] World world_of(RanksOfVms::Kind kind);
+
   FaultyHypervisor faulty_;
   World world_;
+  RanksOfVms ranks_;
+  World of_timed_;
+  World of_communicating_;
   TimedRanks timed_;
   CommunicatingJobs communicating_;
   EveryJob jobs_;

@@ -166,7 +166,7 @@ tl::expected<void, std::string> write_before_run(NewFolder& folder, const Loaded
 void AppearingJournal::append(std::string_view record) {
   if (!folder_.appeared()) {
     if (const auto appeared = folder_.appear(); !appeared) {
-      throw std::runtime_error(appeared.error());
+      throw JournalError(appeared.error());
     }
   }
   inner_.append(record);

@@ -37,7 +37,7 @@ RunInformation describe_process(const std::vector<std::string>& command, WorldKi
 class AppearingJournal : public Journal {
  public:
   AppearingJournal(NewFolder& folder, Journal& inner) : folder_(folder), inner_(inner) {}
-  /// Throws std::runtime_error also if the folder cannot appear.
+  /// Throws JournalError also if the folder cannot appear.
   void append(std::string_view record) override;
   void sync() override { inner_.sync(); }
 

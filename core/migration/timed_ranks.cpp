@@ -24,15 +24,20 @@ TimedRanks::TimedRanks(World& world, const Instance& instance, const MpiCosts& c
       mutex_(world.executor.make_mutex()),
       ended_(world.executor.make_condition()),
       epochs_(instance.jobs.size(), 0),
-      waiting_jobs_(instance.vms.size(), 0) {}
+      jobs_(instance.vms.size(), 0),
+      waiting_jobs_(instance.vms.size(), 0) {
+  for (const JobSpec& job : instance.jobs) {
+    if (job.communicates()) continue;
+    for (const VmId vm : job.vms) jobs_[vm.index] += 1;
+  }
+}
 
 TimedRanks::~TimedRanks() = default;
 
 void TimedRanks::ranks_stop(VmId vm) {
   waiting_jobs_[vm.index] += 1;
   // The guest dirties at its full rate until no rank of any of its jobs computes.
-  const std::vector<JobId>& jobs = instance_.vms[vm.index].jobs;
-  if (waiting_jobs_[vm.index] == jobs.size()) world_.processor.set_ranks_running(vm, false);
+  if (waiting_jobs_[vm.index] == jobs_[vm.index]) world_.processor.set_ranks_running(vm, false);
 }
 
 void TimedRanks::ranks_go_on(VmId vm) {

@@ -52,7 +52,8 @@ class TimedRanks : public JobRuntime {
   /// come first. Every other older one is refused, also one that comes after its epoch was closed.
   std::set<std::pair<JobId, std::uint64_t>> overtaken_;
   std::map<std::pair<JobId, std::uint64_t>, std::unique_ptr<Suspension>> suspensions_;
-  std::vector<std::uint32_t> waiting_jobs_;  ///< by VM: jobs whose ranks all wait in the library
+  std::vector<std::uint32_t> jobs_;          ///< by VM: timed ones
+  std::vector<std::uint32_t> waiting_jobs_;  ///< by VM: of these, whose ranks all wait in the library
 };
 
 }  // namespace ferry

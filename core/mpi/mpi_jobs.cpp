@@ -48,7 +48,7 @@ MpiJobs::MpiJobs(World& world, const Instance& instance, const MpiCosts& costs, 
       stopped_(instance.vms.size(), 0) {
   RankActivity* const activity = this;
   for (const JobSpec& job : instance.jobs) {
-    for (const VmId vm : job.vms) ranks_[vm.index] += job.ranks_per_vm;
+    for (const VmId vm : job.vms) ranks_[vm.index] += job.communicates() ? job.ranks_per_vm : 0;
     boards_.push_back(job.strategy == Strategy::none
                           ? nullptr
                           : std::make_unique<Board>(world.executor, world.clock,

@@ -73,7 +73,7 @@ class MpiJobs final : public JobRuntime, private RankActivity {
   std::map<VmId, std::unique_ptr<ComputeWatch>> watches_;
   /// By job: what its collectives go by, or will when its ranks have agreed.
   std::vector<std::shared_ptr<const JobLocality>> hosts_;
-  std::vector<std::uint32_t> ranks_;    ///< by VM, of all jobs
+  std::vector<std::uint32_t> ranks_;    ///< by VM, of jobs that communicate
   std::vector<std::uint32_t> stopped_;  ///< of these
 };
 

@@ -77,7 +77,13 @@ void append_line(std::string& text, std::uint64_t sequence, std::string_view rec
   throw std::runtime_error(fmt::format("{}: {}: {}", file.string(), what, std::strerror(error)));
 }
 
-[[noreturn]] void cannot(const std::filesystem::path& file, std::string_view what, int error) {
+/// `opened`: its name then; it may have another one by now.
+[[noreturn]] void cannot(const std::filesystem::path& opened, int descriptor, std::string_view what,
+                         int error) {
+  std::error_code unknown;
+  std::filesystem::path file =
+      std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", descriptor), unknown);
+  if (unknown) file = opened;
   throw JournalError(
       fmt::format("{}: the journal cannot be {}: {}", file.string(), what, std::strerror(error)));
 }
@@ -94,7 +100,7 @@ void write_all(const std::filesystem::path& file, int descriptor, std::string_vi
     const ssize_t written = ::write(descriptor, text.data(), text.size());
     if (written < 0) {
       if (errno == EINTR) continue;
-      cannot(file, "written", errno);
+      cannot(file, descriptor, "written", errno);
     }
     text.remove_prefix(static_cast<std::size_t>(written));
   }
@@ -222,8 +228,7 @@ JournalFile::JournalFile(const std::filesystem::path& file) : file_(file) {
 JournalFile::~JournalFile() { ::close(descriptor_); }
 
 void JournalFile::check_unbroken() const {
-  if (!broken_) return;
-  throw JournalError(file_.string() + ": the journal could not be written before");
+  if (broken_) throw JournalError(*broken_);
 }
 
 void JournalFile::append(std::string_view record) {
@@ -232,8 +237,8 @@ void JournalFile::append(std::string_view record) {
   const std::string line = journal_line(next_, record);
   try {
     write_all(file_, descriptor_, line);
-  } catch (...) {
-    broken_ = true;
+  } catch (const JournalError& error) {
+    broken_ = error.what();
     // Part of it may be there. A reader leaves a torn last record out as well.
     (void)!::ftruncate(descriptor_, end_);
     throw;
@@ -245,8 +250,12 @@ void JournalFile::append(std::string_view record) {
 void JournalFile::sync() {
   check_unbroken();
   if (::fdatasync(descriptor_) == 0) return;
-  broken_ = true;
-  cannot(file_, "synced", errno);
+  try {
+    cannot(file_, descriptor_, "synced", errno);
+  } catch (const JournalError& error) {
+    broken_ = error.what();
+    throw;
+  }
 }
 
 MemoryJournal::MemoryJournal(std::string text) {

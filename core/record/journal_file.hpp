@@ -6,7 +6,6 @@
 // The number is under the checksum, so a record that was lost or doubled shows.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -69,8 +68,8 @@ class JournalFile : public Journal {
 
   int descriptor_ = -1;
   std::uint64_t next_ = 1;
-  std::int64_t end_ = 0;              ///< of its last record, in bytes
-  std::atomic<bool> broken_ = false;  ///< a call has failed
+  std::int64_t end_ = 0;               ///< of its last record, in bytes
+  std::optional<std::string> broken_;  ///< what the call said that has failed
 };
 
 /// A journal in memory, for worlds that end with the process: the text is what the file would hold.

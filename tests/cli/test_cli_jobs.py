@@ -96,3 +96,15 @@ vms:
         assert result.returncode == 0, result.stderr
         loads[network] = {row["network"] for row in rows(folder, "links.csv") if int(row["bytes"]) > 0}
     assert loads == {"ethernet": {"ethernet"}, "infiniband": {"infiniband"}}
+
+
+def test_a_vm_with_jobs_of_both_kinds_is_idle_while_all_of_them_are_suspended(ferry, simulation):
+    text = SCENARIO.replace("dirty_rate: 20MB/s, idle", "dirty_rate: 2GB/s, idle").replace("working_set: 64MiB", "working_set: 512MiB")
+    text = text.replace("jobs:\n", "jobs:\n  - {name: stands-in, on: {vms: vm}, ranks: 1, strategy: progress_engine,"
+                        " workload: {type: timed, next_call: 5ms}}\n")  # fmt: skip
+    (ferry.folder / "mixed.yaml").write_text(text)
+    result = ferry("run", "mixed.yaml", "--out", "out")
+    assert result.returncode == 0, result.stdout + result.stderr
+    rounds = rows(ferry.folder / "out", "rounds.csv")
+    took = sum(float(row["seconds"]) for row in rounds)
+    assert 0 < sum(int(row["dirty_bytes"]) for row in rounds) < 1.5e6 * took  # at the idle rate of 1 MB/s

@@ -1,7 +1,9 @@
 """ferry status, cancel and resume, on rehearsals in real time."""
 
 import json
+import resource
 import signal
+import subprocess
 import time
 
 from journals import kill_at_record, records, wait_for_record
@@ -89,6 +91,22 @@ def test_a_damaged_journal_is_refused_with_its_line(ferry):
     assert result.returncode == 2
     assert result.stderr == ("ferry: out/journal: line 3: record 3 is damaged or missing, but later "
                              "ones are there\n")
+
+
+def test_a_full_disk_ends_a_run_with_the_reason_and_leaves_a_readable_journal(ferry):
+    journal = ferry.folder / "out" / "journal"
+    # With the signal of files that are too large ignored, as Python has it: their writers get an error.
+    process = subprocess.Popen([ferry.program, "run", "four.yaml", *SLOW], cwd=ferry.folder, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, restore_signals=False)
+    assert wait_for_record(process, journal, 4)
+    full = journal.stat().st_size + 30
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (full, full))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert f"ferry: stopped: {journal}: the journal cannot be written: File too large" in errors
+    shown = status(ferry)
+    assert shown["at_work"] is False
+    assert shown["moves"][0]["stage"] == "left"
 
 
 def test_cancel_stops_the_run_and_waits_for_its_end(ferry):

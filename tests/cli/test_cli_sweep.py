@@ -272,6 +272,25 @@ def test_a_cell_whose_migration_fails_does_not_stop_the_others(ferry):
         assert (ferry.folder / "out" / "cells" / cell["cell"] / "run.json").exists()
 
 
+def test_a_cell_whose_job_fails_is_no_completed_one(ferry):
+    scenario = ferry.read_yaml("four.yaml")
+    change(ferry, "four.yaml",
+           cluster={"hosts": [{**scenario["cluster"]["hosts"][0], "count": 3}]},
+           vms=[{**scenario["vms"][0], "count": 2, "on": "host[0-1]"}],
+           jobs=[{"name": "lu", "on": {"vms": "vm"}, "ranks": 1, "strategy": "progress_engine",
+                  "workload": {"type": "iterate", "compute": "100ms", "collective": "allreduce", "message": "8B",
+                               "iterations": 1000}}],
+           migrations=[{**scenario["migrations"][0], "vms": "vm0", "to": "host2"}],
+           faults=[{"at": "30s", "host_down": "host1"}])
+    change(ferry, "study.yaml", vary={"migrations.leave.transport": ["tcp", "rdma"]}, repeat=1, claims=[])
+    result = ferry("sweep", "study.yaml", *OPTIONS)
+    assert result.returncode == 1, result.stdout + result.stderr
+    for cell in rows(ferry.folder / "out" / "cells.csv"):
+        assert cell["outcome"] == "failed"
+        assert cell["reason"].startswith("lu: ")
+        assert rows(ferry.folder / "out" / "cells" / cell["cell"] / "migrations.csv")[0]["outcome"] == "completed"
+
+
 def test_a_cell_that_takes_too_long_is_given_up_and_the_others_run(ferry):
     change(ferry, "study.yaml", vary={"migrations.leave.at": ["10ms", "600s"]}, repeat=1, claims=[])
     result = ferry("sweep", "study.yaml", *OPTIONS, "--on", "threads", "--speed", "20",
