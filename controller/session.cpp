@@ -128,7 +128,7 @@ class Session::Impl {
   void recover_wave(std::size_t index);
   /// Runs `body`, a wave's. What it throws ends the session: without its journal it may do nothing.
   void in_wave(std::size_t index, const std::function<void()>& body);
-  /// False: an interruption came first.
+  /// False: an interruption, or the session's end, came first.
   bool await_moment(std::size_t index, const std::vector<WaveMove>& moves, TimePoint& opened);
   /// A wave that has opened is as it was before.
   void put_back(std::size_t index, const std::vector<WaveMove>& moves);
@@ -525,8 +525,11 @@ void Session::Impl::in_wave(std::size_t index, const std::function<void()>& body
   if (!thrown) return;
   Lock lock(*mutex_);
   waves_[index].running = nullptr;
-  running_ -= 1;
+  if (waves_[index].state == State::running) running_ -= 1;
   if (!broken_) broken_ = std::move(thrown);
+  for (const WaveState& wave : waves_) {
+    if (wave.awaits_moment) wave.task->cancel();
+  }
   changed_->notify_all();
 }
 
@@ -538,14 +541,14 @@ bool Session::Impl::await_moment(std::size_t index, const std::vector<WaveMove>&
   if (says_so == moves.end()) return true;
   {
     Lock lock(*mutex_);
-    if (interrupted()) return false;
+    if (interrupted() || broken_) return false;
     waves_[index].awaits_moment = true;
   }
   context_.jobs.await_moment(spec(says_so->move).vm, spec(says_so->move).when);
   opened = world_.clock.now();
   Lock lock(*mutex_);
   waves_[index].awaits_moment = false;
-  return !interrupted();
+  return !interrupted() && !broken_;
 }
 
 void Session::Impl::put_back(std::size_t index, const std::vector<WaveMove>& moves) {

@@ -150,6 +150,10 @@ class alignas(64) Engine final : public Fetchable {
   void block_on(Operation& operation);
   void block_through(const Operation& collective);
   void throw_if_aborted() const;
+  /// Where the program begins something: it may never wait, and would go on without end.
+  void leave_if_aborted() const {
+    if (aborted_.load(std::memory_order_relaxed) != nullptr) [[unlikely]] throw_if_aborted();
+  }
 
   // Sending (sending.cpp).
   Peer& peer_of(RankId rank) {

@@ -120,6 +120,7 @@ void Engine::take_course(CollectiveRun& run, const Schedule& schedule) {
 /// A run with its number and request, which has no schedule yet.
 CollectiveRun& Engine::make_run(Communicator::State& in, const CollectiveCall& call,
                                 const ConstBuffer& input, const Buffer& output) {
+  leave_if_aborted();
   CollectiveRun& run = runs_.take();
   run.communicator = &in;
   run.call = call;

@@ -42,6 +42,7 @@ void Engine::end_unreachable(const Peer& peer) {
 }
 
 Operation* Engine::start_send(const SendCall& call, Rank to, const ConstBuffer& from) {
+  leave_if_aborted();
   const RankId rank{call.in.group.in_job(to)};
   if (rank != rank_) [[likely]] {
     return start_send_to(peer_of(rank), call, from);
