@@ -1,4 +1,6 @@
 // How jobs end that do not end well.
+#include <atomic>
+
 #include "core/mpi/communicator_state.hpp"
 #include "core/mpi/engine.hpp"
 #include "tests/mpi/mpi_job.hpp"
@@ -24,6 +26,29 @@ TEST_P(Endings, an_abort_from_outside_ends_every_blocked_rank) {
     const Result<void> ended = job.join();
     ASSERT_FALSE(ended);
     EXPECT_EQ(ended.error().reason, "the operator said so");
+  });
+}
+
+TEST_P(Endings, an_abort_ends_a_rank_that_sends_and_never_waits) {
+  run([](World& world) {
+    const UniformChooser chooser(every_protocol());
+    Job job({world.executor, world.processor, world.fabric}, chooser, options(2));
+    constexpr int most = 60'000;
+    std::atomic<int> sent = 0;
+    job.start([&](Process& process) {
+      int value = 0;
+      if (process.rank().index == 0) process.world().recv({&value, sizeof(value)}, 1, 7);
+      while (sent < most) {
+        sleep(world, ms(1));
+        process.world().send({&value, sizeof(value)}, 0, 5);
+        ++sent;
+      }
+    });
+    sleep(world, ms(5));
+    job.abort("the operator said so");
+    const Result<void> ended = job.join();
+    ASSERT_FALSE(ended);
+    EXPECT_LT(sent.load(), most);
   });
 }
 
