@@ -13,6 +13,7 @@
 #include "controller/planner/vm_groups.hpp"
 #include "controller/surroundings.hpp"
 #include "core/migration/wave.hpp"
+#include "core/ports/task_group.hpp"
 #include "core/topology/inventory.hpp"
 #include "core/units/check.hpp"
 
@@ -516,12 +517,7 @@ void Session::Impl::open(std::size_t index) {
 }
 
 void Session::Impl::in_wave(std::size_t index, const std::function<void()>& body) {
-  std::exception_ptr thrown;
-  try {
-    body();
-  } catch (const std::exception&) {
-    thrown = std::current_exception();
-  }
+  std::exception_ptr thrown = thrown_by(body);
   if (!thrown) return;
   Lock lock(*mutex_);
   waves_[index].running = nullptr;

@@ -74,8 +74,9 @@ std::string what_is_left(const RunRecords& records) {
     return move.outcome == Outcome::completed;
   });
   if (arrived == 0) return ", and was rolled back";
-  return fmt::format(": {} of {} migrations had completed, the others were rolled back", arrived,
-                     moves.size());
+  return fmt::format(
+      ": {} of {} migrations had completed, the others were rolled back or never began", arrived,
+      moves.size());
 }
 
 /// The first number that no folder in `folder` has.

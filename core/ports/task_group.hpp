@@ -12,6 +12,17 @@
 
 namespace ferry {
 
+/// What `body` throws, for who must not act inside a catch handler; null: it returned. Errors only:
+/// what else unwinds a task (a simulation that ends it) must not be held up.
+inline std::exception_ptr thrown_by(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const std::exception&) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
+
 /// Tasks that one coordinator spawns and joins; only `cancel` may be called by other tasks. Joins
 /// on destruction.
 class TaskGroup {
@@ -30,8 +41,7 @@ class TaskGroup {
   void run_beside(const std::string& name, std::vector<std::function<void()>> bodies,
                   const std::function<void()>& here) {
     for (std::function<void()>& body : bodies) spawn(name, std::move(body));
-    std::exception_ptr thrown = thrown_by(here);
-    end(std::move(thrown));
+    end(thrown_by(here));
   }
 
   /// Blocks until every task has ended; then rethrows what the first of them threw.
@@ -45,16 +55,6 @@ class TaskGroup {
   }
 
  private:
-  /// Errors only: what else unwinds a task (a simulation that ends it) must not be held up.
-  static std::exception_ptr thrown_by(const std::function<void()>& body) {
-    try {
-      body();
-    } catch (const std::exception&) {
-      return std::current_exception();
-    }
-    return nullptr;
-  }
-
   /// Whatever one of them threw, the others use what the caller's frame holds until they have
   /// ended.
   void end(std::exception_ptr thrown) {

@@ -77,17 +77,6 @@ void append_line(std::string& text, std::uint64_t sequence, std::string_view rec
   throw std::runtime_error(fmt::format("{}: {}: {}", file.string(), what, std::strerror(error)));
 }
 
-/// `opened`: its name then; it may have another one by now.
-[[noreturn]] void cannot(const std::filesystem::path& opened, int descriptor, std::string_view what,
-                         int error) {
-  std::error_code unknown;
-  std::filesystem::path file =
-      std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", descriptor), unknown);
-  if (unknown) file = opened;
-  throw JournalError(
-      fmt::format("{}: the journal cannot be {}: {}", file.string(), what, std::strerror(error)));
-}
-
 struct flock whole_file(int type) {
   struct flock lock {};
   lock.l_type = static_cast<short>(type);
@@ -95,15 +84,17 @@ struct flock whole_file(int type) {
   return lock;
 }
 
-void write_all(const std::filesystem::path& file, int descriptor, std::string_view text) {
+/// False: `errno` says why, and part of it may have been written.
+bool write_all(int descriptor, std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = ::write(descriptor, text.data(), text.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      cannot(file, descriptor, "written", errno);
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno != EINTR) {
+      return false;
     }
-    text.remove_prefix(static_cast<std::size_t>(written));
   }
+  return true;
 }
 
 struct NumberedRecord {
@@ -231,17 +222,25 @@ void JournalFile::check_unbroken() const {
   if (broken_) throw JournalError(*broken_);
 }
 
+void JournalFile::break_off(std::string_view what, int error) {
+  // The file may have another name than when it was opened.
+  std::error_code unknown;
+  const std::filesystem::path now =
+      std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", descriptor_), unknown);
+  broken_ = fmt::format("{}: the journal cannot be {}: {}", (unknown ? file_ : now).string(), what,
+                        std::strerror(error));
+  check_unbroken();
+}
+
 void JournalFile::append(std::string_view record) {
   check(record.find('\n') == std::string_view::npos, "a journal record is one line");
   check_unbroken();
   const std::string line = journal_line(next_, record);
-  try {
-    write_all(file_, descriptor_, line);
-  } catch (const JournalError& error) {
-    broken_ = error.what();
-    // Part of it may be there. A reader leaves a torn last record out as well.
+  if (!write_all(descriptor_, line)) {
+    const int error = errno;
+    // A reader leaves a torn last record out as well.
     (void)!::ftruncate(descriptor_, end_);
-    throw;
+    break_off("written", error);
   }
   ++next_;
   end_ += static_cast<std::int64_t>(line.size());
@@ -249,13 +248,7 @@ void JournalFile::append(std::string_view record) {
 
 void JournalFile::sync() {
   check_unbroken();
-  if (::fdatasync(descriptor_) == 0) return;
-  try {
-    cannot(file_, descriptor_, "synced", errno);
-  } catch (const JournalError& error) {
-    broken_ = error.what();
-    throw;
-  }
+  if (::fdatasync(descriptor_) != 0) break_off("synced", errno);
 }
 
 MemoryJournal::MemoryJournal(std::string text) {

@@ -62,10 +62,12 @@ class JournalFile : public Journal {
   [[nodiscard]] const std::vector<std::string>& found() const { return found_; }
 
  private:
+  void check_unbroken() const;
+  /// Throws, now and from now on.
+  void break_off(std::string_view what, int error);
+
   std::filesystem::path file_;
   std::vector<std::string> found_;
-  void check_unbroken() const;
-
   int descriptor_ = -1;
   std::uint64_t next_ = 1;
   std::int64_t end_ = 0;               ///< of its last record, in bytes

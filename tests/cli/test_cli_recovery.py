@@ -70,6 +70,13 @@ def test_status_of_a_simulated_run_works_as_well(ferry, simulation):
     assert [move["outcome"] for move in status(ferry)["moves"]] == ["completed"] * 4
 
 
+def test_a_run_folder_has_its_own_name_whatever_it_is_called(ferry):
+    assert ferry("run", "four.yaml", "--on", "threads", "--speed", "10", "--out", "out").returncode == 0
+    (ferry.folder / "out" / "deeper").mkdir()
+    for name in ("out/.", "out/deeper/.."):
+        assert ferry("status", name).stdout.startswith(f"{ferry.folder / 'out'}: ")
+
+
 def test_status_refuses_what_is_no_run_folder(ferry):
     result = ferry("status", "nowhere")
     assert result.returncode == 2

@@ -135,6 +135,56 @@ TEST_F(DomainChannelTest, is_closed_once_when_it_was_left_open) {
   EXPECT_EQ(aborted, 1);
 }
 
+TEST_F(DomainChannelTest, has_no_stream_while_its_vm_moves_and_another_one_after_that) {
+  std::atomic<int> opened = 0;
+  std::atomic<int> aborted = 0;
+  ScriptedLibvirt libvirt;
+  libvirt.open_channel = [&] {
+    ++opened;
+    return 0;
+  };
+  libvirt.stream_aborted = [&] { ++aborted; };
+  run([&](ClusterLink& link, Whereabouts& whereabouts) {
+    const DomainChannel channel(link, whereabouts, vm0, "org.ferry.agent.0");
+    EXPECT_TRUE(becomes([&] { return channel.openings() == 1; }));
+    {
+      const NoChannel while_it_moves(link.channels(), vm0);
+      EXPECT_EQ(aborted, 1) << "before the migration is asked for";
+      { const NoChannel and_somebody_waits_for_it(link.channels(), vm0); }
+      usleep(500'000);  // more than two of its tries
+      EXPECT_EQ(opened, 1);
+    }
+    EXPECT_TRUE(becomes([&] { return channel.openings() == 2; }));
+    EXPECT_EQ(aborted, 1);
+  });
+}
+
+TEST_F(DomainChannelTest, that_opens_when_its_vm_begins_to_move_is_closed_again) {
+  std::promise<void> opens, go_on;
+  std::atomic<int> opened = 0;
+  std::atomic<int> aborted = 0;
+  ScriptedLibvirt libvirt;
+  libvirt.open_channel = [&] {
+    if (++opened == 1) {
+      opens.set_value();
+      go_on.get_future().wait();
+    }
+    return 0;
+  };
+  libvirt.stream_aborted = [&] { ++aborted; };
+  run([&](ClusterLink& link, Whereabouts& whereabouts) {
+    const DomainChannel channel(link, whereabouts, vm0, "org.ferry.agent.0");
+    EXPECT_EQ(opens.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready);
+    {
+      const NoChannel while_it_moves(link.channels(), vm0);
+      go_on.set_value();
+      EXPECT_TRUE(becomes([&] { return aborted == 1; }));
+      EXPECT_EQ(channel.openings(), 0U);
+    }
+    EXPECT_TRUE(becomes([&] { return channel.openings() == 1; }));
+  });
+}
+
 // Else its connection keeps libvirt's event loop running to the end of the process, and beyond.
 TEST_F(DomainChannelTest, that_is_left_while_it_is_being_opened_is_closed_when_it_is_open) {
   std::promise<void> opens, go_on;
