@@ -230,7 +230,7 @@ class alignas(64) Engine final : public Fetchable {
   void handle(const Arrival& arrival);
   void take_packet(const Arrival& arrival);
   void take_returns(Peer& peer, const PacketHeader& header);
-  void verify(const Packet& packet) const;
+  void verify(const Arrival& arrival) const;
   void keep_early(Peer& peer, const Packet& packet);
   void take_next(Peer& peer, const Packet& packet);
   void take_early(Peer& peer, Channel channel);

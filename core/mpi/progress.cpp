@@ -97,18 +97,18 @@ void Engine::handle(const Arrival& arrival) {
   }
 }
 
-[[gnu::always_inline]] inline void Engine::verify(const Packet& packet) const {
-  const PacketHeader& header = packet.header;
+[[gnu::always_inline]] inline void Engine::verify(const Arrival& arrival) const {
+  const PacketHeader& header = arrival.header;
   if (!options_.check_packets) return;
   const auto kind = static_cast<PacketKind>(header.kind);
   const bool says_more = kind == PacketKind::announce && (header.flags & flag_reads) != 0 &&
                          (header.flags & flag_phantom) == 0;
   if (says_more && options_.check_bodies) return;  // of the bytes too: when they have been read
   std::uint64_t sum = checksum_of(header, rank_);
-  if (options_.check_bodies && packet.body != nullptr && packet.body_size != 0) {
-    sum ^= checksum_of_piece({packet.body, packet.body_size});
+  if (options_.check_bodies && !arrival.body.empty()) {
+    sum ^= checksum_of_piece({arrival.body.data(), arrival.body.size()});
   }
-  if (sum == header.checksum) [[likely]] {
+  if (((sum ^ header.checksum) & arrival.checksum_bits) == 0) [[likely]] {
     return;
   }
   check(false, fmt::format("packet {} from rank {} to rank {} is not what was sent",
@@ -181,7 +181,7 @@ void Engine::take_packet(const Arrival& arrival) {
   check(header.source < job_size_, "packets come from ranks of the job");
   // Looked up before the packet is checked: that takes about as long as memory does to come.
   Peer& peer = peer_of(RankId{header.source});
-  verify(packet);
+  verify(arrival);
   take_returns(peer, header);
   if (peer.connection != Peer::Connection::open) suspension_->heard(peer);
   switch (static_cast<PacketKind>(header.kind)) {

@@ -53,7 +53,7 @@ struct alignas(64) PacketHeader {
   std::uint32_t credits = 0;
   std::uint64_t sequence = 0;  ///< of the ordered pair of ranks
   std::uint64_t size = 0;      ///< of the whole message
-  std::uint64_t checksum = 0;
+  std::uint64_t checksum = 0;  ///< see `Arrival::checksum_bits`
   std::uint64_t key = 0;   ///< memory of the sender, or a request of the receiver
   std::uint64_t more = 0;  ///< what else the kind needs
 };
@@ -78,6 +78,9 @@ struct Arrival {
   std::span<const std::byte> body;  ///< of a packet; empty if it is phantom
   std::size_t body_size = 0;        ///< of a packet, phantom or not
   std::uint64_t cookie = 0;         ///< of a read
+  /// Those of `header.checksum` that have travelled, the others are zero. All, or the low 32 where
+  /// a body came with it.
+  std::uint64_t checksum_bits = ~std::uint64_t{};
 };
 
 /// Where packets go. Kept by who sends them, for one endpoint.

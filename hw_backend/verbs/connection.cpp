@@ -1,5 +1,6 @@
 #include "hw_backend/verbs/connection.hpp"
 
+#include <endian.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -25,6 +26,11 @@ constexpr std::uint32_t largest_inline = 220;
 /// A queue pair that is being destroyed says its last words within it, or never.
 constexpr std::chrono::milliseconds last_words(5);
 
+/// Of a packet with its head.
+std::byte* header_of(std::byte* frame, bool describes) {
+  return frame + sizeof(FrameHead) + (describes ? sizeof(MemoryDescription) : 0);
+}
+
 constexpr std::size_t rounded_up(std::size_t size, std::size_t to) {
   return (size + to - 1) / to * to;
 }
@@ -49,7 +55,8 @@ Connection::Connection(EndpointState& state, std::uint32_t index, RankId peer, C
                      page_bytes)),
       memory_(static_cast<std::byte*>(std::aligned_alloc(page_bytes, memory_size_))),
       packet_sizes_(state.settings.window),
-      buffers_(receives_, BufferState::unused) {
+      buffers_(receives_, BufferState::unused),
+      headless_(receives_) {
   check(memory_ != nullptr, "there is memory for a connection");
   for (std::uint32_t i = 0; i < receives_; ++i) unused_buffers_.push_back(receives_ - 1 - i);
   for (std::uint32_t i = 0; i < read_buffers; ++i) free_read_buffers_.push_back(i);
@@ -157,15 +164,36 @@ void Connection::send_packets() {
     const std::uint32_t taken = incoming_.tell();
     while (count < sends_at_once && outgoing_.has_to_send() && has_send_room()) {
       const std::uint32_t index = outgoing_.place_of(outgoing_.to_send());
-      std::byte* const frame = place(index);
-      head_of(frame).taken = taken;
-      prepare_send(requests[count], pieces[count], frame, packet_sizes_[index]);
+      prepare_packet(requests[count], pieces[count], index, taken);
       if (count != 0) requests[count - 1].next = &requests[count];
       outgoing_.sent();
       ++count;
     }
     post_sends(requests[0]);
   }
+}
+
+void Connection::prepare_packet(ibv_send_wr& request, ibv_sge& piece, std::uint32_t index,
+                                std::uint32_t taken) {
+  std::byte* const frame = place(index);
+  head_of(frame).taken = taken;
+  const FrameHead& frame_head = head_of(frame);
+  const bool describes = (frame_head.flags & frame_describes) != 0;
+  HeadCache::Head head;
+  head.number = frame_head.number;
+  head.taken = taken;
+  std::memcpy(static_cast<void*>(&head.header), header_of(frame, describes), sizeof head.header);
+  const std::size_t body_size = frame_head.body_size;
+  if (frame_head.flags == 0 && body_size != 0 && sent_heads_.expects(head, body_size)) {
+    prepare_send(request, piece, frame + sizeof(FrameHead) + sizeof(PacketHeader), body_size);
+    request.opcode = IBV_WR_SEND_WITH_IMM;
+    request.imm_data =
+        htobe32(static_cast<std::uint32_t>(head.header.checksum & checksum_bits_without_head));
+    ++state_.counts.packets_without_head;
+  } else {
+    prepare_send(request, piece, frame, packet_sizes_[index]);
+  }
+  sent_heads_.note(head, body_size);
 }
 
 /// How far this side has got, without a packet.
@@ -240,17 +268,22 @@ void Connection::receive_flushed(std::uint32_t index) {
   unused_buffers_.push_back(index);
 }
 
-void Connection::received(std::uint32_t index, std::size_t size) {
+void Connection::received(std::uint32_t index, std::size_t size,
+                          std::optional<std::uint32_t> checksum) {
   check(buffers_[index] == BufferState::posted, "what arrives does so in a buffer that was posted");
   buffers_[index] = BufferState::held;
   --posted_buffers_;
+  headless_[index].body_size = 0;
+  if (checksum) return received_without_head(index, size, *checksum);
   FrameHead head;
   const bool whole = size >= sizeof head;
   if (whole) std::memcpy(&head, buffer(index), sizeof head);
   if (!draining_) pairing_.hear_word();
   if (whole) outgoing_.taken(head.taken);
+  if (whole && head.kind == FrameKind::packet) note_head(index, head);
   if (whole && head.kind == FrameKind::packet && incoming_.accept(head.number)) {
-    return note_arrival(index, head);
+    if ((head.flags & frame_describes) != 0) learn_memory(index, head);
+    return note_arrival(index);
   }
   give_back(index);
   const auto ahead = static_cast<std::int32_t>(
@@ -258,10 +291,39 @@ void Connection::received(std::uint32_t index, std::size_t size) {
   if (whole && head.kind == FrameKind::packet && ahead > 0) failed("a packet is missing");
 }
 
-void Connection::note_arrival(std::uint32_t index, const FrameHead& head) {
+void Connection::received_without_head(std::uint32_t index, std::size_t size,
+                                       std::uint32_t checksum) {
+  if (!draining_) pairing_.hear_word();
+  if (!received_heads_.knows() || size == 0) {
+    give_back(index);
+    return failed("a packet without its head, where none is expected");
+  }
+  HeadCache::Head head = received_heads_.expected(size);
+  head.header.checksum = checksum;
+  received_heads_.note(head, size);
+  outgoing_.taken(head.taken);
+  if (!incoming_.accept(head.number)) return give_back(index);
+  headless_[index] = {static_cast<std::uint32_t>(size), head.header};
+  note_arrival(index);
+}
+
+/// What packets without theirs go on from.
+void Connection::note_head(std::uint32_t index, const FrameHead& frame_head) {
+  const bool describes = (frame_head.flags & frame_describes) != 0;
+  HeadCache::Head head;
+  head.number = frame_head.number;
+  head.taken = frame_head.taken;
+  std::memcpy(static_cast<void*>(&head.header), header_of(buffer(index), describes),
+              sizeof head.header);
+  received_heads_.note(head, frame_head.body_size);
+}
+
+void Connection::note_arrival(std::uint32_t index) {
   ++state_.counts.packets_arrived;
   state_.arrivals.push_back({this, index, incoming_.incarnation()});
-  if ((head.flags & frame_describes) == 0) return;
+}
+
+void Connection::learn_memory(std::uint32_t index, const FrameHead& head) {
   MemoryDescription memory;
   PacketHeader header;
   std::memcpy(&memory, buffer(index) + sizeof head, sizeof memory);
@@ -284,18 +346,25 @@ void Connection::after_completions() {
 
 void Connection::open_packet(const WaitingPacket& packet, Arrival& into) {
   const std::byte* at = buffer(packet.buffer);
-  FrameHead head;
-  std::memcpy(&head, at, sizeof head);
-  at += sizeof head;
-  if ((head.flags & frame_describes) != 0) at += sizeof(MemoryDescription);
-  std::memcpy(static_cast<void*>(&into.header), at, sizeof into.header);
-  at += sizeof into.header;
+  if (const Headless& headless = headless_[packet.buffer]; headless.body_size != 0) {
+    into.header = headless.header;
+    into.checksum_bits = checksum_bits_without_head;
+    into.body_size = headless.body_size;
+    into.body = {at, headless.body_size};
+  } else {
+    FrameHead head;
+    std::memcpy(&head, at, sizeof head);
+    at = header_of(buffer(packet.buffer), (head.flags & frame_describes) != 0);
+    std::memcpy(static_cast<void*>(&into.header), at, sizeof into.header);
+    at += sizeof into.header;
+    into.checksum_bits = ~std::uint64_t{};
+    into.body_size = head.body_size;
+    into.body = {};
+    if ((head.flags & frame_phantom) == 0) into.body = {at, head.body_size};
+  }
   into.kind = Arrival::Kind::packet;
   into.channel = channel_;
   into.from = EndpointAddress{peer_.index};
-  into.body_size = head.body_size;
-  into.body = {};
-  if ((head.flags & frame_phantom) == 0) into.body = {at, head.body_size};
   into.cookie = 0;
   incoming_.take(packet.incarnation);
   post_receives(false);
@@ -332,6 +401,8 @@ Result<QueuePairAddress> Connection::make_queue_pair() {
   broken_ = false;
   word_due_ = false;
   work_posted_ = work_done_ = 0;
+  sent_heads_.forget();
+  received_heads_.forget();
   state_.packet_numbers = state_.packet_numbers * 1'664'525 + 1'013'904'223;
   first_packet_ = state_.packet_numbers >> 8U;
   post_receives(true);

@@ -15,6 +15,7 @@
 #include "hw_backend/verbs/device.hpp"
 #include "hw_backend/verbs/exposures.hpp"
 #include "hw_backend/verbs/frame.hpp"
+#include "hw_backend/verbs/head_cache.hpp"
 #include "hw_backend/verbs/streams.hpp"
 #include "hw_backend/verbs/verbs_fabric.hpp"
 
@@ -122,7 +123,8 @@ class Connection final : public Pairing::Host {
   [[nodiscard]] bool is_of_link(std::uint8_t link) const {
     return pair_ != nullptr && link == static_cast<std::uint8_t>(link_);
   }
-  void received(std::uint32_t buffer, std::size_t size);
+  /// `checksum`: low bits of that of a packet without its head.
+  void received(std::uint32_t buffer, std::size_t size, std::optional<std::uint32_t> checksum);
   void receive_flushed(std::uint32_t buffer);
   void sent(std::uint32_t number);
   void failed(std::string why);
@@ -178,9 +180,15 @@ class Connection final : public Pairing::Host {
   [[nodiscard]] bool has_send_room() const { return work_posted_ - work_done_ < sends_; }
   /// Fills in what sends have in common; `sge` stays.
   void prepare_send(ibv_send_wr& request, ibv_sge& piece, std::byte* frame, std::size_t size);
+  /// The packet that is kept there; without its head if that is expected.
+  void prepare_packet(ibv_send_wr& request, ibv_sge& piece, std::uint32_t place,
+                      std::uint32_t taken);
   void post_sends(ibv_send_wr& first);
   void post_receives(bool all);
-  void note_arrival(std::uint32_t buffer, const FrameHead& head);
+  void received_without_head(std::uint32_t buffer, std::size_t size, std::uint32_t checksum);
+  void note_head(std::uint32_t buffer, const FrameHead& head);
+  void note_arrival(std::uint32_t buffer);
+  void learn_memory(std::uint32_t buffer, const FrameHead& head);
   void fail_reads();
   void fail_waiting_reads();
 
@@ -216,6 +224,14 @@ class Connection final : public Pairing::Host {
   std::vector<BufferState> buffers_;
   std::vector<std::uint32_t> unused_buffers_;
   std::uint32_t posted_buffers_ = 0;
+  HeadCache sent_heads_;      ///< of packets by this queue pair
+  HeadCache received_heads_;  ///< likewise
+  /// Of what is held and came without its head.
+  struct Headless {
+    std::uint32_t body_size = 0;  ///< 0: it has one
+    PacketHeader header;
+  };
+  std::vector<Headless> headless_;
 
   std::unique_ptr<QueuePair> pair_;
   std::optional<RegistrationCache::Use> memory_use_;

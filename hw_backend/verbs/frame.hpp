@@ -1,5 +1,6 @@
 // What goes by a queue pair: a frame's head, then of a packet a description of memory (if
-// `describes`), its header and its body.
+// `describes`), its header and its body. A packet whose head is expected (`head_cache`) is its body
+// alone, with the low 32 bits of its checksum as immediate data.
 #pragma once
 
 #include <cstdint>

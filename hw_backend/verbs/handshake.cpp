@@ -5,7 +5,8 @@
 namespace ferry::verbs {
 namespace {
 
-constexpr std::uint8_t version = 1;
+/// Of these messages and of frames. 2: packets without heads.
+constexpr std::uint8_t version = 2;
 
 /// Messages are lost seldom, but who computes answers late.
 constexpr std::chrono::milliseconds first_pause(100);

@@ -1,4 +1,6 @@
 // A rank's endpoint: its connections, one completion queue for all of them, one lock.
+#include <endian.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -366,7 +368,9 @@ void DeviceEndpoint::look_at(const ibv_wc& completion) {
     return;
   }
   if (work.receive) {
-    of.received(work.number, completion.byte_len);
+    std::optional<std::uint32_t> checksum;
+    if ((completion.wc_flags & IBV_WC_WITH_IMM) != 0) checksum = be32toh(completion.imm_data);
+    of.received(work.number, completion.byte_len, checksum);
   } else {
     of.sent(work.number);
   }

@@ -34,10 +34,11 @@ struct VerbsSettings {
 struct VerbsCounts {
   std::uint64_t packets_posted = 0;
   std::uint64_t packets_arrived = 0;
-  std::uint64_t credit_messages = 0;    ///< that carry nothing else
-  std::uint64_t send_doorbells = 0;     ///< calls of ibv_post_send
-  std::uint64_t receive_doorbells = 0;  ///< calls of ibv_post_recv
-  std::uint64_t completions = 0;        ///< taken from the completion queue
+  std::uint64_t packets_without_head = 0;  ///< of those that left
+  std::uint64_t credit_messages = 0;       ///< that carry nothing else
+  std::uint64_t send_doorbells = 0;        ///< calls of ibv_post_send
+  std::uint64_t receive_doorbells = 0;     ///< calls of ibv_post_recv
+  std::uint64_t completions = 0;           ///< taken from the completion queue
   std::uint64_t notifications_asked = 0;
   std::uint64_t connections_made = 0;
   std::uint64_t connections_broken = 0;

@@ -39,13 +39,18 @@ struct RankEnd {
                               const std::vector<std::byte>& body = {}) const {
     PacketHeader header;
     header.tag = tag;
+    return try_post(to, channel, header, body);
+  }
+  [[nodiscard]] bool try_post(EndpointAddress to, Channel channel, const PacketHeader& header,
+                              const std::vector<std::byte>& body) const {
     const ConstSlice slice{body.data(), body.size()};
     return end->post(to, channel, header, {&slice, 1});
   }
   /// The same, and waits for room as long as it takes.
-  void post(EndpointAddress to, Channel channel, std::int32_t tag,
+  template <class TagOrHeader>
+  void post(EndpointAddress to, Channel channel, const TagOrHeader& tag_or_header,
             const std::vector<std::byte>& body = {}) const {
-    while (!try_post(to, channel, tag, body)) {
+    while (!try_post(to, channel, tag_or_header, body)) {
       ASSERT_EQ(set->wait(TimePoint::never()), Wake::ready);
     }
   }

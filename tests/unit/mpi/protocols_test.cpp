@@ -378,6 +378,29 @@ TEST_F(ProtocolsDeathTest, bytes_that_changed_on_the_way_are_noticed) {
   EXPECT_DEATH(wire.settle(), "packet 1 from rank 0 to rank 1 is not what was sent");
 }
 
+TEST_F(ProtocolsDeathTest, half_of_a_checksum_is_looked_at_where_no_more_has_travelled) {
+  const std::vector<std::byte> sent = pattern(100, 6);
+  std::vector<std::byte> got(100);
+  constexpr std::uint64_t half = 0xffff'ffffU;
+  const auto leave_half = [&] {
+    WireEndpoint::Held& packet = wire.ways.at({0, 1, Channel::shm}).front();
+    packet.arrival.header.checksum &= half;
+    packet.arrival.checksum_bits = half;
+    return &packet;
+  };
+  Request receive = b.irecv({got.data(), 100}, 0, 5);
+  Request send = a.isend({sent.data(), 100}, 1, 5);
+  leave_half();
+  wire.settle();
+  ASSERT_TRUE(ends(b, receive));
+  EXPECT_EQ(got, sent);
+  ASSERT_TRUE(ends(a, send));
+
+  [[maybe_unused]] const Request another = a.isend({sent.data(), 100}, 1, 5);
+  leave_half()->body[50] ^= std::byte{1};
+  EXPECT_DEATH(wire.settle(), "packet 2 from rank 0 to rank 1 is not what was sent");
+}
+
 TEST_F(ProtocolsDeathTest, a_header_that_changed_on_the_way_is_noticed) {
   [[maybe_unused]] const Request send = a.isend(ConstBuffer::phantom(100), 1, 5);
   wire.ways.at({0, 1, Channel::shm}).front().arrival.header.tag = 6;
