@@ -73,7 +73,7 @@ struct SimHypervisor::Transfer {
   Bytes first_pass;
   Compressor compressor;
   Stalls stalls;
-  Bandwidth limit;                      // of the streams and the user
+  Bandwidth limit;                      // of the streams, and of the user while that holds
   std::optional<Flows::Stream> stream;  // once memory flows
   Bytes sent;                           // on the network
   VfioCosts device;                     // that moves too; all zero: none
@@ -896,12 +896,15 @@ Result<> SimHypervisor::send_on_network(Transfer& transfer, Bytes bytes, Bandwid
   return {};
 }
 
+void SimHypervisor::lift_limit(Transfer& transfer) {
+  transfer.limit = stream_bandwidth(platform_, transfer.options);
+  open_stream(transfer);
+}
+
 Result<TransferReport> SimHypervisor::send_memory(Transfer& transfer) {
   open_stream(transfer);
   switch (transfer.options.mode) {
-    case MemoryMode::offline:
-      pause(transfer.vm);
-      return switch_over(transfer, transfer.first_pass, 1);
+    case MemoryMode::offline: pause(transfer.vm); return send_stopped(transfer);
     case MemoryMode::postcopy: return post_copy(transfer, transfer.first_pass, 1);
     case MemoryMode::precopy:
     case MemoryMode::hybrid: break;
@@ -909,15 +912,46 @@ Result<TransferReport> SimHypervisor::send_memory(Transfer& transfer) {
   return send_live(transfer);
 }
 
-Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
+Precopy SimHypervisor::first_round(const Transfer& transfer) const {
   const Bytes first = transfer.first_pass;
   const Path& path = transfer.path;
   const std::uint32_t sharing =
       std::max(flows_.flows_out(path.network, path.from), flows_.flows_in(path.network, path.to));
   const Bandwidth expected = std::min(path.limit, flows_.link_bandwidth(path.network) / sharing);
-  Precopy precopy(first, std::max(first, transfer.memory.total - transfer.memory.zero),
-                  transfer.options.downtime_limit, transfer.stalls.round_limit(), expected,
-                  transfer.device.state);
+  return Precopy(first, std::max(first, transfer.memory.total - transfer.memory.zero),
+                 transfer.options.downtime_limit, transfer.stalls.round_limit(), expected,
+                 transfer.device.state);
+}
+
+Result<> SimHypervisor::send_round(Transfer& transfer, Precopy& precopy) {
+  for (Bytes part = precopy.next_part(); part > Bytes(0); part = precopy.next_part()) {
+    Bandwidth share;
+    if (Result<> sent = send(transfer, part, &share); !sent) return sent;
+    precopy.part_done(part, share);
+  }
+  return {};
+}
+
+/// Without a limit the last pass is as fast as what comes before: one of all memory.
+Result<TransferReport> SimHypervisor::send_stopped(Transfer& transfer) {
+  if (transfer.options.bandwidth_limit.is_unlimited()) {
+    return switch_over(transfer, transfer.first_pass, 1);
+  }
+  const TimePoint began = scheduler_.now();
+  Precopy precopy = first_round(transfer);
+  if (Result<> sent = send_round(transfer, precopy); !sent) {
+    return tl::unexpected(std::move(sent.error()));
+  }
+  transfer.observer.round_done(transfer.vm, {.round = 1,
+                                             .bytes = transfer.sent,
+                                             .time = scheduler_.now() - began,
+                                             .dirty_bytes = Bytes(0)});
+  lift_limit(transfer);
+  return switch_over(transfer, precopy.pending(), 2);
+}
+
+Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
+  Precopy precopy = first_round(transfer);
   std::optional<AutoConverge> converge;
   if (transfer.options.auto_converge) converge.emplace(scheduler_.now());
   transfer.guest.dirty.take(scheduler_.now());  // dirty logging starts: all counts as dirty
@@ -925,12 +959,8 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
     const TimePoint began = scheduler_.now();
     const Bytes sent_before = transfer.sent;
     open_stream(transfer);
-    for (Bytes part = precopy.next_part(); part > Bytes(0); part = precopy.next_part()) {
-      Bandwidth share;
-      if (Result<> sent = send(transfer, part, &share); !sent) {
-        return tl::unexpected(std::move(sent.error()));
-      }
-      precopy.part_done(part, share);
+    if (Result<> sent = send_round(transfer, precopy); !sent) {
+      return tl::unexpected(std::move(sent.error()));
     }
     const Duration time = scheduler_.now() - began;
     const Bytes dirtied = transfer.guest.dirty.take(scheduler_.now());
@@ -945,7 +975,7 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
     switch (precopy.round_done(dirtied)) {
       case Precopy::Then::next_round: continue;
       case Precopy::Then::stop_and_copy:
-        open_stream(transfer);
+        lift_limit(transfer);
         pause(transfer.vm);
         return switch_over(transfer, precopy.pending(), precopy.round());
       case Precopy::Then::stalled: break;
@@ -974,11 +1004,11 @@ Result<TransferReport> SimHypervisor::send_live(Transfer& transfer) {
 }
 
 Result<TransferReport> SimHypervisor::switch_over(Transfer& transfer, Bytes rest, int round) {
-  const TimePoint paused = scheduler_.now();
+  const TimePoint paused = transfer.guest.paused_since;
   const Bytes sent_before = transfer.sent;
   if (transfer.device.save > Duration::zero()) {
-    Result<> saved = sleep({transfer.path.from}, paused + transfer.device.save, transfer.vm,
-                           "migration", transfer.deadline);
+    Result<> saved = sleep({transfer.path.from}, scheduler_.now() + transfer.device.save,
+                           transfer.vm, "migration", transfer.deadline);
     if (!saved) return tl::unexpected(std::move(saved.error()));
   }
   const TimePoint began = scheduler_.now();

@@ -251,6 +251,13 @@ class SimHypervisor final : public Hypervisor {
   Result<> check_move(VmId vm, HostId destination, const TransferOptions& options);
   Result<TransferReport> send_memory(Transfer& transfer);
   Result<TransferReport> send_live(Transfer& transfer);
+  /// Of a guest that is paused already.
+  Result<TransferReport> send_stopped(Transfer& transfer);
+  [[nodiscard]] Precopy first_round(const Transfer& transfer) const;
+  /// What the present round sends, part by part.
+  Result<> send_round(Transfer& transfer, Precopy& precopy);
+  /// The user's: QEMU has none while the guest is paused for the last pass.
+  void lift_limit(Transfer& transfer);
   /// Sends `bytes` of guest memory, compressed as the present round has it.
   Result<> send(Transfer& transfer, Bytes bytes, Bandwidth* share);
   /// Part by part, as cores are taken and given back.

@@ -115,7 +115,7 @@ def _move(run: Run, row: dict[str, Any], spans: pd.DataFrame, rounds: pd.DataFra
     return Move(
         run=run, migration=row["migration"], vm=row["vm"], alone=alone,
         transport=row["transport"], memory=memory, cooperates=bool(ranks),
-        limited=asked.get("memory", {}).get("bandwidth_limit", "none") != "none", untold=untold,
+        limited=_has_limit(asked), untold=untold,
         phases={phase: float(time) for phase, time in zip(spans["phase"], lengths)},
         downtime=row["downtime_seconds"],
         sent=math.nan if untold else float(live["bytes"].sum()),
@@ -123,6 +123,10 @@ def _move(run: Run, row: dict[str, Any], spans: pd.DataFrame, rounds: pd.DataFra
         last_sent=math.nan if untold else float(rounds["bytes"].iloc[-1]),
         devices_at_once=_at_once(spans), ranks=ranks,
     )
+
+
+def _has_limit(asked: dict[str, Any]) -> bool:
+    return asked.get("memory", {}).get("bandwidth_limit", "none") != "none"
 
 
 def _untold(row: dict[str, Any], asked: dict[str, Any], rounds: pd.DataFrame) -> str:
@@ -133,6 +137,8 @@ def _untold(row: dict[str, Any], asked: dict[str, Any], rounds: pd.DataFrame) ->
         return "by post-copy"
     if memory.get("compression", "none") != "none":
         return "with compression"
+    if memory.get("mode") == "offline" and _has_limit(asked):
+        return "offline with a bandwidth limit"
     streams = memory.get("streams", 1)
     if int(streams["value"] if isinstance(streams, dict) else streams) > 1:
         return "with several streams"

@@ -27,8 +27,7 @@ Forecaster::Forecaster(const Instance& instance, const Platform& platform, LinkM
     Fixed& fixed = fixed_.emplace_back();
     fixed.route = links.route(spec.transfer.transport, move.from, move.to);
     fixed.costs = costs_of(instance, platform, spec);
-    fixed.limit =
-        std::min(stream_bandwidth(platform, spec.transfer), spec.transfer.bandwidth_limit);
+    fixed.streams = stream_bandwidth(platform, spec.transfer);
     fixed.link = Bandwidth::unlimited();
     for (const LinkId link : fixed.route) {
       fixed.latency += links.latency(link);
@@ -366,7 +365,7 @@ class ForecastRun {
                           streams_on_[(fixed.route.end() - 1)->index]);
     }
     count_stream(move, 1);
-    const Bandwidth expected = std::min(fixed.limit, fixed.link / static_cast<double>(sharing));
+    const Bandwidth expected = std::min(fixed.streams, fixed.link / static_cast<double>(sharing));
     const bool quiet = fixed.ranks_stop && state.ranks_wait <= now_;
     const TransferOptions& options = spec(move).transfer;
     state.memory.emplace(
@@ -407,7 +406,7 @@ class ForecastRun {
     }
     state.left = static_cast<double>(state.memory->part().count());
     state.since = now_;
-    const Bandwidth limit = std::min(fixed.limit, state.memory->most());
+    const Bandwidth limit = std::min(fixed.streams, state.memory->most());
     if (state.flows && limit != state.limit) {
       shares_.remove(state.slot);
       state.flows = false;

@@ -60,7 +60,7 @@ class Forecaster {
     LinkMap::Route route;
     MoveCosts costs;
     Duration latency;
-    Bandwidth limit;
+    Bandwidth streams;
     Bandwidth link;           ///< of the network
     Duration longest_call;    ///< until the last rank of the VM stops
     bool ranks_stop = false;  ///< all of them do, once suspended

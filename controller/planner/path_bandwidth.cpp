@@ -10,13 +10,11 @@ MoveLoad load_of(const Instance& instance, const Platform& platform, LinkMap& li
                  const MoveSpec& move, HostId from, HostId to) {
   MoveLoad load;
   load.route = links.route(move.transfer.transport, from, to);
-  load.bandwidth =
-      std::min(stream_bandwidth(platform, move.transfer), move.transfer.bandwidth_limit);
-  for (const LinkId link : load.route) {
-    load.bandwidth = std::min(load.bandwidth, links.bandwidth(link));
-  }
+  Bandwidth bandwidth = stream_bandwidth(platform, move.transfer);
+  for (const LinkId link : load.route) bandwidth = std::min(bandwidth, links.bandwidth(link));
+  load.bandwidth = std::min(bandwidth, move.transfer.bandwidth_limit);
   const VmSpec& vm = instance.vms[move.vm.index];
-  const MovePrediction alone = predict_move(instance, platform, move, load.bandwidth);
+  const MovePrediction alone = predict_move(instance, platform, move, bandwidth);
   const TransferPrediction& transfer = alone.transfer;
   load.bytes = transfer.converges ? transfer.bytes : first_pass(vm, move.transfer);
   load.transfer = transfer.converges ? transfer.time : load.bytes / load.bandwidth;

@@ -11,7 +11,7 @@ namespace ferry {
 struct MoveLoad {
   LinkMap::Route route;
   Bandwidth bandwidth;  ///< the bottleneck: the least of stream, limit and the route's links
-  Bytes bytes;          ///< of the whole transfer at that bandwidth
+  Bytes bytes;          ///< of the whole transfer, of which pre-copy's last pass has no limit
   Duration transfer;    ///< first byte to last, less `pause`
   Duration before;      ///< from the start to the first byte
   Duration pause;       ///< nothing is sent, though not all is

@@ -16,16 +16,17 @@ MemoryTransfer::MemoryTransfer(const VmSpec& vm, const TransferOptions& options,
     : memory_(guest_memory(vm.memory, vm.zero)),
       dirty_(std::min(vm.working_set, memory_.total - memory_.zero), rate, now),
       rate_(rate),
+      limit_(options.bandwidth_limit),
       compressor_(options.compression, compression, first_pass(vm, options),
                   first_pass(vm, options) - (memory_.total - memory_.zero), dirty_.most()),
       stalls_(options),
-      precopy_(first_pass(vm, options),
-               std::max(first_pass(vm, options), memory_.total - memory_.zero),
-               options.downtime_limit, stalls_.round_limit(), expected, device_state),
+      precopy_(
+          first_pass(vm, options), std::max(first_pass(vm, options), memory_.total - memory_.zero),
+          options.downtime_limit, stalls_.round_limit(), std::min(expected, limit_), device_state),
       device_state_(device_state) {
   if (options.auto_converge) converge_.emplace(now);
   if (options.mode == MemoryMode::offline) {
-    pause(now);
+    stop(now);
   } else if (options.mode == MemoryMode::postcopy) {
     switch_to_post_copy(now);
   } else {
@@ -42,13 +43,16 @@ void MemoryTransfer::next(TimePoint now) {
   const Bytes part = precopy_.next_part();
   if (part > Bytes(0)) {
     send(part);
+  } else if (stage_ == Stage::offline) {
+    ++rounds_;
+    pause(now);
   } else {
     round_done(now);
   }
 }
 
 void MemoryTransfer::part_done(Bandwidth share, TimePoint now) {
-  if (stage_ != Stage::live) {
+  if (stage_ == Stage::stop_and_copy || stage_ == Stage::post_copy) {
     part_ = std::exchange(device_state_, Bytes(0));
     if (part_ == Bytes(0)) state_ = State::arrived;
     return;
@@ -89,9 +93,17 @@ void MemoryTransfer::round_done(TimePoint now) {
   }
 }
 
+/// Without a limit its last pass is as fast as what comes before: one of all memory.
+void MemoryTransfer::stop(TimePoint now) {
+  if (limit_.is_unlimited()) return pause(now);
+  stage_ = Stage::offline;
+  paused_ = now;
+  next(now);
+}
+
 void MemoryTransfer::pause(TimePoint now) {
   stage_ = Stage::stop_and_copy;
-  paused_ = now;
+  if (!paused_) paused_ = now;
   if (device_state_ > Bytes(0)) {
     state_ = State::saving;
   } else {

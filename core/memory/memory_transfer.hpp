@@ -1,6 +1,7 @@
 // One VM's memory on its way, part by part: what is sent next, given what the last part got.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "core/memory/compression.hpp"
@@ -19,9 +20,14 @@ Bytes first_pass(const VmSpec& vm, const TransferOptions& options);
 ///
 /// A device whose state moves too: it counts as pending (`Precopy`); once the guest is paused it is
 /// saved, and sent after the last of the memory, as it is.
+///
+/// The bandwidth limit holds but for the last pass over a paused guest (QEMU migration/migration.c,
+/// migration_completion_precopy); after a switch to post-copy it holds to the end. A guest that is
+/// stopped from the beginning has a last pass too: of what then fits the downtime limit.
 class MemoryTransfer {
  public:
-  /// `rate`: what dirties the guest from `now` on. `expected`: the bandwidth before any is known.
+  /// `rate`: what dirties the guest from `now` on. `expected`: the bandwidth before any is known,
+  /// but for the limit.
   /// `device_state`: of the device that moves too; zero: none does.
   /// `options` must live as long.
   MemoryTransfer(const VmSpec& vm, const TransferOptions& options,
@@ -34,8 +40,11 @@ class MemoryTransfer {
   /// `switched`. `failed`: it does not converge.
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] Bytes part() const { return part_; }  ///< on the network
-  /// The most that the migration thread gives out.
-  [[nodiscard]] Bandwidth most() const { return compressor_.most(); }
+  /// The most that the migration thread gives out and the bandwidth limit lets through.
+  [[nodiscard]] Bandwidth most() const {
+    return stage_ == Stage::stop_and_copy ? compressor_.most()
+                                          : std::min(compressor_.most(), limit_);
+  }
   void part_done(Bandwidth share, TimePoint now);
   void saved();
   void switched();
@@ -48,9 +57,10 @@ class MemoryTransfer {
   [[nodiscard]] int rounds() const { return rounds_; }
 
  private:
-  enum class Stage { live, stop_and_copy, post_copy };
+  enum class Stage { live, offline, stop_and_copy, post_copy };
   void next(TimePoint now);
   void round_done(TimePoint now);
+  void stop(TimePoint now);
   void pause(TimePoint now);
   void switch_to_post_copy(TimePoint now);
   void send_rest();
@@ -59,6 +69,7 @@ class MemoryTransfer {
   GuestMemory memory_;
   DirtyMeter dirty_;
   Bandwidth rate_;
+  Bandwidth limit_;
   Compressor compressor_;
   Stalls stalls_;
   Precopy precopy_;

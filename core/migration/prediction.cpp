@@ -21,14 +21,14 @@ Duration side_by_side(Duration first, Duration second, const HypervisorCosts& co
 
 Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
                          const TransferOptions& options) {
-  Bandwidth least = std::min(stream_bandwidth(platform, options), options.bandwidth_limit);
+  const Bandwidth streams = stream_bandwidth(platform, options);
   for (const Network& network : instance.networks) {
     if (std::find(network.carries.begin(), network.carries.end(), options.transport) !=
         network.carries.end()) {
-      return std::min(least, network.link.bandwidth);
+      return std::min(streams, network.link.bandwidth);
     }
   }
-  return least;
+  return streams;
 }
 
 TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,

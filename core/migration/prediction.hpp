@@ -15,15 +15,16 @@ struct TransferPrediction {
   bool switched = false;  ///< to post-copy
 };
 
-/// Of a guest that dirties at `rate` and gets a constant `bandwidth`: `MemoryTransfer`'s course.
-/// `device_state`: what else must be sent with the guest paused (vfio).
+/// Of a guest that dirties at `rate` and gets a constant `bandwidth`, or its limit where that is
+/// less and holds: `MemoryTransfer`'s course. `device_state`: what else must be sent with the guest
+/// paused (vfio).
 TransferPrediction predict_transfer(const VmSpec& vm, const TransferOptions& options,
                                     Bandwidth bandwidth, Bandwidth rate,
                                     const CompressionCosts& compression = {},
                                     Bytes device_state = {});
 
-/// The most that a transfer gets between two hosts of an idle cluster: the least of its streams,
-/// the host link and the bandwidth limit.
+/// The most that a transfer gets between two hosts of an idle cluster, while no bandwidth limit
+/// holds: the lesser of its streams and the host link.
 Bandwidth idle_bandwidth(const Instance& instance, const Platform& platform,
                          const TransferOptions& options);
 

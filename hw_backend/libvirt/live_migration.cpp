@@ -92,7 +92,6 @@ Result<> LiveMigration::prepare(const DomainState& state) {
                                              domain + "; two hosts of the cluster file may be one");
   }
   if (Result<> allowed = check_refusals(state); !allowed) return allowed;
-  if (options_.mode == MemoryMode::offline) return {};
   return ask<void>(from_, what_,
                    [domain, limit = downtime_milliseconds(options_)](HostConnections& host) {
                      return set_downtime(host, domain, limit);

@@ -75,7 +75,7 @@ struct FakeHypervisor::Move {
   const TransferOptions& options;
   TransferObserver& observer;
   TimePoint deadline;
-  Bandwidth path;    ///< what streams, link and limit allow
+  Bandwidth path;    ///< what streams and link allow
   std::string what;  ///< for reasons
   Compressor compressor;
   Stalls stalls;
@@ -85,7 +85,11 @@ struct FakeHypervisor::Move {
     return options.transport == Transport::rdma && options.pin_all;
   }
   /// On the network, in the present round.
-  [[nodiscard]] Bandwidth bandwidth() const { return std::min(path, compressor.most()); }
+  [[nodiscard]] Bandwidth bandwidth() const {
+    return std::min(last_bandwidth(), options.bandwidth_limit);
+  }
+  /// With the guest paused for what is left: QEMU lifts the limit then.
+  [[nodiscard]] Bandwidth last_bandwidth() const { return std::min(path, compressor.most()); }
   /// At which guest memory goes.
   [[nodiscard]] Bandwidth guest_bandwidth() const { return bandwidth() / compressor.factor(); }
   /// What may be left of memory when the guest is paused; as QEMU, without regard to compression.
@@ -330,8 +334,8 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
     }
   }
   const Carrier carrier = carrier_of(instance_, platform_, options);
-  const Bandwidth bandwidth = std::min(carrier.bandwidth, options.bandwidth_limit);
-  check(bandwidth > Bandwidth() && !bandwidth.is_unlimited(), "a migration stream has a speed");
+  check(carrier.bandwidth > Bandwidth() && !carrier.bandwidth.is_unlimited(),
+        "a migration stream has a speed");
   const VmSpec& spec = instance_.vms[vm.index];
   const Bytes written = spec.memory * (1.0 - spec.zero.value());
   Move move{vm,
@@ -341,7 +345,7 @@ Result<TransferReport> FakeHypervisor::migrate(VmId vm, HostId destination,
             options,
             observer,
             deadline,
-            bandwidth,
+            carrier.bandwidth,
             "migration of " + name(vm),
             Compressor(options.compression, compression_costs(platform_, options.compression),
                        written, Bytes(), std::min(spec.working_set, written)),
@@ -434,7 +438,11 @@ Result<TransferReport> FakeHypervisor::transfer(Move& move) {
   Bytes pending = move.pins_all() ? vm.memory : vm.memory * (1.0 - vm.zero.value());
   After after = After::stop_and_copy;
   switch (move.options.mode) {
-    case MemoryMode::offline: break;
+    case MemoryMode::offline: {
+      const Result<> sent = send_stopped(move, report, pending);
+      if (!sent) return tl::unexpected(sent.error());
+      break;
+    }
     case MemoryMode::postcopy: after = After::post_copy; break;
     case MemoryMode::precopy:
     case MemoryMode::hybrid: {
@@ -500,6 +508,24 @@ Result<FakeHypervisor::After> FakeHypervisor::pre_copy(Move& move, TransferRepor
   return After::stop_and_copy;
 }
 
+/// Sends what a limit holds for. Without one all of `pending` is sent in one pass.
+Result<> FakeHypervisor::send_stopped(const Move& move, TransferReport& report, Bytes& pending) {
+  pause(move.vm);
+  if (move.options.bandwidth_limit.is_unlimited()) return {};
+  {
+    const Lock lock(*mutex_);
+    guest(move.vm).dirty_log.take(clock_.now());
+  }
+  const Result<Round> round = send_round(move, pending);
+  if (!round) return tl::unexpected(round.error());
+  const Bytes sent = move.compressor.on_network(round->sent);
+  pending = round->left;
+  report.bytes += sent;
+  report.rounds += 1;
+  move.observer.round_done(move.vm, {report.rounds, sent, round->time, Bytes()});
+  return {};
+}
+
 /// Ends when all of `pending` is sent, or when what is left and what is dirty may be sent with the
 /// guest paused.
 Result<FakeHypervisor::Round> FakeHypervisor::send_round(const Move& move, Bytes pending) {
@@ -540,13 +566,12 @@ Result<FakeHypervisor::Round> FakeHypervisor::send_round(const Move& move, Bytes
 }
 
 Result<> FakeHypervisor::stop_and_copy(const Move& move, TransferReport& report, Bytes pending) {
-  const TimePoint start = clock_.now();
   const Bytes sent = move.compressor.on_network(pending);
-  set_running(move.vm, false);
-  if (Result<> done = pass_moving(move, start + move.device.save); !done) return done;
+  const TimePoint start = pause(move.vm);
+  if (Result<> done = pass_moving(move, clock_.now() + move.device.save); !done) return done;
   const TimePoint began = clock_.now();
   const Bytes all = sent + move.device.state;
-  if (Result<> done = pass_sending(move, all); !done) return done;
+  if (Result<> done = pass_sending(move, all, move.last_bandwidth()); !done) return done;
   report.bytes += all;
   ++report.rounds;
   const Duration time = clock_.now() - began;
@@ -580,7 +605,7 @@ Result<> FakeHypervisor::post_copy(Move& move, TransferReport& report, Bytes pen
   const TimePoint running = clock_.now();
   report.downtime = running - start;
   move.compressor.stop();
-  if (const Result<> done = pass_sending(move, pending); !done) return lost(done);
+  if (const Result<> done = pass_sending(move, pending, move.bandwidth()); !done) return lost(done);
   report.bytes += pending;
   ++report.rounds;
   move.observer.round_done(move.vm, {report.rounds, pending, clock_.now() - running, Bytes()});
@@ -605,6 +630,12 @@ Result<> FakeHypervisor::arrive(const Move& move) {
   set_throttle(move.vm, Ratio(0));
   set_running(move.vm, true);
   return {};
+}
+
+TimePoint FakeHypervisor::pause(VmId vm) {
+  set_running(vm, false);
+  const Lock lock(*mutex_);
+  return guest(vm).running_since;
 }
 
 void FakeHypervisor::set_throttle(VmId vm, Ratio share) {
@@ -735,13 +766,13 @@ Result<> FakeHypervisor::pass_moving(const Move& move, TimePoint end) {
   }
 }
 
-Result<> FakeHypervisor::pass_sending(const Move& move, Bytes bytes) {
+Result<> FakeHypervisor::pass_sending(const Move& move, Bytes bytes, Bandwidth bandwidth) {
   const Lock lock(*mutex_);
   Guest& moved = guest(move.vm);
   const bool may_end = moved.may_abort;  // else it has been switched over
   const TimePoint deadline = may_end ? move.deadline : TimePoint::never();
   const TimePoint start = clock_.now();
-  const TimePoint end = faults_.carried_by(move.links(), start, bytes / move.bandwidth());
+  const TimePoint end = faults_.carried_by(move.links(), start, bytes / bandwidth);
   const TimePoint breaks = faults_.breaks(move.links(), start, platform_.hypervisor.keepalive);
   for (;;) {
     if (may_end && moved.aborted) return ended_from_elsewhere(move.what);

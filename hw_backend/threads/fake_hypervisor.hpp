@@ -66,6 +66,7 @@ class FakeHypervisor final : public Hypervisor, public Processor {
       return running ? ran_before + (now - running_since) : ran_before;
     }
     void set_running(bool runs, TimePoint now) {
+      if (runs == running) return;
       ran_before = ran(now);
       running_since = now;
       running = runs;
@@ -109,7 +110,7 @@ class FakeHypervisor final : public Hypervisor, public Processor {
   /// The same for both hosts of a move, which `cancel_migration` may also end.
   Result<> pass_moving(const Move& move, TimePoint end);
   /// Sends so many bytes of a move, while the guest runs nowhere or its memory follows it.
-  Result<> pass_sending(const Move& move, Bytes bytes);
+  Result<> pass_sending(const Move& move, Bytes bytes, Bandwidth bandwidth);
   [[nodiscard]] Failure went_down(HostId host, VmId vm, const std::string& what) const;
   [[nodiscard]] Failure network_failed(const Move& move) const;
   [[nodiscard]] bool is_lost(VmId vm) const;
@@ -141,10 +142,14 @@ class FakeHypervisor final : public Hypervisor, public Processor {
     Duration time;
   };
   Result<Round> send_round(const Move& move, Bytes pending);
+  /// Pauses the guest, and leaves `pending` for the last pass.
+  Result<> send_stopped(const Move& move, TransferReport& report, Bytes& pending);
   Result<> stop_and_copy(const Move& move, TransferReport& report, Bytes pending);
   Result<> post_copy(Move& move, TransferReport& report, Bytes pending);
   Result<> commit(const Move& move);
   Result<> arrive(const Move& move);
+  /// Returns since when it is paused.
+  TimePoint pause(VmId vm);
   void set_running(VmId vm, bool running);
   void set_throttle(VmId vm, Ratio share);
 

@@ -56,6 +56,7 @@ def test_a_lone_stream_shows_its_bandwidth_and_what_a_migration_takes_beside_it(
     ("by post-copy", {"memory": {"mode": "hybrid"}}),
     ("by post-copy", {"memory": {"mode": "precopy"}, "reason": "did not converge in 30 rounds: post-copy"}),
     ("with compression", {"memory": {"mode": "precopy", "compression": "zstd"}}),
+    ("offline with a bandwidth limit", {"memory": {"mode": "offline", "bandwidth_limit": "1GB/s"}}),
     ("with several streams", {"memory": {"mode": "precopy", "streams": 4}}),
     ("with several streams", {"memory": {"streams": {"value": 4, "source": "a guess", "kind": "assumed"}}}),
     ("with device: vfio", {"device": "vfio"}),

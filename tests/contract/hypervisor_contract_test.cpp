@@ -374,9 +374,53 @@ TEST_P(MigrateContract, memory_moves_no_faster_than_the_stream_or_the_limit) {
     RoundLog limited;
     quick_pause.bandwidth_limit = Bandwidth::bytes_per_second(0.2e9);
     ASSERT_TRUE(succeeded(world.hypervisor.migrate(vm0, host0, quick_pause, limited, never)));
+    const RoundReport paused = limited.rounds.back();
+    limited.rounds.pop_back();
     for (const RoundReport& round : limited.rounds) {
       EXPECT_LE(round.bytes.count() * 1.0, 0.2e9 * round.time.to_seconds() * 1.01 + 1);
     }
+    EXPECT_LE(paused.bytes.count() * 1.0, 1e9 * paused.time.to_seconds() * 1.01 + 1);
+    EXPECT_LE(paused.bytes.count() * 1.0, 0.2e9 * 2e-3 * 1.01);
+  });
+}
+
+TEST_P(MigrateContract, what_is_left_for_the_pause_has_no_limit) {
+  vm.memory = Bytes::gibi(2);
+  make_idle();
+  quick_pause.bandwidth_limit = Bandwidth::bytes_per_second(0.2e9);
+  quick_pause.downtime_limit = Duration::seconds(4);
+  run([&](World& world) {
+    for (const MemoryMode mode : {MemoryMode::precopy, MemoryMode::offline}) {
+      RoundLog log;
+      quick_pause.mode = mode;
+      const HostId to = mode == MemoryMode::precopy ? host3 : host0;
+      const auto report = world.hypervisor.migrate(vm0, to, quick_pause, log, never);
+      ASSERT_TRUE(succeeded(report));
+      EXPECT_TRUE(is_memory_without_zero_pages(report->bytes));
+      ASSERT_EQ(log.rounds.size(), 2U);
+      const double left = log.rounds[1].bytes.count() * 1.0;
+      EXPECT_LE(left, 0.8e9 * 1.01);
+      EXPECT_GE(log.rounds[0].time, (report->bytes - log.rounds[1].bytes) / one_stream * 4.9);
+      // 0.8 s at the stream's 1 GB/s, and not 4 s at the limit.
+      EXPECT_GE(log.rounds[1].time, log.rounds[1].bytes / one_stream * 0.99);
+      EXPECT_LE(log.rounds[1].time.to_seconds(), 0.8 * left / 0.2e9);
+      const Duration paused = mode == MemoryMode::offline ? log.rounds[0].time + log.rounds[1].time
+                                                          : log.rounds[1].time;
+      EXPECT_GE(report->downtime, paused + platform.hypervisor.finish);
+    }
+  });
+}
+
+TEST_P(MigrateContract, post_copy_has_the_limit_to_the_end) {
+  make_idle();
+  quick_pause.bandwidth_limit = Bandwidth::bytes_per_second(0.2e9);
+  run([&](World& world) {
+    RoundLog log;
+    quick_pause.mode = MemoryMode::postcopy;
+    const auto report = world.hypervisor.migrate(vm0, host3, quick_pause, log, never);
+    ASSERT_TRUE(succeeded(report));
+    ASSERT_EQ(log.rounds.size(), 1U);
+    EXPECT_GE(log.rounds[0].time, report->bytes / one_stream * 4.95);
   });
 }
 

@@ -185,6 +185,31 @@ def test_offline_pauses_the_guest_for_the_whole_transfer(run):
     assert float(row["downtime_seconds"]) >= 2**30 / costs.bandwidth("tcp")
 
 
+def limited(mode):
+    def change(scenario):
+        scenario["migrations"][0]["memory"] = {"mode": mode, "bandwidth_limit": "100MB/s"}
+
+    return change
+
+
+@pytest.mark.parametrize("mode", ["precopy", "offline"])
+def test_a_bandwidth_limit_holds_except_for_what_the_pause_sends(run, mode):
+    result, [row], costs = one(run, limited(mode))
+    limit, bandwidth = 100e6, costs.bandwidth("tcp")
+    left = 0.99 * 0.3 * limit
+    first = (2**30 - left) / limit
+    expect_total(row, costs, 1, first + left / bandwidth)
+    paused = left / bandwidth + (first if mode == "offline" else 0) + costs.finish
+    assert float(row["downtime_seconds"]) == pytest.approx(paused, abs=1e-3)
+    assert [int(line["bytes"]) for line in result.table("rounds")] == pytest.approx([2**30 - left, left], abs=100)
+
+
+def test_a_bandwidth_limit_holds_for_all_that_post_copy_sends(run):
+    _, [row], costs = one(run, limited("postcopy"))
+    expect_total(row, costs, 1, 2**30 / 100e6 + costs.postcopy_switch - costs.finish)
+    assert float(row["downtime_seconds"]) == pytest.approx(costs.postcopy_switch, abs=1e-3)
+
+
 def dirtying(rate, working_set="1GiB", **memory):
     """One VM of 1 GiB that dirties at `rate` whatever happens."""
 

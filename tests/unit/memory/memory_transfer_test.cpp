@@ -59,6 +59,59 @@ TEST(MemoryTransfer, saves_a_device_when_the_guest_is_paused_and_sends_it_last) 
   EXPECT_EQ(memory.rounds(), 2);
 }
 
+TEST(MemoryTransfer, has_a_limit_until_the_guest_is_paused_for_the_rest) {
+  TransferOptions options;
+  options.bandwidth_limit = gigabyte * 0.1;
+  MemoryTransfer memory(vm_of(Bytes(1'000'000'000)), options, {}, Bytes(), Bandwidth(), gigabyte,
+                        TimePoint());
+  // 0.3 s at the limit fit the pause; 1 % less is left.
+  const Bytes rest(29'700'000);
+  EXPECT_EQ(memory.most(), gigabyte * 0.1);
+  EXPECT_EQ(memory.part(), Bytes(1'000'000'000) - rest);
+  memory.part_done(gigabyte * 0.1, TimePoint());
+  EXPECT_TRUE(memory.paused());
+  EXPECT_EQ(memory.part(), rest);
+  EXPECT_TRUE(memory.most().is_unlimited());
+  EXPECT_EQ(memory.rounds(), 2);
+}
+
+TEST(MemoryTransfer, of_a_stopped_guest_has_a_limit_until_the_rest_fits_the_pause) {
+  TransferOptions options;
+  options.mode = MemoryMode::offline;
+  options.bandwidth_limit = gigabyte * 0.1;
+  const Bytes device(20'000'000);
+  MemoryTransfer memory(vm_of(Bytes(1'000'000'000)), options, {}, device, gigabyte, gigabyte,
+                        TimePoint());
+  const Bytes rest(9'900'000);
+  EXPECT_EQ(memory.paused(), TimePoint());
+  EXPECT_EQ(memory.state(), State::sending);
+  EXPECT_EQ(memory.most(), gigabyte * 0.1);
+  EXPECT_EQ(memory.part(), Bytes(1'000'000'000) - rest);
+  memory.part_done(gigabyte * 0.1, TimePoint::at(Duration::seconds(9)));
+  EXPECT_EQ(memory.paused(), TimePoint());
+  EXPECT_EQ(memory.state(), State::saving);
+  memory.saved();
+  EXPECT_EQ(memory.part(), rest);
+  EXPECT_TRUE(memory.most().is_unlimited());
+  EXPECT_EQ(memory.rounds(), 2);
+  memory.part_done(gigabyte, TimePoint::at(Duration::seconds(9)));
+  EXPECT_EQ(memory.part(), device);
+  EXPECT_TRUE(memory.most().is_unlimited());
+  memory.part_done(gigabyte, TimePoint::at(Duration::seconds(9)));
+  EXPECT_EQ(memory.state(), State::arrived);
+}
+
+TEST(MemoryTransfer, of_post_copy_has_a_limit_to_the_end) {
+  TransferOptions options;
+  options.mode = MemoryMode::postcopy;
+  options.bandwidth_limit = gigabyte * 0.1;
+  MemoryTransfer memory(vm_of(Bytes(1'000'000'000)), options, {}, Bytes(), gigabyte, gigabyte,
+                        TimePoint());
+  memory.switched();
+  EXPECT_EQ(memory.part(), Bytes(1'000'000'000));
+  EXPECT_EQ(memory.most(), gigabyte * 0.1);
+}
+
 TEST(MemoryTransfer, of_a_guest_without_memory_still_sends_its_device) {
   TransferOptions options;
   options.mode = MemoryMode::offline;

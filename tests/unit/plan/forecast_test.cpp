@@ -93,6 +93,36 @@ TEST_F(ForecastTest, a_move_alone_takes_what_the_closed_form_says) {
   }
 }
 
+TEST_F(ForecastTest, a_limit_holds_except_in_the_pause) {
+  const Bandwidth limit = Bandwidth::bytes_per_second(2.5e8);
+  const double left = 0.99 * 0.3 * 2.5e8;
+  const double paused = (1e9 - left) / 2.5e8;
+  vm(a, Bytes(1'000'000'000));
+  MoveSpec& spec = move(VmId{0}, c);
+  spec.transfer.bandwidth_limit = limit;
+  Forecast result = forecast();
+  EXPECT_NEAR(result.makespan.to_seconds(), paused + left / 1e9, 1e-6);
+  EXPECT_NEAR(result.moves[0].downtime.to_seconds(), left / 1e9, 1e-6);
+  EXPECT_NEAR(predict_total(instance, scenario.platform, spec).to_seconds(), paused + left / 1e9,
+              1e-6);
+
+  spec.transfer.mode = MemoryMode::offline;
+  result = forecast();
+  EXPECT_NEAR(result.makespan.to_seconds(), paused + left / 1e9, 1e-6);
+  EXPECT_NEAR(result.moves[0].downtime.to_seconds(), paused + left / 1e9, 1e-6);
+
+  spec.transfer.mode = MemoryMode::postcopy;
+  EXPECT_NEAR(forecast().makespan.to_seconds(), 4, 1e-6);
+
+  // With another move within its limit beside it, the pause gets what that leaves of the link.
+  spec.transfer.mode = MemoryMode::precopy;
+  vm(b, Bytes(2'000'000'000));
+  move(VmId{1}, c).transfer.bandwidth_limit = limit;
+  result = forecast();
+  EXPECT_NEAR(result.moves[0].downtime.to_seconds(), left / 7.5e8, 1e-6);
+  EXPECT_NEAR(result.moves[1].downtime.to_seconds(), left / 1e9, 1e-6);
+}
+
 TEST_F(ForecastTest, a_move_with_another_device_strategy_takes_what_the_closed_form_says) {
   HypervisorCosts& costs = scenario.platform.hypervisor;
   costs.detach_vf = Duration::milliseconds(150);

@@ -158,6 +158,20 @@ TEST_F(PlannerTest, what_compression_leaves_and_a_device_adds_is_on_the_links) {
   EXPECT_EQ(load.after - costs.finish, second * 2);
 }
 
+TEST_F(PlannerTest, a_limit_is_a_moves_bottleneck_except_for_what_the_pause_sends) {
+  const HostId a = host();
+  const HostId b = host();
+  move(vm(a, Bytes(1'000'000'000)), {b});
+  MoveSpec& spec = instance.moves[0];
+  spec.transfer.mode = MemoryMode::offline;
+  spec.transfer.bandwidth_limit = Bandwidth::bytes_per_second(2.5e8);
+  LinkMap links(instance);
+  const MoveLoad load = load_of(instance, scenario.platform, links, spec, a, b);
+  EXPECT_EQ(load.bandwidth, Bandwidth::bytes_per_second(2.5e8));
+  // 74.25 MB are left, and go at 1 GB/s.
+  EXPECT_EQ(load.transfer, Duration::microseconds(3'703'000 + 74'250));
+}
+
 TEST_F(PlannerTest, what_the_most_loaded_link_waits_for_goes_first_and_the_longest_of_it) {
   const HostId a = host();
   const HostId b = host();

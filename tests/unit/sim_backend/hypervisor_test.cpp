@@ -57,9 +57,79 @@ TEST(HypervisorModelTest, a_stream_is_no_faster_than_its_transport_and_the_users
     moved =
         move(world, vm(0), host(0),
              {.transport = Transport::tcp, .bandwidth_limit = Bandwidth::bytes_per_second(1e8)});
-    EXPECT_NEAR(moved.seconds, gib / 1e8, 1e-6);
+    const double paused = 0.99 * 0.3 * 1e8;  // without the limit
+    EXPECT_NEAR(moved.seconds, (gib - paused) / 1e8 + paused / 4e8, 1e-6);
     moved = move(world, vm(0), host(1), {.transport = Transport::ipoib});
     EXPECT_NEAR(moved.seconds, gib / link, 1e-6);
+  });
+}
+
+/// What a limit of 0.25 GB/s leaves for a pause of 300 ms.
+constexpr double quarter = 2.5e8;
+constexpr double left_by_quarter = 0.99 * 0.3 * quarter;
+
+TEST(HypervisorModelTest, the_users_limit_holds_until_the_guest_is_paused) {
+  PlainWorld plain(2);
+  plain.platform.hypervisor.finish = ms(50);
+  plain.add_vm(host(0), Bytes::gibi(1));
+  in_world(plain, [](World& world) {
+    const Moved moved =
+        move(world, vm(0), host(1), {.bandwidth_limit = Bandwidth::bytes_per_second(quarter)});
+    EXPECT_NEAR(moved.downtime, left_by_quarter / link + 0.05, 1e-6);
+    EXPECT_NEAR(moved.seconds, (gib - left_by_quarter) / quarter + left_by_quarter / link + 0.05,
+                1e-6);
+    ASSERT_EQ(moved.reports.size(), 2U);
+    EXPECT_NEAR(moved.reports[0].time.to_seconds(), (gib - left_by_quarter) / quarter, 1e-6);
+    EXPECT_NEAR(moved.reports[1].time.to_seconds(), left_by_quarter / link, 1e-6);
+    EXPECT_NEAR(static_cast<double>(moved.reports[1].bytes.count()), left_by_quarter, 10);
+  });
+}
+
+TEST(HypervisorModelTest, pauses_without_a_limit_share_links_with_what_else_is_on_them) {
+  struct Case {
+    const char* what;
+    Bytes other;      // memory of the other guest
+    double share;     // of the first one's pause
+    double of_other;  // of the other's
+  };
+  for (const Case& c : {Case{"both are paused", Bytes::gibi(1), link / 2, link / 2},
+                        Case{"the other's round goes on", Bytes::gibi(2), link - quarter, link}}) {
+    SCOPED_TRACE(c.what);
+    PlainWorld plain(3);
+    plain.add_vm(host(0), Bytes::gibi(1));
+    plain.add_vm(host(1), c.other);
+    in_world(plain, [&](World& world) {
+      const TransferOptions options{.bandwidth_limit = Bandwidth::bytes_per_second(quarter)};
+      std::vector<Moved> moved(2);
+      {
+        const auto other =
+            world.executor.spawn("other", [&] { moved[1] = move(world, vm(1), host(2), options); });
+        moved[0] = move(world, vm(0), host(2), options);
+      }
+      EXPECT_NEAR(moved[0].downtime, left_by_quarter / c.share, 1e-6);
+      EXPECT_NEAR(moved[1].downtime, left_by_quarter / c.of_other, 1e-6);
+      EXPECT_NEAR(moved[0].seconds, (gib - left_by_quarter) / quarter + moved[0].downtime, 1e-6);
+    });
+  }
+}
+
+TEST(HypervisorModelTest, the_state_of_a_device_has_no_limit) {
+  PlainWorld plain(2);
+  plain.platform.hypervisor.vfio = {.state = Bytes(15'000'000), .save = ms(70), .load = ms(130)};
+  plain.add_vm(host(0), Bytes::gibi(1));
+  in_world(plain, [](World& world) {
+    for (const MemoryMode mode : {MemoryMode::precopy, MemoryMode::offline}) {
+      const HostId to = host(mode == MemoryMode::precopy ? 1 : 0);
+      const TransferOptions options{.device = DeviceStrategy::vfio,
+                                    .mode = mode,
+                                    .bandwidth_limit = Bandwidth::bytes_per_second(quarter)};
+      Rounds rounds;
+      const auto moved = world.hypervisor.migrate(vm(0), to, options, rounds, never);
+      ASSERT_TRUE(moved);
+      const double rest = 0.99 * (0.3 * quarter - 15e6);
+      const double first = mode == MemoryMode::offline ? (gib - rest) / quarter : 0;
+      EXPECT_NEAR(moved->downtime.to_seconds(), first + 0.2 + (rest + 15e6) / link, 1e-6);
+    }
   });
 }
 
@@ -156,6 +226,26 @@ TEST(HypervisorModelTest, an_offline_move_pauses_the_guest_for_all_of_it_and_sen
     EXPECT_NEAR(moved.downtime, gib / link + 0.05, 1e-6);
     EXPECT_EQ(moved.rounds, 1);
     EXPECT_EQ(moved.bytes, gib);
+  });
+}
+
+TEST(HypervisorModelTest, an_offline_move_has_a_limit_until_the_rest_fits_the_pause) {
+  PlainWorld plain(2);
+  plain.platform.hypervisor.prepare = ms(500);
+  plain.platform.hypervisor.finish = ms(50);
+  VmSpec& spec = plain.add_vm(host(0), Bytes::gibi(1));
+  spec.working_set = Bytes::gibi(1);
+  spec.dirty_rate = Bandwidth::bytes_per_second(2e9);
+  in_world(plain, [](World& world) {
+    const Moved moved = move(
+        world, vm(0), host(1),
+        {.mode = MemoryMode::offline, .bandwidth_limit = Bandwidth::bytes_per_second(quarter)});
+    const double sending = (gib - left_by_quarter) / quarter + left_by_quarter / link;
+    EXPECT_NEAR(moved.seconds, 0.5 + sending + 0.05, 1e-6);
+    EXPECT_NEAR(moved.downtime, sending + 0.05, 1e-6);
+    EXPECT_EQ(moved.bytes, gib);
+    ASSERT_EQ(moved.reports.size(), 2U);
+    EXPECT_NEAR(static_cast<double>(moved.reports[1].bytes.count()), left_by_quarter, 10);
   });
 }
 

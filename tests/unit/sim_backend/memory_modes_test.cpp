@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/memory/throttling.hpp"
+#include "core/migration/prediction.hpp"
 #include "tests/unit/sim_backend/one_move.hpp"
 
 namespace ferry {
@@ -98,6 +99,38 @@ TEST(HybridModelTest, that_has_converged_after_its_round_ends_as_pre_copy_does) 
     const Moved moved = move(world, vm(0), host(1), {.mode = MemoryMode::hybrid});
     EXPECT_NEAR(moved.seconds, gib / link, 1e-6);
     EXPECT_NEAR(moved.downtime, left / link, 1e-6);
+  });
+}
+
+TEST(LimitModelTest, moves_take_what_is_predicted_of_them) {
+  const Busy plain(Bytes::gibi(1), Bytes::gibi(1), 1e8);
+  const VmSpec& spec = plain.instance.vms[0];
+  in_world(plain, [&](World& world) {
+    HostId to = host(1);
+    for (const MemoryMode mode :
+         {MemoryMode::precopy, MemoryMode::hybrid, MemoryMode::postcopy, MemoryMode::offline}) {
+      SCOPED_TRACE(to_name(mode));
+      const TransferOptions options{.mode = mode, .bandwidth_limit = speed(4e8)};
+      const TransferPrediction predicted = predict_transfer(spec, options, speed(link), speed(1e8));
+      const Moved moved = move(world, vm(0), to, options);
+      const double extra = predicted.switched ? 0.012 : 0;
+      EXPECT_NEAR(moved.seconds, predicted.time.to_seconds() + extra, 1e-6);
+      EXPECT_NEAR(moved.downtime, predicted.downtime.to_seconds() + extra, 1e-6);
+      EXPECT_EQ(moved.rounds, predicted.rounds);
+      to = host(1 - to.index);
+    }
+  });
+}
+
+TEST(LimitModelTest, holds_after_the_switch_to_post_copy) {
+  const Busy plain(Bytes::gibi(1), Bytes::gibi(1), 4e8);
+  in_world(plain, [](World& world) {
+    const Moved moved =
+        move(world, vm(0), host(1), {.mode = MemoryMode::hybrid, .bandwidth_limit = speed(2e8)});
+    // All memory is dirtied in the round, and what was left of it is sent but once.
+    EXPECT_EQ(moved.rounds, 2);
+    EXPECT_NEAR(moved.seconds, moved.bytes / 2e8 + 0.012, 1e-6);
+    EXPECT_NEAR(moved.downtime, 0.012, 1e-9);
   });
 }
 
