@@ -242,6 +242,15 @@ Scenario draw_cluster(Dice& dice, std::uint64_t seed, Ranks ranks) {
   return scenario;
 }
 
+/// Drawn apart: all else of a seed is as it is without.
+void draw_bandwidth_limits(std::uint64_t seed, Scenario& scenario) {
+  Dice dice(seed, "swarm bandwidth limits");
+  for (Migration& migration : scenario.migrations) {
+    if (!dice.one_in(4)) continue;
+    migration.memory.bandwidth_limit = Bandwidth::bytes_per_second(dice.of({1e8, 3e8}));
+  }
+}
+
 bool is_of_phase(Kind kind) {
   return kind == Kind::fails_once || kind == Kind::fails_always || kind == Kind::times_out;
 }
@@ -427,6 +436,7 @@ Drawn draw_calm(std::uint64_t seed, Ranks ranks) {
   for (std::uint64_t attempt = 0; attempt < 1000; ++attempt) {
     Dice dice(seed, fmt::format("swarm {}", attempt));
     Scenario scenario = draw_cluster(dice, seed, ranks);
+    draw_bandwidth_limits(seed, scenario);
     const std::optional<Drawn> cluster = read(scenario);
     if (!cluster || !waves_fit(*cluster)) continue;
     draw_phase_faults(dice, target_of(seed), cluster->instance, scenario);
