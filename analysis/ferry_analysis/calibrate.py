@@ -194,7 +194,7 @@ def _fit_operations(
              phase("set_pre_migration", plain) + phase("set_post_migration", plain))
     constant("hypervisor.detach_vf", phase("detach_vf"))
     constant("hypervisor.finish",
-             [_not_negative(move.downtime - move.last_sent / speeds[move.transport])
+             [_not_negative(move.pause - move.last_sent / speeds[move.transport])
               for move in alone if move.transport in speeds])
     # What a migration takes beside its rounds and its pause: no phase tells how much of it comes
     # before memory flows and how much after the switch-over.

@@ -167,7 +167,7 @@ def ratio_of(constant: Any) -> float:
 
 def rest_of_migration(move: Move) -> float:
     """What it took beside its rounds and its pause."""
-    return move.phases.get("migration", math.nan) - move.sending - move.downtime
+    return move.phases.get("migration", math.nan) - move.sending - move.pause
 
 
 # --- Trials ---

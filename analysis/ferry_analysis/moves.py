@@ -50,10 +50,10 @@ class Move:
     limited: bool  # its bandwidth was limited
     untold: str  # "by post-copy" and the like; empty: sent, sending and last_sent are known
     phases: dict[str, float]  # the lengths of its spans
-    downtime: float
-    sent: float  # in the rounds before the pause
+    pause: float  # of the guest, from the last round on: all of its downtime, unless it moves offline
+    sent: float  # in the rounds before that
     sending: float  # time of those rounds
-    last_sent: float  # during the pause
+    last_sent: float  # in the last round
     devices_at_once: bool | None  # its two devices went at the same time; None: it has not both
     ranks: tuple[RankTimes, ...]
 
@@ -112,33 +112,33 @@ def _move(run: Run, row: dict[str, Any], spans: pd.DataFrame, rounds: pd.DataFra
     live = rounds.iloc[:-1]
     lengths = spans["end_seconds"] - spans["start_seconds"]
     ranks = tuple(_ranks_of(run, row["vm"], spans))
+    sending = math.nan if untold else float(live["seconds"].sum())
+    stopped = _memory_of(asked).get("mode") == "offline"  # all the time
     return Move(
         run=run, migration=row["migration"], vm=row["vm"], alone=alone,
         transport=row["transport"], memory=memory, cooperates=bool(ranks),
-        limited=_has_limit(asked), untold=untold,
+        limited=_memory_of(asked).get("bandwidth_limit", "none") != "none", untold=untold,
         phases={phase: float(time) for phase, time in zip(spans["phase"], lengths)},
-        downtime=row["downtime_seconds"],
+        pause=row["downtime_seconds"] - (sending if stopped else 0.0),
         sent=math.nan if untold else float(live["bytes"].sum()),
-        sending=math.nan if untold else float(live["seconds"].sum()),
+        sending=sending,
         last_sent=math.nan if untold else float(rounds["bytes"].iloc[-1]),
         devices_at_once=_at_once(spans), ranks=ranks,
     )
 
 
-def _has_limit(asked: dict[str, Any]) -> bool:
-    return asked.get("memory", {}).get("bandwidth_limit", "none") != "none"
+def _memory_of(asked: dict[str, Any]) -> dict[str, Any]:
+    return dict(asked.get("memory", {}))
 
 
 def _untold(row: dict[str, Any], asked: dict[str, Any], rounds: pd.DataFrame) -> str:
     """Why its rounds do not tell what one stream sends; `asked` is its migration in the scenario."""
-    memory = asked.get("memory", {})
+    memory = _memory_of(asked)
     # A pre-copy that stalled may have ended so, too: its reason says it.
     if memory.get("mode", "precopy") in ("postcopy", "hybrid") or "post-copy" in row.get("reason", ""):
         return "by post-copy"
     if memory.get("compression", "none") != "none":
         return "with compression"
-    if memory.get("mode") == "offline" and _has_limit(asked):
-        return "offline with a bandwidth limit"
     streams = memory.get("streams", 1)
     if int(streams["value"] if isinstance(streams, dict) else streams) > 1:
         return "with several streams"
