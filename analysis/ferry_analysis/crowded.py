@@ -184,14 +184,14 @@ def lone_factors(alone: Sequence[Move], platform: dict[str, Any], ferry: str) ->
 
 def stream_that_shares(alone: Sequence[Move], platform: dict[str, Any]) -> str:
     """The one transport whose lone streams were seen, if processors are named; else empty."""
-    seen = {move.transport for move in alone if move.sending > 0}
+    seen = {move.transport for move in alone if move.sending > 0 and not move.limited}
     return seen.pop() if len(seen) == 1 and "processors" in platform else ""
 
 
 def _most_work(alone: Sequence[Move], stream: str) -> float:
     """Seconds of a core for a GiB at which a lone stream's thread is never idle."""
     return float(np.median([move.sending / move.sent * GIBI for move in alone
-                            if move.transport == stream and move.sent > 0]))
+                            if move.transport == stream and move.sent > 0 and not move.limited]))
 
 
 def _with_serial(platform: dict[str, Any], alone: Sequence[Move], serial: float

@@ -15,6 +15,9 @@
 namespace ferry {
 namespace {
 
+/// Folder of a study.
+constexpr const char* cut_short = "cut_short";
+
 constexpr const char* failed_outcome = "failed";
 
 tl::unexpected<ClusterCells::Failure> failed(std::string reason) {
@@ -90,6 +93,21 @@ std::filesystem::path next_numbered(const std::filesystem::path& folder) {
       return path;
     }
   }
+}
+
+/// A run of the study to a folder where its cells are not looked for; its number there. Error: a
+/// sentence.
+tl::expected<std::filesystem::path, std::string> put_aside(const std::filesystem::path& run,
+                                                           const std::filesystem::path& aside) {
+  std::error_code error;
+  std::filesystem::create_directories(aside, error);
+  std::filesystem::path numbered = next_numbered(aside);
+  std::filesystem::rename(run, numbered, error);
+  if (error) {
+    return tl::unexpected(
+        fmt::format("{}: cannot be put aside: {}", run.string(), error.message()));
+  }
+  return numbered;
 }
 
 }  // namespace
@@ -170,19 +188,26 @@ ClusterCells::Done ClusterCells::execute(
   // the next sweep.
   const bool late = timed_out && !(*outcome)->verdict.all_well();
   if (timed_out && !late) (*outcome)->interrupted = false;
-  std::error_code ignored;
-  if (late) {
-    std::filesystem::remove_all(made->partial(), ignored);
-    return failed("took longer than a cell may" + what_is_left((*outcome)->records));
-  }
-  if ((*outcome)->interrupted) {
-    std::filesystem::remove_all(made->partial(), ignored);
-    return tl::unexpected(Failure{std::string(to_name(Outcome::cancelled)), "was cancelled", true});
-  }
+  const bool has_begun = made->appeared();
   auto written =
       write_run(std::move(*made), ready.loaded, **outcome, std::move(information), began);
   if (!written) return failed(written.error());
-  return {};
+  if (!late && !(*outcome)->interrupted) return {};
+
+  std::string kept;
+  if (has_begun) {
+    const auto put = put_aside(folder, options_.folder / cut_short);
+    if (!put) return stuck(put.error());
+    kept = fmt::format("; its run is kept as {}/{}", cut_short, put->filename().string());
+  } else {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder, ignored);
+  }
+  if (late) {
+    return failed("took longer than a cell may" + what_is_left((*outcome)->records) + kept);
+  }
+  return tl::unexpected(
+      Failure{std::string(to_name(Outcome::cancelled)), "was cancelled" + kept, true});
 }
 
 ClusterCells::Done ClusterCells::bring_back(const Ready& ready, const std::vector<HostId>& places) {
@@ -241,17 +266,12 @@ tl::expected<void, std::string> check_left_behind(const std::filesystem::path& s
   return {};
 }
 
-tl::expected<void, std::string> put_resumed_aside(const std::filesystem::path& study) {
-  const std::filesystem::path aside = study / "resumed";
+tl::expected<void, std::string> put_resumed_and_cut_aside(const std::filesystem::path& study) {
   for (const auto& [path, json] : runs_in(study / "cells")) {
-    if (!json.contains("resumed")) continue;
-    std::error_code error;
-    std::filesystem::create_directories(aside, error);
-    std::filesystem::rename(path, next_numbered(aside), error);
-    if (error) {
-      return tl::unexpected(
-          fmt::format("{}: cannot be put aside: {}", path.string(), error.message()));
-    }
+    const bool resumed = json.contains("resumed");
+    if (!resumed && !json.value("interrupted", false)) continue;
+    auto put = put_aside(path, study / (resumed ? "resumed" : cut_short));
+    if (!put) return tl::unexpected(put.error());
   }
   return {};
 }

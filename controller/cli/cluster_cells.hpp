@@ -36,7 +36,8 @@ class ClusterCells {
     bool ends_sweep = false;  ///< no further cell can start from where it should
   };
   /// Brings the VMs to where the cell starts (with `restore: back`), runs it, writes its run folder
-  /// and brings the VMs back. `on_progress` may be empty.
+  /// and brings the VMs back. A run that was cut short, by its time or by the user, is kept in the
+  /// study's folder `cut_short`. `on_progress` may be empty.
   tl::expected<void, Failure> run(const StudyCell& cell, const std::filesystem::path& folder,
                                   const std::function<void(const SessionProgress&)>& on_progress);
 
@@ -61,9 +62,9 @@ class ClusterCells {
 /// Whether the runs of a study's folder in a real cluster are all at rest; a folder that is not
 /// there has none. Error: a sentence that names the first that is left unfinished.
 tl::expected<void, std::string> check_left_behind(const std::filesystem::path& study);
-/// Cells that another controller finished go to the folder `resumed`: times across two controllers
-/// are no measurement, so they run anew. Error: a sentence.
-tl::expected<void, std::string> put_resumed_aside(const std::filesystem::path& study);
+/// Cells that another controller finished go to the folder `resumed`, those that were cut short to
+/// `cut_short`: their times are no measurement, so they run anew. Error: a sentence.
+tl::expected<void, std::string> put_resumed_and_cut_aside(const std::filesystem::path& study);
 
 /// What every cell of a study would do in a cluster, each assignment once. Error: everything that
 /// does not fit; `study_file` is for messages.

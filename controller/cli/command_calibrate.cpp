@@ -30,7 +30,8 @@ void add_calibrate(CLI::App& program, Invocation& invocation) {
       "determine the serial part of the control path, or, where the platform names processors,\n"
       "what the control path and a stream need of them. What no run determines is kept as it is.\n"
       "Moves by post-copy, with compression, several streams or device: vfio, and by rdma without\n"
-      "pin_all, say nothing of streams, prepare and finish: it prints how many those are.\n"
+      "pin_all, say nothing of streams, prepare and finish: it prints how many those are. Moves\n"
+      "within a bandwidth limit say nothing of streams.\n"
       "Example:\n"
       "  ferry calibrate runs/lab-one-* --platform scenarios/platforms/lab-tcg.yaml \\\n"
       "      --out my-cluster.yaml");

@@ -73,7 +73,9 @@ class Sweep {
   tl::expected<SweepOutcome, RunError> run() {
     if (options_.world == WorldKind::hw) {
       if (auto rest = check_left_behind(folder_.path()); !rest) return bad_input(rest.error());
-      if (auto aside = put_resumed_aside(folder_.path()); !aside) return bad_input(aside.error());
+      if (auto aside = put_resumed_and_cut_aside(folder_.path()); !aside) {
+        return bad_input(aside.error());
+      }
     }
     if (auto kept = keep_complete_cells(); !kept) return bad_input(kept.error());
     if (options_.world == WorldKind::hw) {

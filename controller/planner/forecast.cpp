@@ -407,21 +407,28 @@ class ForecastRun {
     state.left = static_cast<double>(state.memory->part().count());
     state.since = now_;
     const Bandwidth limit = std::min(fixed.streams, state.memory->most());
-    if (state.flows && limit != state.limit) {
-      shares_.remove(state.slot);
-      state.flows = false;
-    }
     if (!state.flows) {
       state.flows = true;
       state.share = 0;
-      state.limit = limit;
-      state.slot = shares_.add(fixed.route, limit);
-      slot_owner_.resize(std::max<std::size_t>(slot_owner_.size(), state.slot + 1));
-      slot_owner_[state.slot] = static_cast<std::uint32_t>(move);
-      shares_change();
-    } else {
-      schedule_end(move);
+      flow(move, limit);
+      return;
     }
+    if (limit != state.limit) {
+      // Until shares are computed anew it has what it had, within the limit.
+      shares_.remove(state.slot);
+      state.share = std::min(state.share, limit.to_bytes_per_second());
+      flow(move, limit);
+    }
+    schedule_end(move);
+  }
+
+  void flow(std::size_t move, Bandwidth limit) {
+    MoveState& state = moves_[move];
+    state.limit = limit;
+    state.slot = shares_.add(f_.fixed_[move].route, limit);
+    slot_owner_.resize(std::max<std::size_t>(slot_owner_.size(), state.slot + 1));
+    slot_owner_[state.slot] = static_cast<std::uint32_t>(move);
+    shares_change();
   }
 
   void stop_sending(std::size_t move, Kind then, TimePoint when) {

@@ -5,6 +5,19 @@
 #include "core/memory/memory_transfer.hpp"
 
 namespace ferry {
+namespace {
+
+/// The least that it takes if it does not converge as predicted but converges all the same.
+Duration least_time(Bytes bytes, const TransferOptions& options, Bandwidth bandwidth) {
+  const Bandwidth limited = std::min(bandwidth, options.bandwidth_limit);
+  Bytes last;  // for which no limit holds
+  if (options.mode != MemoryMode::postcopy) {
+    last = std::min(bytes, limited * options.downtime_limit);
+  }
+  return (bytes - last) / limited + last / bandwidth;
+}
+
+}  // namespace
 
 MoveLoad load_of(const Instance& instance, const Platform& platform, LinkMap& links,
                  const MoveSpec& move, HostId from, HostId to) {
@@ -17,7 +30,8 @@ MoveLoad load_of(const Instance& instance, const Platform& platform, LinkMap& li
   const MovePrediction alone = predict_move(instance, platform, move, bandwidth);
   const TransferPrediction& transfer = alone.transfer;
   load.bytes = transfer.converges ? transfer.bytes : first_pass(vm, move.transfer);
-  load.transfer = transfer.converges ? transfer.time : load.bytes / load.bandwidth;
+  load.transfer =
+      transfer.converges ? transfer.time : least_time(load.bytes, move.transfer, bandwidth);
   load.costs = alone.costs;
   load.before = alone.before;
   load.pause = alone.pause;

@@ -142,7 +142,7 @@ void describe(Visitor& v, MemoryOptions& memory) {
              Between{Duration::nanoseconds(1), limits::time},
              "Pre-copy switches over when the rest would take no longer than this.");
   v.optional("bandwidth_limit", memory.bandwidth_limit, SpeedOrNone{moving_speed},
-             "The most that one VM's migration may use, but for what pre-copy sends in the pause.");
+             "The most that one VM's migration may use; what is left for the pause in the end has no limit.");
   v.optional("pin_all", memory.pin_all, YesOrNo{},
              "With transport rdma: register all guest memory first; zero pages are sent too.");
   v.optional("max_rounds", memory.max_rounds, Between{1U, 100'000U},

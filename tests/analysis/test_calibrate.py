@@ -94,6 +94,16 @@ def test_rounds_of_an_offline_move_are_no_part_of_its_pause_in_the_end(tmp_path,
     assert fits["hypervisor.prepare"].count == 2
 
 
+def test_a_limited_move_shows_nothing_of_what_a_stream_can(tmp_path):
+    runs = [write_lone(tmp_path / "plain"),
+            write_lone(tmp_path / "limited", [(800_000_000, 8.0), (10_000_000, 0.01)], memory={"bandwidth_limit": "100MB/s"})]  # fmt: skip
+    plain, limited = (read_moves(open_folder(run)) for run in runs)
+    platform = PLATFORM | {"processors": {}}
+    assert crowded._most_work(plain + limited, "tcp") == pytest.approx(crowded.GIBI / 1e9)
+    assert crowded.stream_that_shares(plain + limited, platform) == "tcp"
+    assert crowded.stream_that_shares(limited, platform) == ""
+
+
 def test_without_rounds_nothing_is_said_of_what_a_migration_takes_beside_them(tmp_path, monkeypatch):
     fits, lines = calibrated(monkeypatch, tmp_path, write_lone(tmp_path / "other", rounds=[]))
     assert {"hypervisor.finish", "hypervisor.prepare", "hypervisor.clean_up"}.isdisjoint(fits)

@@ -205,6 +205,25 @@ def test_an_interrupted_sweep_finishes_its_cell_and_goes_on_later(ferry):
     assert ferry.at_home()
 
 
+def test_a_cell_that_takes_too_long_is_rolled_back_and_its_run_is_kept(ferry):
+    sweep = ["sweep", "--repeat", "1", "--out", "study", "--no-plots"]
+    late = ferry(*sweep, "--yes", "--cell-timeout", "1s", *SLOW)
+    assert late.returncode == 1, late.stderr
+    (row,) = ferry.rows("study/cells.csv")
+    assert row["outcome"] == "failed"
+    assert row["reason"] == "took longer than a cell may, and was rolled back; its run is kept as cut_short/001"
+    assert not (ferry.folder / "study/cells/cell-0000").exists()
+    run = "study/cut_short/001"
+    assert {row["outcome"] for row in ferry.rows(f"{run}/migrations.csv")} <= {"cancelled", "rolled_back"}
+    assert json.loads((ferry.folder / run / "run.json").read_text())["interrupted"] is True
+    assert ferry.at_home()
+
+    again = ferry(*sweep, "--resume", *SLOW)
+    assert again.returncode == 0, again.stderr
+    assert [row["outcome"] for row in ferry.rows("study/cells.csv")] == ["completed"]
+    assert (ferry.folder / run / "journal").exists()
+
+
 def test_a_sweep_whose_controller_was_killed_goes_on_when_the_cell_is_at_rest(ferry):
     process = ferry.start("sweep", "--yes", "--repeat", "1", "--out", "study", "--no-plots", *LESS_SLOW)
     journal = ferry.folder / "study/cells/cell-0000/journal"

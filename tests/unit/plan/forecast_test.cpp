@@ -289,6 +289,22 @@ TEST_F(ForecastTest, a_guest_pauses_as_long_as_its_last_round_takes) {
   EXPECT_LE(pause, instance.moves[0].transfer.downtime_limit + Duration::milliseconds(20));
 }
 
+TEST_F(ForecastTest, a_pause_does_not_wait_until_shares_are_computed_anew) {
+  vm(a, Bytes(1'024'000'000)).idle_dirty_rate = Bandwidth::bytes_per_second(1e7);
+  vm(b, Bytes(1'024'000'000));
+  move(VmId{0}, c).transfer.bandwidth_limit = Bandwidth::bytes_per_second(5e8);
+  // It begins to flow, and shares are computed, shortly before the first one pauses.
+  move(VmId{1}, d).at.at = Duration::milliseconds(1700);
+  const ForecastOptions seldom{.resolution = second};
+  const Duration exact = forecast().moves[0].downtime;
+  const Duration coarse = forecast(seldom).moves[0].downtime;
+  EXPECT_GT(exact, Duration::milliseconds(50));
+  EXPECT_LT(exact, Duration::milliseconds(160));  // at most half of the downtime limit
+  // Within the limit until then, at worst.
+  EXPECT_GE(coarse, exact);
+  EXPECT_LE(coarse, instance.moves[0].transfer.downtime_limit + Duration::milliseconds(1));
+}
+
 TEST_F(ForecastTest, it_stops_at_the_time_or_the_work_that_it_was_given) {
   vm(a, Bytes(4'096'000'000));
   move(VmId{0}, b);

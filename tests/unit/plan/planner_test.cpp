@@ -172,6 +172,25 @@ TEST_F(PlannerTest, a_limit_is_a_moves_bottleneck_except_for_what_the_pause_send
   EXPECT_EQ(load.transfer, Duration::microseconds(3'703'000 + 74'250));
 }
 
+TEST_F(PlannerTest, a_limited_move_that_may_not_converge_takes_at_least_what_it_would_if_it_did) {
+  const HostId a = host();
+  const HostId b = host();
+  VmSpec& guest = instance.vms[vm(a, Bytes(1'000'000'000)).index];
+  guest.working_set = guest.memory;
+  guest.idle_dirty_rate = Bandwidth::bytes_per_second(5e8);
+  move(VmId{0}, {b});
+  MoveSpec& spec = instance.moves[0];
+  spec.transfer.on_stall = {};
+  spec.transfer.bandwidth_limit = Bandwidth::bytes_per_second(2.5e8);
+  LinkMap links(instance);
+  // 75 MB fit the downtime limit, and might go at 1 GB/s.
+  EXPECT_EQ(load_of(instance, scenario.platform, links, spec, a, b).transfer,
+            Duration::milliseconds(3700 + 75));
+  spec.transfer.bandwidth_limit = Bandwidth::unlimited();
+  guest.idle_dirty_rate = Bandwidth::bytes_per_second(2e9);
+  EXPECT_EQ(load_of(instance, scenario.platform, links, spec, a, b).transfer, second);
+}
+
 TEST_F(PlannerTest, what_the_most_loaded_link_waits_for_goes_first_and_the_longest_of_it) {
   const HostId a = host();
   const HostId b = host();
