@@ -105,6 +105,8 @@ std::uint32_t Process::job_size() const { return engine_->job_size(); }
 
 Communicator Process::world() { return engine_->world(); }
 
+std::uint64_t Process::suspension_turns() const { return engine_->suspension_turns(); }
+
 void Process::finish() { engine_->finish(); }
 
 std::string Process::describe_waits() const { return engine_->describe_waits(); }

@@ -102,6 +102,8 @@ class alignas(64) Engine final : public Fetchable {
   void abort(const std::string& why);
 
   // --- Reports (waits.cpp). ---
+  /// As `Process::suspension_turns`.
+  [[nodiscard]] std::uint64_t suspension_turns();
   [[nodiscard]] std::string describe_waits() const;
   /// Messages that have come and that no receive has asked for.
   [[nodiscard]] std::size_t unexpected_count() const;

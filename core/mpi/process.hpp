@@ -88,6 +88,9 @@ class Process {
   [[nodiscard]] std::uint32_t job_size() const;
   /// Of all ranks of the job.
   [[nodiscard]] Communicator world();
+  /// How often suspensions that concern this rank have begun and ended: before and after what none
+  /// of them held up, the same.
+  [[nodiscard]] std::uint64_t suspension_turns() const;
   /// Posts what could not be posted before. The last call of a rank; blocks.
   void finish();
   /// What each of its blocked calls waits for, a line each; empty if none is blocked. From any

@@ -116,6 +116,7 @@ void Suspension::concern(Active& active) {
   if (active.concerned) return;
   active.concerned = true;
   ++concerned_;
+  ++turns_;
   board_.noticed(engine_.rank(), active.request.epoch, true);
 }
 
@@ -242,7 +243,10 @@ void Suspension::end(const Post& post) {
     return each.request.epoch == post.epoch;
   });
   check(active != actives_.end(), "an epoch ends once, after it began");
-  if (active->concerned) --concerned_;
+  if (active->concerned) {
+    --concerned_;
+    ++turns_;
+  }
   actives_.erase(active);
 }
 

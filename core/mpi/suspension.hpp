@@ -42,6 +42,8 @@ class Suspension final : public BoardMember {
   [[nodiscard]] bool keeps_program() const {
     return !board_.options().migration_thread && concerned_ != 0;
   }
+  /// How often epochs have come to concern this rank, and have ceased to.
+  [[nodiscard]] std::uint64_t turns() const { return turns_; }
   /// The program is about to wait in a call.
   void program_waits();
   /// It does so no more.
@@ -111,6 +113,7 @@ class Suspension final : public BoardMember {
   std::vector<Active> actives_;
   std::vector<Numbered> history_;  ///< since none was active: for ranks that are met meanwhile
   std::size_t concerned_ = 0;      ///< active epochs that concern this rank
+  std::uint64_t turns_ = 0;        ///< of `concerned_`, up or down
   std::vector<Peer*> held_;        ///< whose hold is on
   bool reopened_ = false;          ///< connections, whose transfers have to go on
   bool waiting_ = false;           ///< the program is, in a call

@@ -33,6 +33,11 @@ std::string describe(const Operation& operation) {
 
 }  // namespace
 
+std::uint64_t Engine::suspension_turns() {
+  const Locked locked(*this);
+  return suspension_ == nullptr ? 0 : suspension_->turns();
+}
+
 std::string Engine::describe_waits() const {
   std::string text;
   const auto line = [&](const Group& group, const std::string& what) {

@@ -62,6 +62,8 @@ class Calls {
   virtual void reduce_scatter(std::span<const std::size_t> sizes) = 0;
   virtual void scan(std::size_t size) = 0;
 
+  /// As `Process::suspension_turns`.
+  [[nodiscard]] virtual std::uint64_t suspension_turns() const = 0;
   /// The largest of all ranks' values: an allreduce of 8 bytes whose result is real.
   [[nodiscard]] virtual Duration longest(Duration value) = 0;
 };

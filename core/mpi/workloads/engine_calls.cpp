@@ -60,7 +60,8 @@ std::size_t sum_of(std::span<const std::size_t> sizes) {
 }  // namespace
 
 EngineCalls::EngineCalls(Process& process, const EnginePorts& ports, RankLog& log)
-    : world_(process.world()),
+    : process_(process),
+      world_(process.world()),
       ports_(ports),
       log_(log),
       rank_(world_.rank()),

@@ -66,6 +66,9 @@ class EngineCalls final : public Calls {
                  std::span<const std::size_t> receive_sizes) override;
   void reduce_scatter(std::span<const std::size_t> sizes) override;
   void scan(std::size_t size) override;
+  [[nodiscard]] std::uint64_t suspension_turns() const override {
+    return process_.suspension_turns();
+  }
   [[nodiscard]] Duration longest(Duration value) override;
 
  private:
@@ -109,6 +112,7 @@ class EngineCalls final : public Calls {
   void complain(std::string what);
   [[nodiscard]] Pending take_slot();
 
+  Process& process_;
   Communicator world_;
   EnginePorts ports_;
   RankLog& log_;

@@ -16,6 +16,8 @@ namespace ferry::mpi {
 /// phase before the loop, of the slowest rank. The communication is fixed, the computation grows
 /// with the share.
 void run_overlap(const Workload& workload, Calls& calls, RankLog& log);
+/// Of a job that no suspension disturbs while it measures its exchange; each that does takes one
+/// more.
 [[nodiscard]] Traffic overlap_traffic(const Workload& workload);
 
 /// `compute`, then the collective, again and again. `jitter` is this rank's stream.

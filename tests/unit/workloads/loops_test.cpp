@@ -25,6 +25,24 @@ TEST(Overlap, computes_its_share_of_the_time) {
   }
 }
 
+// As moves one after the other make of a job that has just begun.
+TEST(Overlap, does_not_take_for_communication_what_a_suspension_takes) {
+  Workload workload;
+  workload.type = WorkloadType::overlap;
+  workload.iterations = 5;
+  workload.exchanges = 10;
+  workload.share = Ratio(0.5);
+  RecordingCalls calm(0, 2);
+  RankLog log;
+  run_overlap(workload, calm, log);
+  RecordingCalls disturbed(0, 2);
+  const std::size_t exchange = 3 * workload.exchanges;  // calls
+  disturbed.suspended_before_call = {exchange + 5, exchange + 20, 2 * exchange + 10};
+  run_overlap(workload, disturbed, log);
+  EXPECT_EQ(disturbed.computed, calm.computed);
+  EXPECT_EQ(disturbed.traffic.messages, calm.traffic.messages + 2 * workload.exchanges);
+}
+
 TEST(Iterate, jitters_around_its_computation) {
   Workload workload;
   workload.type = WorkloadType::iterate;

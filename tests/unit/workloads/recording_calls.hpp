@@ -2,6 +2,7 @@
 // on no received bytes, so that one rank after the other can be recorded, and all are then paired.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -31,6 +32,8 @@ class RecordingCalls final : public Calls {
   Duration computed;
   std::uint64_t computations = 0;
   std::vector<RecordedCall> calls;
+  /// Calls, counted from 0, before which the rank was suspended for 10 s.
+  std::vector<std::size_t> suspended_before_call;
   /// Of alltoallv: sizes to each rank, and from each.
   std::vector<std::vector<std::size_t>> sent_parts;
   std::vector<std::vector<std::size_t>> received_parts;
@@ -39,7 +42,8 @@ class RecordingCalls final : public Calls {
   [[nodiscard]] Rank size() const override { return size_; }
   [[nodiscard]] TimePoint now() const override {
     return TimePoint::at(computed +
-                         Duration::microseconds(static_cast<std::int64_t>(calls.size())));
+                         Duration::microseconds(static_cast<std::int64_t>(calls.size())) +
+                         Duration::seconds(10) * (static_cast<double>(suspension_turns()) / 2));
   }
   void compute(Duration work) override {
     computed += work;
@@ -115,6 +119,11 @@ class RecordingCalls final : public Calls {
     collective(Collective::reduce_scatter, sum_of(sizes), sum_of(sizes));
   }
   void scan(std::size_t size) override { collective(Collective::scan, size, size); }
+  [[nodiscard]] std::uint64_t suspension_turns() const override {
+    return 2 * static_cast<std::uint64_t>(
+                   std::count_if(suspended_before_call.begin(), suspended_before_call.end(),
+                                 [this](std::size_t call) { return call < calls.size(); }));
+  }
   [[nodiscard]] Duration longest(Duration value) override {
     allreduce(8);
     return value;
