@@ -41,6 +41,8 @@ constexpr double shares_in_bound = 1'000;
 /// in another order than in the forecast, and move the pause of a few VMs.
 constexpr double makespan_margin = 0.001;
 double downtime_margin(std::size_t moves) { return 0.001 + 0.02 / static_cast<double>(moves); }
+/// But for downtimes that are the same, to so small a part: they do not depend on the schedule.
+constexpr double same_downtime = 1e-6;
 /// No further changes are tried once a schedule takes no more than this over the bound.
 constexpr double good_enough = 1.005;
 /// How much worse than the present one a changed schedule may be, to begin with.
@@ -231,9 +233,9 @@ class Portfolio {
       const Judged& judged) const {
     const Forecast& forecast = judged.forecast;
     const double makespan = judged.is_reference ? 0 : makespan_margin;
-    const double downtime = judged.is_reference ? 0 : downtime_margin(instance_.moves.size());
     const bool late = forecast.makespan * (1 + makespan) > shortest_;
-    const bool pauses = forecast.mean_downtime * (1 + downtime) > least_downtime_;
+    const bool pauses = judged.is_reference ? forecast.mean_downtime > least_downtime_
+                                            : pause_by_references(forecast) > 1;
     return {forecast.failed,
             late,
             late ? forecast.makespan : Duration::zero(),
@@ -241,6 +243,15 @@ class Portfolio {
             pauses ? score(judged) : 0,
             forecast.makespan,
             forecast.mean_downtime};
+  }
+
+  /// The mean downtime in the references', with its margin; 1 if it is the same.
+  [[nodiscard]] double pause_by_references(const Forecast& forecast) const {
+    if (least_downtime_ == Duration::zero())
+      return forecast.mean_downtime > least_downtime_ ? 2 : 1;
+    const double pause = forecast.mean_downtime / least_downtime_;
+    if (pause <= 1 && pause >= 1 - same_downtime) return 1;
+    return pause * (1 + downtime_margin(instance_.moves.size()));
   }
 
   [[nodiscard]] static std::pair<std::size_t, Duration> pace(const Judged& judged) {
@@ -252,8 +263,7 @@ class Portfolio {
   [[nodiscard]] double score(const Judged& judged, double weight = strict) const {
     const Forecast& forecast = judged.forecast;
     const double time = forecast.makespan / shortest_;
-    const double pause =
-        forecast.mean_downtime / least_downtime_ * (1 + downtime_margin(instance_.moves.size()));
+    const double pause = pause_by_references(forecast);
     return time + weight * (std::max(0.0, pause - 1) + std::max(0.0, time - 1)) +
            100.0 * static_cast<double>(forecast.failed);
   }

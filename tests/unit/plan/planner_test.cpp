@@ -463,6 +463,19 @@ TEST_F(PlannerTest, no_reference_promises_more_than_what_is_taken) {
   EXPECT_EQ(again.link_slots, planned.link_slots);
 }
 
+/// Its name is the last: by name it would begin at 8 s, and all would take 40.
+TEST_F(PlannerTest, the_longest_goes_first_also_where_every_schedule_pauses_guests_as_long) {
+  scenario.platform.hypervisor.finish = second * 0.02;
+  for (const std::uint64_t gigabytes : {4U, 4U, 4U, 4U, 4U, 32U}) {
+    const HostId from = host();
+    move(vm(from, Bytes(gigabytes * 1'000'000'000)), {host()});
+  }
+  scenario.schedule.limits.cluster = 2;
+  const Plan planned = plan();
+  EXPECT_NEAR(planned.predicted_makespan.to_seconds(), 32, 0.5);
+  EXPECT_GT(planned.predicted_downtime, Duration::zero());
+}
+
 TEST_F(PlannerTest, limits_of_the_scenario_are_never_widened) {
   const HostId a = host();
   const HostId b = host();
