@@ -33,7 +33,7 @@ class Precedence {
     }
   }
 
-  /// Moves at a later time do not hold up earlier ones.
+  /// A later move of a VM does not hold up what moves earlier; its first one does.
   void add_constraints() {
     const bool any =
         std::any_of(instance_.constraints.begin(), instance_.constraints.end(),
@@ -45,11 +45,7 @@ class Precedence {
       if (constraint.kind != ConstraintSpec::Kind::before) continue;
       for (const VmId first : constraint.vms) {
         for (const VmId then : constraint.then) {
-          for (const std::size_t a : moves_of[first]) {
-            for (const std::size_t b : moves_of[then]) {
-              if (instance_.moves[a].at.at <= instance_.moves[b].at.at) add(a, b, true);
-            }
-          }
+          add_before(moves_of[first], moves_of[then]);
         }
       }
     }
@@ -88,12 +84,43 @@ class Precedence {
     return order;
   }
 
+  /// Waves of which each waits for the next, and the last for the first; not in `order`.
+  [[nodiscard]] std::vector<std::size_t> circle(const std::vector<std::size_t>& order) const {
+    std::vector<bool> stuck(after_.size(), true);
+    for (const std::size_t wave : order) stuck[wave] = false;
+    const auto first = std::find(stuck.begin(), stuck.end(), true) - stuck.begin();
+    std::vector<std::size_t> way = {static_cast<std::size_t>(first)};
+    while (true) {
+      // Each that is stuck waits for one that is.
+      const auto& before = after_[way.back()];
+      const auto next = std::find_if(before.begin(), before.end(),
+                                     [&](const auto& each) { return stuck[each.first]; });
+      const auto seen = std::find(way.begin(), way.end(), next->first);
+      if (seen != way.end()) return {seen, way.end()};
+      way.push_back(next->first);
+    }
+  }
+
   [[nodiscard]] const std::map<std::size_t, bool>& after(std::size_t wave) const {
     return after_[wave];
   }
 
  private:
   [[nodiscard]] VmId vm_of(std::size_t move) const { return instance_.moves[move].vm; }
+
+  [[nodiscard]] Duration time_of(std::size_t move) const { return instance_.moves[move].at.at; }
+
+  /// Moves of a VM, and those of another that is to move after it.
+  void add_before(const std::vector<std::size_t>& first, const std::vector<std::size_t>& then) {
+    if (first.empty()) return;
+    const auto earlier = [this](std::size_t a, std::size_t b) { return time_of(a) < time_of(b); };
+    const std::size_t earliest = *std::min_element(first.begin(), first.end(), earlier);
+    for (const std::size_t b : then) {
+      for (const std::size_t a : first) {
+        if (a == earliest || time_of(a) <= time_of(b)) add(a, b, true);
+      }
+    }
+  }
 
   void add(std::size_t first, std::size_t then, bool must_complete) {
     bool& kept = after_[wave_of_[then]].try_emplace(wave_of_[first], false).first->second;
@@ -122,6 +149,36 @@ class Precedence {
   std::vector<std::map<std::size_t, bool>> after_;  ///< by wave: for which, must it complete
 };
 
+std::string describe_circle(const Instance& instance, const std::vector<PlannedWave>& waves,
+                            const std::vector<std::size_t>& circle) {
+  const auto first_move = [&](std::size_t wave) -> const MoveSpec& {
+    return instance.moves[waves[wave].moves.front()];
+  };
+  const auto name = [&](std::size_t wave) -> const std::string& {
+    return instance.vms[first_move(wave).vm.index].name;
+  };
+  constexpr std::size_t most_names = 8;
+  std::string way = "a VM that it waits for is in it";
+  if (circle.size() > 1) {
+    way = name(circle.front());
+    for (std::size_t i = 1; i < std::min(circle.size(), most_names); ++i) {
+      way += " after " + name(circle[i]);
+    }
+    if (circle.size() > most_names) {
+      way += fmt::format(" after {} more", circle.size() - most_names);
+    }
+    way += " after " + name(circle.front());
+  }
+  const bool several = std::any_of(circle.begin(), circle.end(),
+                                   [&](std::size_t wave) { return waves[wave].moves.size() > 1; });
+  return fmt::format(
+      "migration {}: the wave of {} would have to wait for itself ({}), as `before` and the room "
+      "on "
+      "the hosts ask; write {}fewer constraints",
+      first_move(circle.front()).migration, name(circle.front()), way,
+      several ? "batch: vm, or " : "");
+}
+
 }  // namespace
 
 tl::expected<void, std::string> keep_precedence(const Instance& instance,
@@ -135,15 +192,7 @@ tl::expected<void, std::string> keep_precedence(const Instance& instance,
   }
   const std::vector<std::size_t> order = precedence.order();
   if (order.size() < waves.size()) {
-    std::vector<bool> done(waves.size(), false);
-    for (const std::size_t wave : order) done[wave] = true;
-    const auto stuck = std::find(done.begin(), done.end(), false) - done.begin();
-    const std::size_t move = waves[static_cast<std::size_t>(stuck)].moves.front();
-    return tl::unexpected(fmt::format(
-        "migration {}: the wave of {} would have to wait for itself: `before` and the room on the "
-        "hosts ask for an order in which its batch cannot move at once; write batch: vm, or fewer "
-        "constraints",
-        instance.moves[move].migration, instance.vms[instance.moves[move].vm.index].name));
+    return tl::unexpected(describe_circle(instance, waves, precedence.circle(order)));
   }
   std::vector<std::size_t> position(waves.size());
   for (std::size_t i = 0; i < order.size(); ++i) position[order[i]] = i;

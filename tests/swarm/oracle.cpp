@@ -384,8 +384,8 @@ class Oracle {
     const std::uint64_t bytes_a_time =
         (workload.exchanges * workload.message.count() + 8) * program.ranks;
     const std::uint64_t times = messages / messages_a_time;
-    return times <= 2 * history_.waves.size() &&  // as it begins, as it ends messages == times *
-                                                  // messages_a_time &&
+    // At most as each wave begins, and as it ends.
+    return times <= 2 * history_.waves.size() && messages == times * messages_a_time &&
            bytes == Bytes(times * bytes_a_time);
   }
 

@@ -333,7 +333,44 @@ TEST_F(PlannerTest, before_holds_whatever_the_load) {
     EXPECT_TRUE(made.waves[1].after[0].must_complete);
   }
   constrain(ConstraintSpec::Kind::before, {second_vm}, {first});
-  EXPECT_THAT(error(), HasSubstr("would have to wait for itself"));
+  EXPECT_THAT(error(), HasSubstr("would have to wait for itself (vm0 after vm1 after vm0)"));
+}
+
+TEST_F(PlannerTest, before_holds_also_where_what_is_to_go_first_may_begin_later) {
+  const HostId a = host();
+  const HostId b = host();
+  const VmId late = vm(a, Bytes(1'000'000));
+  const VmId early = vm(a, Bytes(1'000'000));
+  const VmId other = vm(a, Bytes(1'000'000));
+  for (const VmId one : {late, early, other}) move(one, {b});
+  instance.moves[0].at.at = second * 2;
+  instance.moves[2].at.at = second;
+  constrain(ConstraintSpec::Kind::before, {late}, {early});
+  for (const Order kind : {Order::planned, Order::parallel, Order::sequential}) {
+    scenario.schedule.order = kind;
+    const Plan made = plan();
+    EXPECT_THAT(order(made), ElementsAre("vm2", "vm0", "vm1"));
+    ASSERT_EQ(made.waves[2].after.size(), 1U);
+    EXPECT_EQ(made.waves[2].after[0].wave, 1U);
+  }
+  constrain(ConstraintSpec::Kind::before, {early}, {other});
+  constrain(ConstraintSpec::Kind::before, {other}, {late});
+  EXPECT_THAT(error(), HasSubstr("would have to wait for itself (vm"));
+}
+
+/// The second move of the first VM is for later: it does not keep the other.
+TEST_F(PlannerTest, before_is_about_moves_that_are_not_later) {
+  const HostId a = host();
+  const HostId b = host();
+  const VmId twice = vm(a, Bytes(1'000'000));
+  const VmId once = vm(a, Bytes(1'000'000));
+  move(twice, {b});
+  move(twice, {a});
+  move(once, {b});
+  instance.moves[1].at.at = second * 9;
+  instance.moves[2].at.at = second * 3;
+  constrain(ConstraintSpec::Kind::before, {twice}, {once});
+  EXPECT_THAT(order(plan()), ElementsAre("vm0", "vm1", "vm0"));
 }
 
 TEST_F(PlannerTest, together_is_one_wave_and_one_host) {
