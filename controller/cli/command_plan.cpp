@@ -6,10 +6,39 @@
 #include "controller/cli/commands.hpp"
 #include "controller/cli/text_table.hpp"
 #include "controller/plan.hpp"
+#include "core/migration/prediction.hpp"
 #include "core/scenario/instance.hpp"
 
 namespace ferry {
 namespace {
+
+/// What keeps moves from completing even on an idle network, a line each.
+std::string hopeless_moves(const LoadedScenario& loaded, const Instance& instance,
+                           const Plan& plan) {
+  constexpr std::size_t shown = 8;
+  std::string text;
+  std::size_t count = 0;
+  for (const PlannedMove& planned : plan.moves) {
+    const MoveSpec& spec = instance.moves[planned.move];
+    const Platform& platform = loaded.scenario.platform;
+    const TransferPrediction transfer =
+        predict_move(instance, platform, spec, idle_bandwidth(instance, platform, spec.transfer))
+            .transfer;
+    std::string why;
+    if (!transfer.converges) {
+      why = fmt::format("alone, too, it does not converge in {} rounds", spec.transfer.max_rounds);
+    } else if (transfer.time > spec.timeouts.migration) {
+      why = fmt::format("alone, too, its memory takes {:.3f} s, longer than timeouts.migration",
+                        transfer.time.to_seconds());
+    } else {
+      continue;
+    }
+    if (++count > shown) continue;
+    text += fmt::format("{} will not complete: {}.\n", instance.vms[spec.vm.index].name, why);
+  }
+  if (count > shown) text += fmt::format("And {} more will not.\n", count - shown);
+  return text;
+}
 
 std::string plan_text(const LoadedScenario& loaded, const Instance& instance, const Plan& plan) {
   const bool forecast = plan.schedules_compared > 0;
@@ -49,7 +78,8 @@ std::string plan_text(const LoadedScenario& loaded, const Instance& instance, co
     columns.push_back({"expected end (s)", Align::right});
   }
   text += "\n" + text_table(columns, rows) +
-          "\nA predicted total is that of the move alone on an idle network.\n";
+          "\nA predicted total is that of the move alone on an idle network.\n" +
+          hopeless_moves(loaded, instance, plan);
   if (!forecast) return text;
   return text + fmt::format(
                     "Expected to take {:.3f} s, with a mean downtime of {:.2f} ms: {} (the best of "

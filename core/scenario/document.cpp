@@ -287,6 +287,31 @@ Loaded<LoadedScenario> read_tree(ScenarioSource source, const std::vector<Parsed
   return loaded;
 }
 
+namespace {
+
+/// Whether a file that is to be a scenario is not one of the other kinds; reports which it is.
+bool no_other_kind(YamlNode& root, Report& report) {
+  struct Kind {
+    const char* key;
+    const char* advice;
+  };
+  constexpr std::array<Kind, 3> others = {
+      {{"study", "this file is a study; write `ferry sweep FILE`, or the scenario that it varies"},
+       {"ferry_platform",
+        "this file is a platform; write a scenario, which names it by `platform: FILE`"},
+       {"ferry_cluster",
+        "this file tells a real cluster's hosts; write a scenario, and this one after --cluster"}}};
+  for (const Kind& other : others) {
+    const YamlEntry* entry = root.is_map() ? root.find(other.key) : nullptr;
+    if (entry == nullptr) continue;
+    report.add(Problem::unknown_key, entry->key_place, other.key, other.advice);
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 Loaded<LoadedScenario> read_scenario(std::string_view text, const std::filesystem::path& name,
                                      const std::vector<Setting>& settings) {
   Report report;
@@ -305,7 +330,7 @@ Loaded<LoadedScenario> load_scenario(const std::filesystem::path& file,
   ScenarioSource source;
   source.folder = file.parent_path();
   source.traces = traces;
-  const bool good = read_yaml_file(file, source.root, report);
+  const bool good = read_yaml_file(file, source.root, report) && no_other_kind(source.root, report);
   const std::vector<ParsedSetting> parsed = parse_settings(settings, report);
   if (!good) return failed(report);
   return read_tree(std::move(source), parsed, {}, report);
