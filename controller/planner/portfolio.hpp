@@ -28,9 +28,10 @@ namespace ferry {
 ///
 /// Taken is: of those in which fewest moves fail, the one with the shortest makespan among those
 /// whose makespan and mean downtime are not longer than those of the best uniform cap and of all at
-/// once (with a small margin for what a forecast does not see); if none is so in its downtime, of
-/// those of not longer makespan the one with the least sum of makespan and three times what its
-/// downtime exceeds, both as shares of the references'. Of equals the earliest.
+/// once (with a small margin for what a forecast does not see, but where the downtime is theirs to
+/// the millionth); if none is so in its downtime, of those of not longer makespan the one with the
+/// least sum of makespan and three times what its downtime exceeds, both as shares of the
+/// references'. Of equals the earliest.
 ///
 /// The work of all forecasts is bounded (counted, not timed, so that every machine takes the same
 /// plan): with thousands of moves shares are computed less often, and the schedules that come last
