@@ -130,16 +130,31 @@ class Oracle {
     });
   }
 
-  /// Whether a rank of its jobs, in a VM that stays where it is, was out of everybody's reach for a
-  /// while of this set_pre_migration: what its job waits for does not come by then.
+  /// After its last move that had ended by then.
+  [[nodiscard]] HostId host_at(VmId vm, TimePoint when) const {
+    HostId host = instance_.vms[vm.index].host;
+    TimePoint since;
+    for (const MoveRecord& move : aftermath_.records->moves()) {
+      if (move.vm != vm || move.end > when || move.end < since) continue;
+      host = move.to;
+      since = move.end;
+    }
+    return host;
+  }
+
+  /// Whether a rank of its jobs, in a VM that stays where it is, was out of everybody's reach, or
+  /// reached only slowly, for a while of this set_pre_migration: what its job waits for may not
+  /// come by then.
   [[nodiscard]] bool job_out_of_reach(const SpanRecord& span) const {
     if (span.phase != Phase::set_pre_migration) return false;
     const auto is_out_of_reach = [&](VmId vm) {
       for (std::size_t i = 0; i < instance_.cluster_faults.size(); ++i) {
         const ClusterFaultSpec& fault = instance_.cluster_faults[i];
-        if (fault.kind != ClusterFaultSpec::Kind::link_down || seen_at_fault(i, vm) != fault.host) {
+        if (fault.kind != ClusterFaultSpec::Kind::link_down &&
+            fault.kind != ClusterFaultSpec::Kind::slow_link) {
           continue;
         }
+        if (seen_at_fault(i, vm) != fault.host && host_at(vm, span.start) != fault.host) continue;
         if (fault.from <= span.end && fault.until > span.start) return true;
       }
       return false;
