@@ -196,8 +196,9 @@ void add_sweep(CLI::App& program, Invocation& invocation) {
       ->add_option("--cell-timeout", options->cell_timeout,
                    "Real time after which a cell is given up (default 1h)")
       ->type_name("TIME");
-  command->add_flag("--resume", options->resume,
-                    "Go on in the folder (without --out: the newest): complete cells are kept");
+  command->add_flag(
+      "--resume", options->resume,
+      "Go on in a sweep's folder (without --out: the newest): complete cells are kept");
   command->add_flag("--list", options->list, "List the cells and do nothing");
   command->add_flag(
       "--no-sensitivity", options->no_sensitivity,

@@ -6,12 +6,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include "controller/cli/text_table.hpp"
@@ -44,6 +47,74 @@ tl::expected<CsvTable, std::string> read_table(const std::filesystem::path& file
     }
   }
   return table;
+}
+
+bool begins_with(const std::filesystem::path& file, std::string_view start) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(start.size(), '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  return stream.good() && text == start;
+}
+
+/// Of what a sweep leaves in `cells/`: `cell-0012`, `cell-0012.partial`.
+bool is_cell_name(std::string_view name) {
+  constexpr std::string_view start = "cell-";
+  constexpr std::string_view partial = ".partial";
+  if (!name.starts_with(start)) return false;
+  name.remove_prefix(start.size());
+  if (name.ends_with(partial)) name.remove_suffix(partial.size());
+  return !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+/// What says that an existing folder is none of a sweep; nothing if it is one or is empty. A sweep
+/// writes run.json last, and `cells/` first: one that was killed may have left no more.
+std::optional<std::string> why_no_study(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    names.insert(entry.path().filename().string());
+  }
+  if (error) return error.message();
+  if (names.empty()) return std::nullopt;
+  if (names.count("run.json") > 0) {
+    const auto text = read_text(folder / "run.json");
+    const nlohmann::json json = nlohmann::json::parse(text.value_or(""), nullptr, false);
+    const nlohmann::json kind =
+        json.is_object() ? json.value("kind", nlohmann::json()) : nlohmann::json();
+    if (kind == "study") return std::nullopt;
+    return kind == "run" ? "it is the folder of a run" : "its run.json is not one of a study";
+  }
+  if (!std::filesystem::is_directory(folder / "cells", error)) {
+    return "it has neither run.json nor cells/";
+  }
+  bool has_cells = false;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "cells", error)) {
+    const std::string name = entry.path().filename().string();
+    if (!is_cell_name(name)) return fmt::format("cells/{} is no cell", name);
+    has_cells = true;
+  }
+  if (error) return fmt::format("cells: {}", error.message());
+  constexpr std::array<std::pair<const char*, std::string_view>, 3> tables = {
+      {{"cells.csv", "cell,"},
+       {"claims.csv", "id,text,source,"},
+       {"sensitivity.csv", "claim,quantity,constant,"}}};
+  for (const auto& [name, start] : tables) {
+    if (names.count(name) > 0 && !begins_with(folder / name, start)) {
+      return fmt::format("its {} is not as ferry writes it", name);
+    }
+  }
+  if (has_cells) return std::nullopt;
+  static const std::set<std::string> known = {"cells",           "study.yaml", "cells.csv",
+                                              "claims.csv",      "back",       "resumed",
+                                              "sensitivity.csv", "cut_short"};
+  for (const std::string& name : names) {
+    if (known.count(std::filesystem::path(name).extension() == ".partial"
+                        ? std::filesystem::path(name).stem().string()
+                        : name) == 0) {
+      return fmt::format("it has no cell, but {}", name);
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -82,6 +153,12 @@ tl::expected<StudyFolder, std::string> StudyFolder::open(const std::filesystem::
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   StudyFolder made(path, lock);
+  if (const auto why = why_no_study(path)) {
+    return tl::unexpected(
+        fmt::format("{}: is no folder of a sweep: {}; nothing is ever overwritten, --out names "
+                    "another folder",
+                    path.string(), *why));
+  }
   std::filesystem::create_directory(path / "cells", error);
   if (error) {
     return tl::unexpected(

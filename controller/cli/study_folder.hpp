@@ -17,8 +17,8 @@ namespace ferry {
 /// other process can open it.
 class StudyFolder {
  public:
-  /// Makes the folder and those above it; with `resume` also goes on in an existing one. Error: a
-  /// sentence.
+  /// Makes the folder and those above it; with `resume` also goes on in an existing one that a
+  /// sweep made, or that is empty. Error: a sentence.
   static tl::expected<StudyFolder, std::string> open(const std::filesystem::path& folder,
                                                      bool resume);
   StudyFolder(StudyFolder&& other) noexcept;

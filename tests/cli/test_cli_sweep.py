@@ -121,6 +121,59 @@ def test_an_existing_folder_is_refused_unless_it_is_resumed(ferry):
     assert tables(ferry.folder / "out") == before
 
 
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() if path.is_file() else None
+            for path in folder.rglob("*")}
+
+
+def test_no_sweep_goes_on_in_the_folder_of_a_run(ferry):
+    assert ferry("run", "four.yaml", "--out", "out", "--quiet").returncode == 0
+    before = contents(ferry.folder / "out")
+    result = ferry("sweep", "study.yaml", *OPTIONS, "--resume")
+    assert result.returncode == 2
+    assert result.stderr == ("ferry: out: is no folder of a sweep: it is the folder of a run; nothing is ever "
+                             "overwritten, --out names another folder\n")
+    assert contents(ferry.folder / "out") == before
+
+
+@pytest.mark.parametrize(("files", "why"), [
+    ({"cells.csv": "x,y\n1,2\n", "claims.csv": "mine\n"}, "it has neither run.json nor cells/"),
+    ({"notes.txt": "mine"}, "it has neither run.json nor cells/"),
+    ({"run.json": "{}"}, "its run.json is not one of a study"),
+    ({"run.json": "[1"}, "its run.json is not one of a study"),
+    ({"cells": "mine"}, "it has neither run.json nor cells/"),
+    ({"cells/blood.csv": "mine"}, "cells/blood.csv is no cell"),
+    ({"cells/cell-0000/a": "", "cells.csv": "x,y\n1,2\n"}, "its cells.csv is not as ferry writes it"),
+    ({"cells/cell-0000/a": "", "claims.csv": ""}, "its claims.csv is not as ferry writes it"),
+])
+def test_no_sweep_goes_on_in_a_folder_that_ferry_did_not_make(ferry, files, why):
+    out = ferry.folder / "out"
+    for name, text in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(text)
+    before = contents(out)
+    result = ferry("sweep", "study.yaml", *OPTIONS, "--resume")
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"ferry: out: is no folder of a sweep: {why}; ")
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("left", [
+    [],  # the folder was made
+    ["cells"],
+    ["cells", "cells/cell-0003.partial"],
+    ["cells", "study.yaml", "cells.csv.partial"],  # all cells failed
+])
+def test_what_an_early_kill_left_is_gone_on_with(ferry, left):
+    out = ferry.folder / "out"
+    out.mkdir()
+    for name in left:
+        (out / name).mkdir() if name.startswith("cells") and "csv" not in name else (out / name).write_text("")
+    result = ferry("sweep", "study.yaml", *OPTIONS, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert len(rows(out / "cells.csv")) == 8
+
+
 def test_resuming_runs_what_is_missing_and_gives_the_same_tables(ferry):
     assert ferry("sweep", "study.yaml", *OPTIONS).returncode == 0
     before = tables(ferry.folder / "out")
