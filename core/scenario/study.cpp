@@ -100,7 +100,9 @@ std::string to_step_text(Numeric at, bool whole) {
   return "";
 }
 
+/// Whether a simulation of it draws anything from its seed.
 bool is_random(const Scenario& scenario) {
+  if (scenario.platform.hypervisor.variation > Ratio(0)) return true;
   for (const VmGroup& vm : scenario.vms) {
     if (vm.memory.is_random() || vm.pages.working_set.is_random() ||
         vm.pages.dirty_rate.is_random() || vm.pages.idle_dirty_rate.is_random()) {

@@ -1,5 +1,6 @@
 #include "core/scenario/study.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -165,6 +166,19 @@ TEST_F(Studies, put_further_settings_on_top_of_a_cell) {
   const auto bad = study->scenario(cell, {{"vms.vn.memory", "3GiB"}});
   EXPECT_EQ(errors_of(bad),
             "--set:1:1: vms.vn.memory: 'vms' has no item 'vn'; did you mean 'vm'?\n");
+}
+
+TEST_F(Studies, repeat_where_any_part_of_a_simulation_is_drawn) {
+  const auto repeated = [&](const std::string& vary) {
+    return errors_of(load(vary + "repeat: 2\n"));
+  };
+  EXPECT_THAT(repeated(""), testing::HasSubstr("repeat: nothing is random in this scenario"));
+  EXPECT_THAT(repeated("vary: {vms.vm.memory: [1GiB, 2GiB]}\n"),
+              testing::HasSubstr("nothing is random"));
+  EXPECT_THAT(repeated("vary: {platform.hypervisor.variation: [0%]}\n"),
+              testing::HasSubstr("nothing is random"));
+  EXPECT_EQ(repeated("vary: {platform.hypervisor.variation: [0%, 10%]}\n"), "");
+  EXPECT_EQ(repeated("vary: {vms.vm.memory: [{uniform: [1GiB, 2GiB]}]}\n"), "");
 }
 
 TEST_F(Studies, can_vary_the_platform_and_random_laws) {
