@@ -42,6 +42,10 @@ tl::expected<void, std::string> read_run_json(PastRun& run) {
         fmt::format("{}: is not as ferry writes it for a run; a run folder of ferry would be right",
                     file.string()));
   };
+  if (json.is_object() && json.value("kind", nlohmann::json()) == "study") {
+    return tl::unexpected(fmt::format(
+        "{}: is the folder of a study; one in its cells/ would be right", run.folder.string()));
+  }
   if (!json.is_object() || json.value("kind", nlohmann::json()) != "run") return wrong();
   for (const auto& [key, place] : {std::pair("name", &run.name), std::pair("world", &run.world),
                                    std::pair("started_at", &run.started_at)}) {

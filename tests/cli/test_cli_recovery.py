@@ -6,6 +6,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from journals import kill_at_record, records, wait_for_record
 
 SLOW = ["--on", "threads", "--out", "out", "--set", "schedule.order=sequential",
@@ -86,6 +88,18 @@ def test_status_refuses_what_is_no_run_folder(ferry):
     result = ferry("status", "empty")
     assert result.returncode == 2
     assert result.stderr == "ferry: empty: is no run folder: it has no run.json\n"
+
+
+@pytest.mark.parametrize("command", ["status", "resume", "cancel"])
+def test_a_study_is_no_run(ferry, simulation, command):
+    (ferry.folder / "out").mkdir()
+    (ferry.folder / "out" / "run.json").write_text('{"kind": "study"}')
+    result = ferry(command, "out")
+    assert result.returncode == 2
+    assert result.stderr == "ferry: out: is the folder of a study; one in its cells/ would be right\n"
+    result = ferry(command, "nowhere")
+    assert result.returncode == 2
+    assert result.stderr.startswith("ferry: nowhere: no such folder; ")
 
 
 def test_a_damaged_journal_is_refused_with_its_line(ferry):
