@@ -1,7 +1,10 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
 #include "controller/cli/analysis.hpp"
 #include "controller/cli/commands.hpp"
+#include "core/units/units.hpp"
 
 namespace ferry {
 
@@ -34,13 +37,18 @@ void add_compare(CLI::App& program, Invocation& invocation) {
       "  ferry compare runs/one-vm-001 runs/one-vm-002 --with runs/one-vm-003 --tolerance 10%");
   command->callback([options, &invocation] {
     invocation.action = [options] {
+      const std::string& tolerance = options->tolerance;
+      if (!tolerance.empty() && !(tolerance.back() == '%' && parse_ratio(tolerance))) {
+        const auto message = fmt::format(
+            "--tolerance {}: is not a percentage that is zero or more; 5% would be right",
+            tolerance);
+        return static_cast<int>(report_error(ExitStatus::bad_input, message));
+      }
       std::vector<std::string> arguments = {"compare"};
       arguments.insert(arguments.end(), options->first.begin(), options->first.end());
       arguments.emplace_back("--with");
       arguments.insert(arguments.end(), options->second.begin(), options->second.end());
-      if (!options->tolerance.empty()) {
-        arguments.insert(arguments.end(), {"--tolerance", options->tolerance});
-      }
+      if (!tolerance.empty()) arguments.insert(arguments.end(), {"--tolerance", tolerance});
       if (options->plot) arguments.emplace_back("--plot");
       return run_analysis_command(arguments);
     };

@@ -24,6 +24,7 @@ struct RunArguments {
 
 ExitStatus run(const RunArguments& options, const std::vector<std::string>& arguments) {
   const std::int64_t began = real_nanoseconds();
+  if (const auto good = options.world.check_speed(); !good) return good.error();
   const auto settings = options.settings.settings();
   if (!settings) return report_error(ExitStatus::bad_input, settings.error());
   const auto loaded = load_scenario(options.scenario, *settings);
@@ -49,7 +50,7 @@ ExitStatus run(const RunArguments& options, const std::vector<std::string>& argu
   const InterruptionHandler handler;
   RunOptions run_options;
   run_options.world = *world;
-  run_options.speed = options.world.speed;
+  run_options.speed = options.world.speed();
   run_options.interruption = InterruptionHandler::level;
   if (real) {
     run_options.cluster = &**cluster;

@@ -101,6 +101,7 @@ tl::expected<RealWorld, ExitStatus> prepare_sweep(const SweepArguments& options,
 }
 
 ExitStatus sweep(const SweepArguments& options, const std::vector<std::string>& arguments) {
+  if (const auto good = options.world.check_speed(); !good) return good.error();
   const auto settings = options.settings.settings();
   if (!settings) return report_error(ExitStatus::bad_input, settings.error());
   const auto timeout = parse_duration(options.cell_timeout);
@@ -134,7 +135,7 @@ ExitStatus sweep(const SweepArguments& options, const std::vector<std::string>& 
   sweep_options.file = options.study;
   sweep_options.world = *world;
   sweep_options.real = real ? &*real : nullptr;
-  sweep_options.speed = options.world.speed;
+  sweep_options.speed = options.world.speed();
   sweep_options.jobs = options.jobs;
   sweep_options.resume = options.resume;
   sweep_options.out = options.out;

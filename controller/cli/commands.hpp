@@ -47,12 +47,15 @@ struct SettingOptions {
   [[nodiscard]] tl::expected<std::vector<Setting>, std::string> settings() const;
 };
 
-/// `--on` of a command.
+/// `--on` and `--speed` of a command.
 struct WorldOption {
   std::string name = "sim";
-  double speed = 1.0;
+  std::optional<double> speed_option;
 
   void add_to(CLI::App& command);
+  [[nodiscard]] double speed() const { return speed_option.value_or(1.0); }
+  /// The exit status after saying that a speed is given to a world that has none.
+  [[nodiscard]] tl::expected<void, ExitStatus> check_speed() const;
   /// The world, or the exit status after saying why it is not there.
   [[nodiscard]] tl::expected<WorldKind, ExitStatus> world() const;
 };
