@@ -458,7 +458,19 @@ class StudyReader {
     }
   }
 
-  /// A number in the claim's unit.
+  /// A number in the claim's unit that may be below zero.
+  std::optional<double> signed_number(const YamlNode* node, MetricUnit unit,
+                                      const std::string& where) {
+    const bool negative = node != nullptr && node->is_scalar() && node->text.size() > 1 &&
+                          node->text.front() == '-' &&
+                          std::string_view("0123456789.").find(node->text[1]) != std::string::npos;
+    if (!negative) return number(node, unit, where);
+    YamlNode positive = *node;
+    positive.text.erase(0, 1);
+    const std::optional<double> value = number(&positive, unit, where);
+    return value ? std::optional(0 - *value) : std::nullopt;
+  }
+  /// The same from zero on.
   std::optional<double> number(const YamlNode* node, MetricUnit unit, const std::string& where) {
     if (node == nullptr || !metric_known_) return std::nullopt;
     const auto bad = [&](const std::string& message) {
@@ -624,8 +636,13 @@ class StudyReader {
 
   void read_bounds(const ClaimText& text, MetricUnit unit, SourcePlace place,
                    const std::string& where, Claim& claim) {
-    claim.below = number(text.below, unit, where + ".below");
-    claim.above = number(text.above, unit, where + ".above");
+    const auto bound = [&](const YamlNode* node, const char* key) {
+      const bool may_be_negative = claim.form == Claim::Form::difference;
+      return may_be_negative ? signed_number(node, unit, where + key)
+                             : number(node, unit, where + key);
+    };
+    claim.below = bound(text.below, ".below");
+    claim.above = bound(text.above, ".above");
     if (text.below == nullptr && text.above == nullptr) {
       report(Problem::bad_claim, place, where, "write below, above or both");
     } else if (claim.below && claim.above && *claim.below <= *claim.above) {

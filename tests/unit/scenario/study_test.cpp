@@ -181,6 +181,23 @@ TEST_F(Studies, repeat_where_any_part_of_a_simulation_is_drawn) {
   EXPECT_EQ(repeated("vary: {vms.vm.memory: [{uniform: [1GiB, 2GiB]}]}\n"), "");
 }
 
+TEST_F(Studies, bound_differences_below_zero_too) {
+  const std::string keys =
+      "vary: {vms.vm.memory: [1GiB, {uniform: [1GiB, 2GiB]}]}\nrepeat: 2\npaired: true\nclaims:\n";
+  const std::string difference =
+      "source: s, difference: {vms.vm.memory: [1GiB, {uniform: [1GiB, 2GiB]}]}, interval: ";
+  const auto study = load(keys + "  - {id: A, text: a, metric: total_seconds, " + difference +
+                          "{below: 1s, above: -1.5s}}\n  - {id: B, text: b, metric: bytes, " +
+                          difference + "{below: -1KiB}}\n  - {id: C, text: c, metric: rounds, " +
+                          difference + "{above: -10%}}\n");
+  ASSERT_TRUE(study) << errors_of(study);
+  const std::vector<Claim>& claims = study->study().claims;
+  EXPECT_EQ(claims[0].below, 1.0);
+  EXPECT_EQ(claims[0].above, -1.5);
+  EXPECT_EQ(claims[1].below, -1024.0);
+  EXPECT_EQ(claims[2].above, -0.1);
+}
+
 TEST_F(Studies, can_vary_the_platform_and_random_laws) {
   std::filesystem::copy_file(folder_ / "test-bed.yaml", folder_ / "other.yaml");
   const auto study = load(
