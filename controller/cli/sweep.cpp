@@ -54,6 +54,8 @@ CellResult failed_cell(const StudyCell& cell, std::string_view outcome, std::str
   return result;
 }
 
+using Written = tl::expected<void, std::string>;
+
 class Sweep {
  public:
   Sweep(const LoadedStudy& study, const SweepOptions& options, StudyFolder folder)
@@ -84,10 +86,9 @@ class Sweep {
       run_missing_cells();
     }
     for (std::optional<CellResult>& result : results_) outcome_.cells.push_back(std::move(*result));
-    if (!outcome_.interrupted) judge_claims();
-    if (auto written = write(); !written) {
-      return tl::unexpected(RunError{ExitStatus::no_world, written.error()});
-    }
+    const auto written =
+        (outcome_.interrupted ? Written() : judge_claims()).and_then([this] { return write(); });
+    if (!written) return tl::unexpected(RunError{ExitStatus::no_world, written.error()});
     return std::move(outcome_);
   }
 
@@ -194,9 +195,9 @@ class Sweep {
     return said ? "failed: " + end.reason() : end.reason();
   }
 
-  void judge_claims() {
+  Written judge_claims() {
     const std::vector<Claim>& claims = study_.study().claims;
-    if (claims.empty()) return;
+    if (claims.empty()) return {};
     std::vector<SourcedConstant> constants;
     for (const StudyCell& cell : cells_) {
       if (cell.repetition != 0) continue;
@@ -225,8 +226,13 @@ class Sweep {
     }
     // The constants are those of a simulation.
     const bool examines = options_.sensitivity && options_.world != WorldKind::hw;
-    if (examines && !examine(rows, constants)) return;
+    if (examines) {
+      // That may take far longer than the cells: what they say is there before.
+      if (auto written = write_tables(&rows); !written) return written;
+      if (!examine(rows, constants)) return {};
+    }
     outcome_.claims = std::move(rows);
+    return {};
   }
 
   /// False if it was interrupted.
@@ -250,7 +256,8 @@ class Sweep {
     return true;
   }
 
-  tl::expected<void, std::string> write() {
+  /// study.yaml, cells.csv and, if given, claims.csv.
+  Written write_tables(const std::vector<ClaimRow>* claims) {
     std::ifstream stream(options_.file, std::ios::binary);
     std::ostringstream text;
     text << stream.rdbuf();
@@ -260,11 +267,13 @@ class Sweep {
         !done) {
       return done;
     }
-    if (!outcome_.interrupted) {
-      if (auto done = replace_file(path / "claims.csv", claims_csv(outcome_.claims)); !done) {
-        return done;
-      }
-    }
+    return claims ? replace_file(path / "claims.csv", claims_csv(*claims)) : Written();
+  }
+
+  Written write() {
+    auto tables = write_tables(outcome_.interrupted ? nullptr : &outcome_.claims);
+    if (!tables) return tables;
+    const std::filesystem::path& path = folder_.path();
     if (!sensitivity_.empty()) {
       if (auto done = replace_file(path / "sensitivity.csv", sensitivity_); !done) return done;
     }

@@ -278,6 +278,29 @@ def test_killed_at_random_moments_and_resumed_it_gives_the_tables_of_an_undistur
     assert not list((ferry.folder / "out").rglob("*.partial"))
 
 
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGINT])
+def test_tables_of_the_cells_are_there_before_constants_are_halved_and_doubled(ferry, ended_by):
+    change(ferry, "study.yaml", repeat=10)
+    command = ["sweep", "study.yaml", "--out", "out", "--no-plots", "--jobs", "1"]
+    out = ferry.folder / "out"
+    process = ferry.start(*command)
+    wait_until(lambda: (out / "claims.csv").exists())
+    os.killpg(process.pid, ended_by)
+    _, errors = process.communicate(timeout=60)
+    assert not (out / "sensitivity.csv").exists()
+    assert (out / "run.json").exists() == (ended_by == signal.SIGINT)
+    assert len(rows(out / "cells.csv")) == 40
+    assert [(row["id"], row["holds"], row["robust"]) for row in rows(out / "claims.csv")] == [
+        ("T1", "yes", ""), ("T2", "yes", "")]
+    wait_until(lambda: group_is_gone(process))
+    result = ferry(*command, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert "40 kept from before" in result.stdout
+    assert "runs with assumed constants halved and doubled" in result.stderr
+    assert {row["robust"] for row in rows(out / "claims.csv")} == {"yes"}
+    assert (out / "sensitivity.csv").exists() and (out / "run.json").exists()
+
+
 def test_after_the_first_interrupt_running_cells_finish(ferry):
     command = slow_study(ferry, 20)
     process = ferry.start(*command)
