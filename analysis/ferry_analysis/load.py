@@ -124,13 +124,32 @@ class Run:
 
     @cached_property
     def links(self) -> pd.DataFrame:
-        """links.csv, the most loaded link first; without rows where links are not recorded."""
-        return _known_table_or_none(self.path / "links.csv")
+        """links.csv, the most loaded link first; without rows where links are not recorded. Every
+        link of link_usage.csv is in it."""
+        links = _known_table_or_none(self.path / "links.csv")
+        known = set(zip(links["network"], links["link"]))
+        for network, link in dict.fromkeys(zip(self.link_usage["network"], self.link_usage["link"])):
+            if (network, link) not in known:
+                raise InputError(
+                    f"{self.path / 'links.csv'}: has no link {json.dumps(link)} of the network "
+                    f"{json.dumps(network)}, which link_usage.csv has; "
+                    "both files as ferry wrote them would be right"
+                )
+        return links
 
     @cached_property
     def link_usage(self) -> pd.DataFrame:
         """link_usage.csv: the most loaded links over time; without rows as `links`."""
-        return _known_table_or_none(self.path / "link_usage.csv")
+        path = self.path / "link_usage.csv"
+        usage = _known_table_or_none(path)
+        whole = usage["utilisation"].notna() & (usage["end_seconds"] > usage["start_seconds"])
+        whole &= usage["start_seconds"] >= 0
+        if not whole.all():
+            raise InputError(
+                f"{path}: row {int(whole.to_numpy().argmin()) + 1} below the header is no interval with "
+                "a utilisation; a file as ferry wrote it would be right"
+            )
+        return usage
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
@@ -180,7 +199,16 @@ class Study:
     def sensitivity(self) -> pd.DataFrame:
         """sensitivity.csv: the claims under each change of a constant; without rows if that was
         not examined."""
-        return _known_table_or_none(self.path / "sensitivity.csv")
+        path = self.path / "sensitivity.csv"
+        table = _known_table_or_none(path)
+        known = set(table.loc[table["constant"] == "", "claim"])
+        for claim in dict.fromkeys(table["claim"]):
+            if claim not in known:
+                raise InputError(
+                    f"{path}: claim {json.dumps(claim)} has no row without a constant, which says how "
+                    "it is with nothing changed; a file as ferry wrote it would be right"
+                )
+        return table
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -293,6 +321,11 @@ def read_text_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}; CSV in UTF-8 would be right") from None
+    if text and not text.endswith("\n"):
+        raise InputError(
+            f"{path}:{text.count(chr(10)) + 1}: ends in the middle of a line; "
+            "a whole file as ferry wrote it would be right"
+        )
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         header = next((row for row in reader if row), [])

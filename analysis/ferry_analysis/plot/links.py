@@ -25,7 +25,7 @@ def picture(folder: Folder) -> Picture:
     if isinstance(folder, Study):
         cell = folder.cell_path(folder.cells["cell"].iloc[0])
         raise InputError(f"{folder.path}: is a study; links draws one run, such as {cell}")
-    if folder.link_usage.empty:
+    if not fits(folder):
         raise InputError(
             f"{folder.path}: {why_not(folder)}; links needs a simulated run in which memory moves"
         )
@@ -36,7 +36,7 @@ def picture(folder: Folder) -> Picture:
 
 def fits(run: Run) -> bool:
     """Whether the run knows what its links carried."""
-    return not run.link_usage.empty
+    return not (run.links.empty or run.link_usage.empty)
 
 
 def why_not(run: Run) -> str:
