@@ -94,8 +94,15 @@ class Run:
 
     @cached_property
     def migrations(self) -> pd.DataFrame:
-        """migrations.csv: one row a move; it may have no rows."""
-        return _known_table(self.path / "migrations.csv")
+        """migrations.csv: one row a move, as many as summary.csv counts; it may have no rows."""
+        moves = _known_table(self.path / "migrations.csv")
+        counted = self.summary.loc[self.summary["metric"] == "migrations", "value"].dropna()
+        if len(counted) and counted.iloc[0] != len(moves):
+            raise InputError(
+                f"{self.path / 'migrations.csv'}: has {len(moves)} {'row' if len(moves) == 1 else 'rows'}, "
+                f"and summary.csv counts {counted.iloc[0]:g} migrations; one row a migration would be right"
+            )
+        return moves
 
     @cached_property
     def rounds(self) -> pd.DataFrame:

@@ -139,3 +139,24 @@ def test_links_that_are_not_in_both_files_are_named(run, command, kind):
         f'{run}/links.csv: has no link "host1 in" of the network "ethernet", which link_usage.csv '
         "has; both files as ferry wrote them would be right\n"
     )
+
+
+@pytest.mark.parametrize("kind", ["breakdown", "downtime_cdf", "report", "compare"])
+def test_a_run_that_lacks_moves_is_refused(run, tmp_path, command, kind):
+    write_tables(run)
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    path = run / "migrations.csv"
+    path.write_text("".join(path.read_text().splitlines(True)[:-1]))  # cut at the end of a line
+    if kind == "compare":
+        command("compare", other, "--with", run)
+    else:
+        command("plot", run, "--kind", kind)
+    assert (command.status, command.output) == (2, "")
+    assert command.errors == (
+        f"{path}: has 1 row, and summary.csv counts 2 migrations; one row a migration would be right\n"
+    )
+
+
+def test_a_run_without_a_summary_is_drawn(run, command):
+    assert command("plot", run, "--kind", "breakdown").status == 0
