@@ -34,7 +34,8 @@ OF_RANKS: dict[str, str] = {
     "rank_blocked": "a rank, while it could not go on because of a move",
 }
 _NAMED = 4  # folders of a side; the rest are counted
-QUARTILES_FROM = 9  # so many values have quartiles as their spread, fewer their extremes
+QUARTILES_FROM = 9  # so many values on both sides have quartiles as their spread, fewer their extremes
+QUARTILES, RANGE = "quartiles", "range"
 
 Leaves = dict[str, str]
 
@@ -140,8 +141,8 @@ def difference_table(
     title: str, left: Scenario, right: Scenario, tolerance: float
 ) -> pd.DataFrame:
     """One row a quantity; those of `OF_RANKS` only if a side has ranks. Columns: scenario, quantity, and for each side {a,b}_n,
-    {a,b}_median_seconds, {a,b}_low_seconds, {a,b}_high_seconds (the spread); then
-    difference_percent (of the medians, B against A), within (yes, no, or empty if neither side
+    {a,b}_median_seconds, {a,b}_low_seconds, {a,b}_high_seconds (the spread); then spread (of which
+    kind both are: quartiles or range), difference_percent (of the medians, B against A), within (yes, no, or empty if neither side
     has values), spreads_meet (yes, no, or empty), worst_percent and worst_vm (the VM whose own
     medians differ most)."""
     a_moves, b_moves = left.moves(), right.moves()
@@ -167,14 +168,16 @@ def difference_table(
 def _row(title: str, quantity: str, a_values: pd.Series, b_values: pd.Series, tolerance: float,
          worst: float = np.nan, worst_vm: str = "") -> dict[str, Any]:
     difference = _difference_percent(_median(a_values), _median(b_values))
+    kind = _spread_kind(a_values, b_values)
     return {
         "scenario": title,
         "quantity": quantity,
-        **_statistics("a", a_values),
-        **_statistics("b", b_values),
+        **_statistics("a", a_values, kind),
+        **_statistics("b", b_values, kind),
+        "spread": kind,
         "difference_percent": difference,
         "within": _within(len(a_values), len(b_values), difference, tolerance),
-        "spreads_meet": _meet(_spread(a_values), _spread(b_values)),
+        "spreads_meet": _meet(_spread(a_values, kind), _spread(b_values, kind)),
         "worst_percent": worst,
         "worst_vm": worst_vm,
     }
@@ -363,8 +366,8 @@ def _median(values: pd.Series) -> float:
     return float(values.median()) if len(values) else np.nan
 
 
-def _statistics(side: str, values: pd.Series) -> dict[str, float]:
-    low, high = _spread(values)
+def _statistics(side: str, values: pd.Series, kind: str) -> dict[str, float]:
+    low, high = _spread(values, kind)
     return {
         f"{side}_n": len(values),
         f"{side}_median_seconds": _median(values),
@@ -373,10 +376,17 @@ def _statistics(side: str, values: pd.Series) -> dict[str, float]:
     }
 
 
-def _spread(values: pd.Series) -> tuple[float, float]:
+def _spread_kind(a_values: pd.Series, b_values: pd.Series) -> str:
+    """The same for both sides, so that they can be held against each other; a side without values
+    has no say."""
+    counts = [len(values) for values in (a_values, b_values) if len(values)]
+    return QUARTILES if counts and min(counts) >= QUARTILES_FROM else RANGE
+
+
+def _spread(values: pd.Series, kind: str) -> tuple[float, float]:
     if not len(values):
         return np.nan, np.nan
-    if len(values) < QUARTILES_FROM:
+    if kind == RANGE:
         return float(values.min()), float(values.max())
     return float(values.quantile(0.25)), float(values.quantile(0.75))
 
@@ -467,8 +477,7 @@ def _closing(comparison: Comparison) -> list[str]:
     beyond = judged[judged["within"] == "no"]
     tolerance = f"{100 * comparison.tolerance:g} %"
     lines = [
-        "n: moves, of makespan runs; spread: least .. greatest, "
-        f"from {QUARTILES_FROM} on the quartiles",
+        f"n: moves, of makespan runs; spread: {_spread_legend(rows)}",
         *(f"{name}: {' + '.join(parts)}" for name, parts in SUMS.items()),
         *(f"{name}: {what}" for name, what in OF_RANKS.items() if name in set(rows["quantity"])),
         *_worst_line(rows),
@@ -478,6 +487,15 @@ def _closing(comparison: Comparison) -> list[str]:
     if any(comparison.remarks.values()):
         lines.append("the moves of A and B did not end alike")
     return lines
+
+
+def _spread_legend(rows: pd.DataFrame) -> str:
+    """Of which kind the spreads of these rows are."""
+    texts = {RANGE: "least .. greatest", QUARTILES: "the quartiles"}
+    kinds = [kind for kind in (QUARTILES, RANGE) if kind in set(rows["spread"])]
+    if len(kinds) == 1:
+        return texts[kinds[0]]
+    return f"{texts[QUARTILES]} where both n are {QUARTILES_FROM} or more, else {texts[RANGE]}"
 
 
 def _beyond_text(beyond: pd.DataFrame) -> str:

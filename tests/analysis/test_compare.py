@@ -46,7 +46,7 @@ two-vms
   unplug              240.0 ms  240.0 ms .. 240.0 ms  2  240.0 ms  240.0 ms .. 240.0 ms  2        0.0 %  within
   plug                275.0 ms  275.0 ms .. 275.0 ms  2  275.0 ms  275.0 ms .. 275.0 ms  2        0.0 %  within
 
-n: moves, of makespan runs; spread: least .. greatest, from 9 on the quartiles
+n: moves, of makespan runs; spread: least .. greatest
 unplug: detach_vf + remove_ivshmem
 plug: attach_vf + add_ivshmem
 the total that differs most: vm0, 0.0 %
@@ -284,3 +284,32 @@ def test_what_ranks_and_jobs_took_is_compared_too(tmp_path, command):
     assert lines["rank_blocked"][-3:] == ["+25.0", "%", "beyond"]
     assert command.output.splitlines()[-1] == "15 of 16 medians are within 5 %; beyond: rank_blocked"
     assert "rank_blocked: a rank, while it could not go on because of a move" in command.output
+
+
+def test_both_sides_of_a_row_have_the_same_kind_of_spread(tmp_path, command):
+    lengths = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+
+    def written(name, more=0.0):
+        moves = [moved(seconds + more, vms=index + 1)[index] for index, seconds in enumerate(lengths)]
+        return synthetic.write_run(tmp_path / name, moves)
+
+    a, b = [written("a0"), written("a1", 0.01)], written("b")
+    rows = compare(a, [b], 0.05).differences.set_index("quantity")
+    assert rows.loc["total", "spread"] == "range"  # twelve moves have quartiles, six have not
+    assert rows.loc["total", "a_n"] == 12
+    assert rows.loc["total", "a_low_seconds"] == pytest.approx(2.155)
+    assert rows.loc["total", "a_high_seconds"] == pytest.approx(2.665)
+    both = compare(a, a, 0.05).differences.set_index("quantity")
+    assert both.loc["total", "spread"] == "quartiles"
+    assert both.loc["makespan", "spread"] == "range"
+    assert both.loc["total", "a_high_seconds"] == both.loc["total", "b_high_seconds"] < 2.665
+    command("compare", *a, "--with", b)
+    assert "n: moves, of makespan runs; spread: least .. greatest" in command.output.splitlines()
+    command("compare", *a, "--with", *a, "--plot", "--data", "--format", "svg")
+    assert (
+        "n: moves, of makespan runs; spread: the quartiles where both n are 9 or more, else least .. greatest"
+        in command.output.splitlines()
+    )
+    drawn = compare_plot.picture(both.reset_index(), "a", ("A", "B"), 0.05)
+    subtitle = " ".join(text.get_text().replace("\n", " ") for text in drawn.figure.texts)
+    assert "lines: the quartiles where both sides have 9 values or more, else least to greatest" in subtitle

@@ -57,7 +57,7 @@ def _draw(
     subtitle = pictures.joined(
         f"A: {sides[0]}", f"B: {sides[1]}",
         "bars: medians of the phases, with the spread of the total",
-        "dots: medians, lines: spreads",
+        f"dots: medians, lines: {_spread_text(data)}",
         f"bold: differs by more than {100 * tolerance:g}\N{NO-BREAK SPACE}%",
         f"{left_out} scenarios with smaller differences left out" if left_out else "",
     )
@@ -92,6 +92,14 @@ def _draw(
             bars.set_title(scenario, size=9, loc="left")
     _draw_legend(figure, head, total_width, total_height, margins.left)
     return Picture("compare", figure, data)
+
+
+def _spread_text(data: pd.DataFrame) -> str:
+    """Of which kind the spreads of these rows are; both sides of a row have the same."""
+    kinds = set(data["spread"])
+    if len(kinds) > 1:
+        return "the quartiles where both sides have 9 values or more, else least to greatest"
+    return "the quartiles" if kinds == {"quartiles"} else "least to greatest"
 
 
 def _limits(data: pd.DataFrame) -> tuple[float, float]:
