@@ -127,6 +127,25 @@ def test_bars_of_a_study_are_medians_over_repetitions_with_their_spread(transpor
     assert row["total_max_seconds"] == pytest.approx(rdma["total_seconds"].max())
 
 
+def test_medians_that_do_not_add_up_are_named(tmp_path):
+    study = synthetic.write_study(tmp_path / "study", {TRANSPORT: ["tcp", "rdma"]}, repeat=3)
+    note = "bold: the median of the totals, which the medians of the phases need not add up to"
+
+    def subtitle():
+        return " ".join(text.get_text().replace("\n", " ") for text in picture("breakdown", study).figure.texts)
+
+    cells = pd.read_csv(study / "cells.csv")
+    phases = [f"{phase}_seconds" for phase in PHASES]
+    cells[phases] = [0.0, 0.2, 0.0, 1.0, 0.2, 0.0, 0.0]
+    cells["total_seconds"] = cells[phases].sum(axis=1)
+    cells.to_csv(study / "cells.csv", index=False)
+    assert note not in subtitle()
+    cells["migration_seconds"], cells["attach_vf_seconds"] = [1.0, 2.0, 3.0] * 2, [3.0, 0.5, 1.0] * 2
+    cells["total_seconds"] = cells[phases].sum(axis=1)
+    cells.to_csv(study / "cells.csv", index=False)
+    assert note in subtitle()
+
+
 def test_labels_are_the_varying_part_of_the_assignment(tmp_path):
     vary = {TRANSPORT: ["tcp", "ipoib", "rdma"], COUNT: ["2"]}
     drawn = picture("breakdown", synthetic.write_study(tmp_path / "study", vary))

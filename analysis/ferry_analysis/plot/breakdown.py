@@ -227,8 +227,14 @@ def _margins(bars: Bars, has_table: bool) -> Margins:
 def _subtitle(folder: Folder, bars: Bars) -> str:
     spread = "error bars: shortest to longest total" if (bars.data["count"] > 1).any() else ""
     lost, missing = bars.failed_moves, bars.missing_cells
+    stacked = bars.data[[f"{phase}_seconds" for phase in PHASES]].sum(axis=1)
+    apart = bars.method.startswith("median") and any(
+        plain_seconds_text(stack) != plain_seconds_text(total)
+        for stack, total in zip(stacked, bars.data["total_seconds"])
+    )
     return pictures.joined(
         pictures.origin(folder), bars.method, spread,
+        "bold: the median of the totals, which the medians of the phases need not add up to" if apart else "",
         f"left out: {_counts_text([lost], 'failed move', 'failed moves')}" if lost else "",
         f"without values: {_counts_text([missing], 'cell', 'cells')}" if missing else "",
     )
