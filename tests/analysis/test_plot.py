@@ -310,6 +310,24 @@ def test_downtimes_are_shares_of_moves_in_milliseconds(tmp_path):
     assert line.get_label() == "TCP\nmedian 20 ms, 99 %: 40 ms, n = 4"
 
 
+def test_many_assignments_are_thin_curves_in_the_colour_of_a_group(tmp_path):
+    vary = {TRANSPORT: ["tcp", "ipoib", "rdma"], MEMORY: ["1GiB", "2GiB", "4GiB", "8GiB"]}
+    study = synthetic.write_study(tmp_path / "study", vary, repeat=9, runs=True)
+    drawn = picture("downtime_cdf", study)
+    axes = drawn.figure.axes[0]
+    thick = [line for line in axes.lines if not line.get_label().startswith("_")]
+    thin = [line for line in axes.lines if line.get_label().startswith("_")]
+    assert [line.get_label().split("\n")[0] for line in thick] == ["TCP", "IPoIB", "RDMA"]
+    assert len(thin) == 12
+    assert {line.get_color() for line in thin} == {line.get_color() for line in thick}
+    assert len({line.get_color() for line in thick}) == 3
+    assert (drawn.data["curve"] == "TCP").sum() == 4 * 9 * 2
+    assert (drawn.data["group"] == "TCP").sum() == 2 * 4 * 9 * 2
+    subtitle = " ".join(text.get_text().replace("\n", " ") for text in drawn.figure.texts)
+    assert "216 moves; thin: the 12 assignments; thick: all moves of each transport together" in subtitle
+    assert_no_overlap(drawn.figure)
+
+
 def test_each_assignment_of_a_study_has_a_curve_over_all_repetitions(transports):
     data = picture("downtime_cdf", transports).data
     assert data["curve"].value_counts(sort=False).to_dict() == {"TCP": 10, "IPoIB": 10, "RDMA": 10}

@@ -8,21 +8,35 @@ import numpy as np
 import pandas as pd
 
 from ..assignments import (
-    assignment_text, axes_of, display_name, sort_key, transport_rank, without_lock_step,
+    Axis, assignment_text, axes_of, display_name, sort_key, transport_rank, without_lock_step,
 )
 from ..load import Folder, InputError, Run, Study, succeeded
-from ..palette import line_style
+from ..palette import line_style, series_colour
 from . import picture as pictures
 from .picture import Margins, Picture
 
 _CURVES = 24  # that many line styles differ
+_APART = 8  # so many curves are told apart; more are grouped by what the study varies
+_GROUPS = 6  # so many colours differ
+_LEVELS = tuple(np.arange(1, 20) / 20)  # of quantiles, by which groups are held against each other
 _VECTOR_POINTS = 20000
 
 
 def picture(folder: Folder) -> Picture:
-    """One curve for each transport of a run or each assignment of a study."""
+    """One curve for each transport of a run or each assignment of a study; of many assignments, thin
+    ones in the colour of a group, and a thick one over all moves of the group."""
     downtimes, lost = _run_moves(folder) if isinstance(folder, Run) else _study_moves(folder)
     curves = list(dict.fromkeys(downtimes["curve"]))  # in the order in which they are drawn
+    by = _grouping(folder, downtimes) if isinstance(folder, Study) and len(curves) > _APART else None
+    if by is not None:
+        groups = [by.text(value) for value in by.values if (downtimes[by.path] == value).any()]
+        downtimes["group"] = downtimes[by.path].map(by.text)
+        tables = [_distribution(downtimes, curve).assign(group=downtimes.loc[downtimes["curve"] == curve, "group"].iloc[0])
+                  for curve in curves]
+        pooled = downtimes.assign(curve=downtimes["group"])
+        tables += [_distribution(pooled, group).assign(group=group) for group in groups]
+        with pictures.style():
+            return _draw(folder, pd.concat(tables, ignore_index=True), groups, lost, (by.name, curves))
     if len(curves) > _CURVES:
         raise InputError(
             f"{folder.path}: has {len(curves)} assignments; "
@@ -48,6 +62,20 @@ def _run_moves(run: Run) -> tuple[pd.DataFrame, int]:
     return _table(names, done["downtime_seconds"]), len(moves) - len(done)
 
 
+def _grouping(study: Study, downtimes: pd.DataFrame) -> Axis | None:
+    """What parts the curves most, by how far those of its values are apart on average; None if
+    everything has too many values, or only one thing varies."""
+    axes = without_lock_step(axes_of(study.cells, study.paths), study.cells)
+
+    def apart(axis: Axis) -> float:
+        groups = downtimes.groupby(axis.path)["downtime_ms"]
+        quantiles = np.stack([values.quantile(_LEVELS).to_numpy() for _, values in groups])
+        return float(np.ptp(quantiles, axis=0).mean())
+
+    few = [axis for axis in axes if len(axis.values) <= _GROUPS]
+    return max(few, key=apart) if len(axes) > 1 and few else None
+
+
 def _study_moves(study: Study) -> tuple[pd.DataFrame, int]:
     axes = without_lock_step(axes_of(study.cells, study.paths), study.cells)
     rows, lost = [], 0
@@ -62,6 +90,7 @@ def _study_moves(study: Study) -> tuple[pd.DataFrame, int]:
     rows.sort(key=lambda row: row[0])
     tables = [
         _table(pd.Series(assignment_text(axes, assignment) or "all", downtimes.index), downtimes)
+        .assign(**{axis.path: assignment[axis.path] for axis in axes})
         for _, assignment, downtimes in rows
     ]
     return pd.concat(tables, ignore_index=True), lost
@@ -78,10 +107,17 @@ def _distribution(downtimes: pd.DataFrame, curve: str) -> pd.DataFrame:
     return pd.DataFrame({"curve": curve, "downtime_ms": values, "share": share})
 
 
-def _draw(folder: Folder, data: pd.DataFrame, curves: list[str], lost: int) -> Picture:
+def _draw(
+    folder: Folder, data: pd.DataFrame, curves: list[str], lost: int,
+    grouped: tuple[str, list[str]] = ("", []),
+) -> Picture:
+    """Thick curves with a label each; of `grouped` the second are the thin ones, without a label."""
+    by, thin = grouped
+    moves = int(data["curve"].isin(curves).sum())
     subtitle = pictures.joined(
         pictures.origin(folder),
-        f"{len(data)} moves" if len(data) != 1 else "1 move",
+        f"{moves} moves" if moves != 1 else "1 move",
+        f"thin: the {len(thin)} assignments; thick: all moves of each {by} together" if thin else "",
         f"{lost} without a downtime left out" if lost else "",
     )
     labels = {curve: _label(data[data["curve"] == curve]) for curve in curves}
@@ -96,11 +132,18 @@ def _draw(folder: Folder, data: pd.DataFrame, curves: list[str], lost: int) -> P
     least, most = data["downtime_ms"].min(), data["downtime_ms"].max()
     logarithmic = least > 0 and most / least > 50
     edge = (least / 1.2, most * 1.2) if logarithmic else _linear_limits(least, most)
+    for curve in thin:
+        points = data[data["curve"] == curve]
+        axes.step(
+            [edge[0], *points["downtime_ms"], edge[1]], [0.0, *points["share"], 1.0],
+            where="post", linewidth=0.7, alpha=0.45, rasterized=len(points) > _VECTOR_POINTS,
+            color=series_colour(curves.index(points["group"].iloc[0])),
+        )
     for index, curve in enumerate(curves):
         points = data[data["curve"] == curve]
         axes.step(
             [edge[0], *points["downtime_ms"], edge[1]], [0.0, *points["share"], 1.0],
-            where="post", linewidth=1.6, label=labels[curve],
+            where="post", linewidth=2.2 if thin else 1.6, label=labels[curve],
             rasterized=len(points) > _VECTOR_POINTS, **line_style(index),
         )
     if logarithmic:
