@@ -245,3 +245,14 @@ def test_the_page_has_the_pictures_that_fit(fixture, words, request, tmp_path, c
     for word in words:
         assert f'aria-label="{word}"' in text
     assert "not drawn" not in text
+
+
+def test_long_names_of_applications_keep_a_distance(tmp_path):
+    folder = synthetic.write_run(tmp_path / "run")
+    names = [f"an_application_with_a_long_name_{letter}" for letter in "abcdefghi"]
+    synthetic.add_jobs(folder, [synthetic.job(name) for name in names])
+    figure = picture("application", folder).figure
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[1].get_xticklabels()]
+    gaps = [right.x0 - left.x1 for left, right in zip(boxes, boxes[1:])]
+    assert min(gaps) > 0.25 * figure.dpi  # inches: wider than a space between two words
