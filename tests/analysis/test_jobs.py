@@ -255,4 +255,4 @@ def test_long_names_of_applications_keep_a_distance(tmp_path):
     figure.canvas.draw()
     boxes = [label.get_window_extent() for label in figure.axes[1].get_xticklabels()]
     gaps = [right.x0 - left.x1 for left, right in zip(boxes, boxes[1:])]
-    assert min(gaps) > 0.25 * figure.dpi  # inches: wider than a space between two words
+    assert min(gaps) > 0.2 * figure.dpi  # inches: wider than a space between two words

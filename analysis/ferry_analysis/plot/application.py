@@ -135,7 +135,7 @@ def _draw(
 ) -> Picture:
     labels = [_broken(text) for text in applications]
     slot = max(0.2 * len(series) + 0.3, 0.7,
-               *(pictures.text_width(line, 8.5) + 0.35 for label in labels for line in label.split("\n")))
+               *(pictures.text_width(line, 8.5) + 0.45 for label in labels for line in label.split("\n")))
     width = max(3.4, slot * len(applications))
     styles = _styles(data, series)
     texts = ["without migrations", *series, "least by message granularity"]
