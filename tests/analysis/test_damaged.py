@@ -95,6 +95,7 @@ def damages(text):
 
 CUT = ("empty", "header cut", "last newline gone", "cut in the last field",
        "cut in the last field of a row", "cut in a first field", "not text")
+TELLING = ("empty", "cut in a first field")  # through every command; the report reads all files
 
 
 @pytest.mark.parametrize("file", READERS)
@@ -107,13 +108,17 @@ def test_no_damage_ends_in_a_traceback(whole, tmp_path, monkeypatch, command, fi
     for name, text in damages(path.read_text()):
         path.write_text(text)
         kinds = READERS[file].split()
-        for kind in [*kinds, *({"report"} - set(kinds) if name in CUT else ())]:
+        if name in TELLING:
+            kinds += ["report"] if "report" not in kinds else []
+        elif name not in CUT:
+            kinds = kinds[:1]
+        for kind in kinds:
             if kind == "compare":
                 command("compare", whole / folder.name, "--with", folder, "--plot", "--out", out)
             else:
                 command("plot", folder, "--kind", kind, "--out", out)  # raises where it is a bug
             assert command.status in (0, 1, 2), name
-            if name in CUT and kind in kinds:
+            if name in CUT and kind in READERS[file].split():
                 assert (command.status, f"{path}:" in command.errors) == (2, True), (name, kind)
 
 
