@@ -27,7 +27,7 @@ std::string hopeless_moves(const LoadedScenario& loaded, const Instance& instanc
     std::string why;
     if (!transfer.converges) {
       why = fmt::format("alone, too, it does not converge in {} rounds", spec.transfer.max_rounds);
-    } else if (transfer.time > spec.timeouts.migration) {
+    } else if (transfer.time > spec.timeouts.migration && !transfer.switched) {
       why = fmt::format("alone, too, its memory takes {:.3f} s, longer than timeouts.migration",
                         transfer.time.to_seconds());
     } else {

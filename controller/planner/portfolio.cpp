@@ -247,8 +247,9 @@ class Portfolio {
 
   /// The mean downtime in the references', with its margin; 1 if it is the same.
   [[nodiscard]] double pause_by_references(const Forecast& forecast) const {
-    if (least_downtime_ == Duration::zero())
+    if (least_downtime_ == Duration::zero()) {
       return forecast.mean_downtime > least_downtime_ ? 2 : 1;
+    }
     const double pause = forecast.mean_downtime / least_downtime_;
     if (pause <= 1 && pause >= 1 - same_downtime) return 1;
     return pause * (1 + downtime_margin(instance_.moves.size()));

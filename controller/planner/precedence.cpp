@@ -172,9 +172,8 @@ std::string describe_circle(const Instance& instance, const std::vector<PlannedW
   const bool several = std::any_of(circle.begin(), circle.end(),
                                    [&](std::size_t wave) { return waves[wave].moves.size() > 1; });
   return fmt::format(
-      "migration {}: the wave of {} would have to wait for itself ({}), as `before` and the room "
-      "on "
-      "the hosts ask; write {}fewer constraints",
+      "migration {}: the wave of {} would have to wait for itself ({}), as `before` and the "
+      "room on the hosts ask; write {}fewer constraints",
       first_move(circle.front()).migration, name(circle.front()), way,
       several ? "batch: vm, or " : "");
 }

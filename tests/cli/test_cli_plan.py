@@ -14,6 +14,10 @@ def test_a_plan_says_which_moves_will_not_complete(ferry):
     assert "vm0 will not complete: alone, too, it does not converge in 30 rounds.\n" in busy.stdout
     late = ferry("plan", "four.yaml", "--set", "migrations.*.timeouts.migration=1ms")
     assert "longer than timeouts.migration.\n" in late.stdout
+    switched = ferry("plan", "four.yaml", "--set", "migrations.*.timeouts.migration=1ms",
+                     "--set", "migrations.*.transport=tcp", "--set", "migrations.*.memory.mode=postcopy",
+                     "--set", "platform.hypervisor.postcopy_switch=15ms")
+    assert (switched.returncode, "will not complete" in switched.stdout) == (0, False), switched.stderr
 
 
 @pytest.mark.parametrize(("content", "message"), [

@@ -88,6 +88,17 @@ class PlannerTest : public testing::Test {
     }
     return names;
   }
+  /// Whatever the order is made by; and the last waits until the one before has completed.
+  void expect_in_every_order(const std::vector<std::string>& names) {
+    for (const Order kind : {Order::planned, Order::parallel, Order::sequential}) {
+      scenario.schedule.order = kind;
+      const Plan made = plan();
+      ASSERT_THAT(order(made), testing::ElementsAreArray(names));
+      ASSERT_EQ(made.waves.back().after.size(), 1U);
+      EXPECT_EQ(made.waves.back().after[0].wave, names.size() - 2);
+      EXPECT_TRUE(made.waves.back().after[0].must_complete);
+    }
+  }
 
   static constexpr Bandwidth gigabyte = Bandwidth::bytes_per_second(1e9);
   Scenario scenario;
@@ -325,13 +336,7 @@ TEST_F(PlannerTest, before_holds_whatever_the_load) {
   move(first, {b});
   move(second_vm, {b});
   constrain(ConstraintSpec::Kind::before, {first}, {second_vm});
-  for (const Order kind : {Order::planned, Order::parallel, Order::sequential}) {
-    scenario.schedule.order = kind;
-    const Plan made = plan();
-    EXPECT_THAT(order(made), ElementsAre("vm0", "vm1"));
-    ASSERT_EQ(made.waves[1].after.size(), 1U);
-    EXPECT_TRUE(made.waves[1].after[0].must_complete);
-  }
+  expect_in_every_order({"vm0", "vm1"});
   constrain(ConstraintSpec::Kind::before, {second_vm}, {first});
   EXPECT_THAT(error(), HasSubstr("would have to wait for itself (vm0 after vm1 after vm0)"));
 }
@@ -346,13 +351,7 @@ TEST_F(PlannerTest, before_holds_also_where_what_is_to_go_first_may_begin_later)
   instance.moves[0].at.at = second * 2;
   instance.moves[2].at.at = second;
   constrain(ConstraintSpec::Kind::before, {late}, {early});
-  for (const Order kind : {Order::planned, Order::parallel, Order::sequential}) {
-    scenario.schedule.order = kind;
-    const Plan made = plan();
-    EXPECT_THAT(order(made), ElementsAre("vm2", "vm0", "vm1"));
-    ASSERT_EQ(made.waves[2].after.size(), 1U);
-    EXPECT_EQ(made.waves[2].after[0].wave, 1U);
-  }
+  expect_in_every_order({"vm2", "vm0", "vm1"});
   constrain(ConstraintSpec::Kind::before, {early}, {other});
   constrain(ConstraintSpec::Kind::before, {other}, {late});
   EXPECT_THAT(error(), HasSubstr("would have to wait for itself (vm"));
