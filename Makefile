@@ -53,11 +53,11 @@ test-optimised: build-suites
 
 test-cpp: build-all ## every C++ test, optimised, without sanitizers
 	ctest --preset $(PRESET) -j $(WAITING) --quiet --output-log build/ctest.log || { .ci/failures build/ctest.log; exit 1; }
-	@.ci/counts build/ctest.log
+	@.ci/counts $(PRESET) build/ctest.log
 
 test-suites: build-suites
 	ctest --preset suites -j $(WAITING) --quiet --output-log build/ctest.log || { .ci/failures build/ctest.log; exit 1; }
-	@.ci/counts build/ctest.log
+	@.ci/counts both build/ctest.log
 
 test-python: build-suites ## command line, schema, architecture, analysis
 	FERRY_BIN=$(CURDIR)/$(FERRY) FERRY_SCHEMA_DUMP=$(CURDIR)/$(BUILD)/tests/unit/scenario/schema_dump $(PYTHON) -m pytest -q --tb=short -n $(JOBS) --ignore=tests/lab tests
@@ -68,9 +68,9 @@ lab: build-suites ## real hosts and guests on this machine (libvirt, QEMU), with
 
 test-sanitizers: build-sanitizers ## the same C++ tests under address, undefined-behaviour and thread sanitizers
 	ctest --preset asan -j $(WAITING) --quiet --output-log build/ctest-asan.log || { .ci/failures build/ctest-asan.log; exit 1; }
-	@.ci/counts build/ctest-asan.log
+	@.ci/counts asan build/ctest-asan.log
 	ctest --preset tsan -j $(WAITING) --quiet --output-log build/ctest-tsan.log || { .ci/failures build/ctest-tsan.log; exit 1; }
-	@.ci/counts build/ctest-tsan.log
+	@.ci/counts tsan build/ctest-tsan.log
 
 # With what the machine has left: tests of the optimised build wait for processes and guests meanwhile.
 build-sanitizers: build-asan deps
