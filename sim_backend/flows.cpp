@@ -9,7 +9,6 @@
 #include <simgrid/kernel/resource/Model.hpp>
 #include <simgrid/s4u.hpp>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -68,6 +67,15 @@ std::unique_ptr<s4u::Engine> make_engine(bool crosstraffic) {
 /// what keeping them takes of memory.
 constexpr std::uint64_t few_for_streams = 500;
 constexpr std::uint64_t few_for_messages = 2'000;
+
+// An action of the engine carries what is ours of it: to look that up by the action would take
+// several more lines of memory for each flow. Deprecated for no reason but that nobody was known to
+// use it.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+void set_owner(resource::Action& action, void* flow) { action.set_data(flow); }
+void* owner_of(const resource::Action& action) { return action.get_data(); }
+#pragma GCC diagnostic pop
 
 std::int64_t engine_nanoseconds() { return std::llround(s4u::Engine::get_clock() * 1e9); }
 
@@ -267,7 +275,7 @@ struct Flows::Implementation {
           "the engine's newest action is the communication's that just started");
     const Bandwidth link = instance.networks[path.network.index].link.bandwidth;
     if (path.limit < link) flow.action->set_bound(path.limit.to_bytes_per_second());
-    by_action.emplace(flow.action, &flow);
+    set_owner(*flow.action, &flow);
     goes_on(flow);
   }
 
@@ -305,7 +313,7 @@ struct Flows::Implementation {
       meter_until(scheduler.now());
       meter(flow, left);
       --live;
-      by_action.erase(flow.action);
+      set_owner(*flow.action, nullptr);
       flow.action = nullptr;
       to_cancel.push_back(std::move(flow.communication));
       scheduler.interrupt();
@@ -333,7 +341,7 @@ struct Flows::Implementation {
 
   /// Leaves a communication that has ended to the engine, which speaks to it once more.
   void retire(Flow& flow) {
-    by_action.erase(flow.action);
+    set_owner(*flow.action, nullptr);
     const std::uint64_t few = flow.background ? few_for_messages : few_for_streams;
     if (live + parked > few) park(*flow.action);
     flow.action = nullptr;
@@ -352,9 +360,9 @@ struct Flows::Implementation {
 
   void take_ended(resource::Action::StateSet& actions, bool failed) {
     for (resource::Action& action : actions) {
-      const auto found = by_action.find(&action);
-      if (found == by_action.end()) continue;  // stopped by us
-      Flow& flow = *found->second;
+      auto* const owner = static_cast<Flow*>(owner_of(action));
+      if (owner == nullptr) continue;  // stopped by us
+      Flow& flow = *owner;
       --live;
       if (failed) {
         // The rest goes when the link is up again, unless its sender gives it up before.
@@ -516,7 +524,6 @@ struct Flows::Implementation {
 
   std::vector<std::unique_ptr<Flow>> flows;  // by slot
   std::vector<std::uint32_t> free_slots;
-  std::unordered_map<const resource::Action*, Flow*> by_action;  // for look-ups only
   std::vector<Flow*> to_begin;
   std::vector<Flow*> stalled;     // until a link is up again
   std::vector<HostId> to_change;  // whose links are no longer what they were

@@ -7,7 +7,10 @@
 namespace ferry {
 
 LinkMap::LinkMap(const Instance& instance)
-    : networks_(instance.networks), network_of_transport_(transport_count) {
+    : networks_(instance.networks),
+      network_of_transport_(transport_count),
+      ids_of_hosts_(instance.networks.size() * instance.hosts.size(), {none, none}),
+      hosts_(instance.hosts.size()) {
   for (std::uint32_t i = 0; i < instance.networks.size(); ++i) {
     for (const Transport transport : instance.networks[i].carries) {
       auto& first = network_of_transport_[static_cast<std::size_t>(transport)];
@@ -16,11 +19,21 @@ LinkMap::LinkMap(const Instance& instance)
   }
 }
 
+LinkId LinkMap::make(const Link& link) {
+  links_.push_back(link);
+  return LinkId{static_cast<std::uint32_t>(links_.size() - 1)};
+}
+
 LinkId LinkMap::id_of(const Link& link) {
-  const auto [found, is_new] =
-      ids_.try_emplace(link, LinkId{static_cast<std::uint32_t>(links_.size())});
-  if (is_new) links_.push_back(link);
+  const auto [found, is_new] = ids_.try_emplace(link, none);
+  if (is_new) found->second = make(link);
   return found->second;
+}
+
+LinkId LinkMap::id_of_host(std::uint32_t network, Kind kind, HostId host) {
+  LinkId& id = ids_of_hosts_[network * hosts_ + host.index][kind == Kind::host_out ? 0 : 1];
+  if (id == none) id = make({network, kind, host.index, 0});
+  return id;
 }
 
 LinkMap::Route LinkMap::route(Transport transport, HostId from, HostId to) {
@@ -32,13 +45,13 @@ LinkMap::Route LinkMap::route_in(std::uint32_t network, HostId from, HostId to) 
   Route route;
   if (from == to) return route;
   const NetworkTopology& topology = networks_[network].topology;
-  route.add(id_of({network, Kind::host_out, from.index, 0}));
+  route.add(id_of_host(network, Kind::host_out, from));
   if (const auto* tree = std::get_if<FatTree>(&topology)) {
     add_fat_tree(route, network, *tree, from, to);
   } else if (const auto* fly = std::get_if<Dragonfly>(&topology)) {
     add_dragonfly(route, network, *fly, from, to);
   }
-  route.add(id_of({network, Kind::host_in, to.index, 0}));
+  route.add(id_of_host(network, Kind::host_in, to));
   return route;
 }
 

@@ -79,7 +79,11 @@ class LinkMap {
     std::uint32_t b = 0;
     auto operator<=>(const Link&) const = default;
   };
+  /// A number that nothing has.
+  static constexpr LinkId none{~std::uint32_t{0}};
+  LinkId make(const Link& link);
   LinkId id_of(const Link& link);
+  LinkId id_of_host(std::uint32_t network, Kind kind, HostId host);
   void add_fat_tree(Route& route, std::uint32_t network, const FatTree& tree, HostId from,
                     HostId to);
   void add_dragonfly(Route& route, std::uint32_t network, const Dragonfly& fly, HostId from,
@@ -88,7 +92,10 @@ class LinkMap {
   std::vector<Network> networks_;
   std::vector<std::optional<std::uint32_t>> network_of_transport_;
   std::vector<Link> links_;
-  std::map<Link, LinkId> ids_;
+  // Every route has two of hosts, and with many hosts a tree of them is many lines of memory deep.
+  std::vector<std::array<LinkId, 2>> ids_of_hosts_;  // of each network each host's: out, in
+  std::size_t hosts_ = 0;
+  std::map<Link, LinkId> ids_;  // of all others
 };
 
 }  // namespace ferry
